@@ -1,0 +1,41 @@
+//! Airlock: reverse proxy, forward proxy and egress firewall that keeps ComfyUI-Copilot local.
+//!
+//! A layer imports only from itself or a lower number; `tests/it/architecture.rs` enforces it.
+//!
+//! | layer | modules | may do |
+//! |---|---|---|
+//! | L0 | [`net`] | parse names and addresses; no IO, no async |
+//! | L1 | [`policy`], [`llm`], [`mcp`] | pure decisions and wire formats; no IO, no clock |
+//! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
+//! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`audit`], [`store`] | keys, sockets out, local answers, records |
+//! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
+//! | L5 | [`app`], [`cli`], [`logging`] | composition root and commands |
+//!
+//! Only `upstream` opens outbound sockets; only `store` and `audit` write state;
+//! only `listener`, `proxy`, `upstream` and `app` name Pingora.
+
+pub mod net;
+
+pub mod llm;
+pub mod mcp;
+pub mod policy;
+
+pub mod config;
+pub mod handler;
+pub mod metrics;
+pub mod packs;
+
+pub mod audit;
+pub mod emulator;
+pub mod gateway;
+pub mod store;
+pub mod tls;
+pub mod upstream;
+
+pub mod admin;
+pub mod listener;
+pub mod proxy;
+
+pub mod app;
+pub mod cli;
+pub mod logging;

@@ -1,0 +1,438 @@
+//! Every metric of this program, by its typed method: names and labels live here and nowhere else.
+//!
+//! Exposed by `admin` at `/metrics` (Prometheus text format). OTel GenAI names where they exist.
+//! Labels are bounded: hosts appear only where a rule or the configuration names them.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::net::Entry;
+
+/// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
+const OVERHEAD_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05,
+    0.25, 1.0,
+];
+/// OTel's advice for `gen_ai.server.time_to_first_token`, in seconds.
+const TTFT_BUCKETS: &[f64] = &[
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    30.0, 60.0,
+];
+/// OTel's advice for `gen_ai.client.token.usage`, in tokens.
+const TOKEN_BUCKETS: &[f64] = &[
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+];
+/// OTel's advice for `gen_ai.client.operation.duration`, in seconds.
+const DURATION_BUCKETS: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
+];
+
+/// Token direction, as OTel's `gen_ai.token.type` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    Input,
+    Output,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    requests: IntCounterVec,
+    bytes: IntCounterVec,
+    overhead: HistogramVec,
+    connections: IntGaugeVec,
+    sockets: IntCounterVec,
+    dns_queries: IntCounterVec,
+    leaf_cache: IntCounterVec,
+    leaf_cache_size: IntGauge,
+    telemetry_dropped: IntCounterVec,
+    drift: IntCounterVec,
+    mcp_sessions: IntGauge,
+    mcp_requests: IntCounterVec,
+    llm_errors: IntCounterVec,
+    llm_repairs: IntCounterVec,
+    llm_up: IntGaugeVec,
+    llm_tokens: HistogramVec,
+    llm_ttft: HistogramVec,
+    llm_duration: HistogramVec,
+    llm_per_token: HistogramVec,
+    llm_streams: IntGauge,
+    audit_records: IntCounter,
+    audit_errors: IntCounter,
+    ready: IntGauge,
+    rss: IntGauge,
+    fds: IntGauge,
+    start_time: IntGauge,
+    ready_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers everything; panics only on a name used twice, which the unit test would show.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let r = Registrar {
+            registry: &registry,
+        };
+        let build = r.gauges(
+            "airlock_build_info",
+            "Version of the running binary; always 1.",
+            &["version"],
+        );
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Self {
+            decisions: r.counters(
+                "airlock_decisions_total",
+                "Decisions by checkpoint outcome.",
+                &["entry", "action", "rule", "reason"],
+            ),
+            requests: r.counters(
+                "airlock_requests_total",
+                "Finished requests by who answered.",
+                &["entry", "answered_by", "status"],
+            ),
+            bytes: r.counters(
+                "airlock_bytes_total",
+                "Body and tunnel bytes; direction is seen from this machine's user.",
+                &["direction", "destination"],
+            ),
+            overhead: r.histograms(
+                "airlock_overhead_seconds",
+                "Our own time before the first upstream or local work of a request.",
+                &["entry", "action"],
+                OVERHEAD_BUCKETS,
+            ),
+            connections: r.gauges(
+                "airlock_connections",
+                "Open downstream connections.",
+                &["entry"],
+            ),
+            sockets: r.counters(
+                "airlock_upstream_sockets_total",
+                "Outbound sockets opened, by destination class.",
+                &["class", "outcome"],
+            ),
+            dns_queries: r.counters(
+                "airlock_dns_queries_total",
+                "Name look-ups made, by outcome.",
+                &["outcome"],
+            ),
+            leaf_cache: r.counters(
+                "airlock_leaf_cache_total",
+                "Leaf certificate look-ups.",
+                &["outcome"],
+            ),
+            leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
+            telemetry_dropped: r.counters(
+                "airlock_telemetry_dropped_total",
+                "Telemetry events answered here and thrown away.",
+                &["event_type"],
+            ),
+            drift: r.counters(
+                "airlock_standin_drift_total",
+                "Requests to a stand-in that carry a route or field it does not know.",
+                &["responder", "kind"],
+            ),
+            mcp_sessions: r.gauge("airlock_mcp_sessions", "Open MCP sessions."),
+            mcp_requests: r.counters(
+                "airlock_mcp_requests_total",
+                "MCP messages handled.",
+                &["method", "outcome"],
+            ),
+            llm_errors: r.counters(
+                "airlock_llm_upstream_errors_total",
+                "Failed LLM calls, by kind.",
+                &["kind"],
+            ),
+            llm_repairs: r.counters(
+                "airlock_llm_repairs_total",
+                "Quirks repaired in LLM requests and answers.",
+                &["kind"],
+            ),
+            llm_up: r.gauges(
+                "airlock_llm_up",
+                "1 if the LLM upstream answered its last probe or call.",
+                &["upstream"],
+            ),
+            llm_tokens: r.histograms(
+                "gen_ai_client_token_usage",
+                "Tokens per call (OTel gen_ai.client.token.usage).",
+                &[
+                    "gen_ai_operation_name",
+                    "gen_ai_request_model",
+                    "gen_ai_token_type",
+                ],
+                TOKEN_BUCKETS,
+            ),
+            llm_ttft: r.histograms(
+                "gen_ai_server_time_to_first_token_seconds",
+                "Time to first streamed content (OTel gen_ai.server.time_to_first_token).",
+                &["gen_ai_operation_name", "gen_ai_request_model"],
+                TTFT_BUCKETS,
+            ),
+            llm_duration: r.histograms(
+                "gen_ai_client_operation_duration_seconds",
+                "Duration of LLM calls (OTel gen_ai.client.operation.duration).",
+                &[
+                    "gen_ai_operation_name",
+                    "gen_ai_request_model",
+                    "error_type",
+                ],
+                DURATION_BUCKETS,
+            ),
+            llm_per_token: r.histograms(
+                "gen_ai_server_time_per_output_token_seconds",
+                "Pace after the first token (OTel gen_ai.server.time_per_output_token).",
+                &["gen_ai_operation_name", "gen_ai_request_model"],
+                TTFT_BUCKETS,
+            ),
+            llm_streams: r.gauge("airlock_llm_streams", "LLM streams open now."),
+            audit_records: r.counter("airlock_audit_records_total", "Audit records written."),
+            audit_errors: r.counter(
+                "airlock_audit_errors_total",
+                "Audit records that could not be written.",
+            ),
+            ready: r.gauge(
+                "airlock_ready",
+                "1 when every listener is bound and the policy is loaded.",
+            ),
+            rss: r.gauge("process_resident_memory_bytes", "Resident memory."),
+            fds: r.gauge("process_open_fds", "Open file descriptors."),
+            start_time: r.gauge(
+                "process_start_time_seconds",
+                "Start of the process, Unix time.",
+            ),
+            ready_seconds: r.histogram(
+                "airlock_start_seconds",
+                "From process start to ready.",
+                OVERHEAD_BUCKETS,
+            ),
+            registry,
+        }
+    }
+
+    pub fn decision(&self, entry: Entry, action: &str, rule: &str, reason: &str) {
+        self.decisions
+            .with_label_values(&[entry.as_str(), action, rule, reason])
+            .inc();
+    }
+    /// `answered_by`: `local`, `upstream`, `airlock` (refusals) or `tunnel`.
+    pub fn request(&self, entry: Entry, answered_by: &str, status: u16) {
+        let mut buf = [0u8; 3];
+        self.requests
+            .with_label_values(&[entry.as_str(), answered_by, status_label(status, &mut buf)])
+            .inc();
+    }
+    /// `direction`: `sent` or `received`; `destination`: `local`, `llm`, a rule's host, or `other`.
+    pub fn bytes(&self, direction: &str, destination: &str, n: u64) {
+        if n > 0 {
+            self.bytes
+                .with_label_values(&[direction, destination])
+                .inc_by(n);
+        }
+    }
+    pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
+        self.overhead
+            .with_label_values(&[entry.as_str(), action])
+            .observe(took.as_secs_f64());
+    }
+    pub fn connection_opened(&self, entry: Entry) {
+        self.connections.with_label_values(&[entry.as_str()]).inc();
+    }
+    pub fn connection_closed(&self, entry: Entry) {
+        self.connections.with_label_values(&[entry.as_str()]).dec();
+    }
+    /// `class`: an [`crate::net::AddressClass`] code; `outcome`: `ok` or an error reason code.
+    pub fn socket(&self, class: &str, outcome: &str) {
+        self.sockets.with_label_values(&[class, outcome]).inc();
+    }
+    pub fn dns_query(&self, outcome: &str) {
+        self.dns_queries.with_label_values(&[outcome]).inc();
+    }
+    pub fn leaf(&self, hit: bool, size: usize) {
+        self.leaf_cache
+            .with_label_values(&[if hit { "hit" } else { "miss" }])
+            .inc();
+        self.leaf_cache_size.set(size as i64);
+    }
+    /// `event_type` must come from a closed set; unknown ones are `other`.
+    pub fn telemetry_dropped(&self, event_type: &str) {
+        self.telemetry_dropped
+            .with_label_values(&[event_type])
+            .inc();
+    }
+    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
+    pub fn drift(&self, responder: &str, kind: &str) {
+        self.drift.with_label_values(&[responder, kind]).inc();
+    }
+    pub fn mcp_sessions(&self, open: usize) {
+        self.mcp_sessions.set(open as i64);
+    }
+    pub fn mcp_request(&self, method: &str, outcome: &str) {
+        self.mcp_requests
+            .with_label_values(&[method, outcome])
+            .inc();
+    }
+    /// `kind`: `connect`, `timeout`, `status`, `mid_stream`, `no_upstream`, `bad_answer`.
+    pub fn llm_error(&self, kind: &str) {
+        self.llm_errors.with_label_values(&[kind]).inc();
+    }
+    pub fn llm_repair(&self, kind: &str) {
+        self.llm_repairs.with_label_values(&[kind]).inc();
+    }
+    pub fn llm_up(&self, upstream: &str, up: bool) {
+        self.llm_up.with_label_values(&[upstream]).set(up.into());
+    }
+    /// `operation`: `chat`, `text_completion`, `embeddings`; `model`: the upstream's name for it.
+    pub fn llm_tokens(&self, operation: &str, model: &str, token_type: TokenType, tokens: u64) {
+        let kind = match token_type {
+            TokenType::Input => "input",
+            TokenType::Output => "output",
+        };
+        self.llm_tokens
+            .with_label_values(&[operation, model, kind])
+            .observe(tokens as f64);
+    }
+    pub fn llm_ttft(&self, operation: &str, model: &str, took: Duration) {
+        self.llm_ttft
+            .with_label_values(&[operation, model])
+            .observe(took.as_secs_f64());
+    }
+    /// `error_type`: empty for success, else the kind given to [`Metrics::llm_error`].
+    pub fn llm_duration(&self, operation: &str, model: &str, error_type: &str, took: Duration) {
+        self.llm_duration
+            .with_label_values(&[operation, model, error_type])
+            .observe(took.as_secs_f64());
+    }
+    pub fn llm_per_token(&self, operation: &str, model: &str, pace: Duration) {
+        self.llm_per_token
+            .with_label_values(&[operation, model])
+            .observe(pace.as_secs_f64());
+    }
+    pub fn llm_stream_opened(&self) {
+        self.llm_streams.inc();
+    }
+    pub fn llm_stream_closed(&self) {
+        self.llm_streams.dec();
+    }
+    pub fn audit_record(&self, written: bool) {
+        if written {
+            self.audit_records.inc()
+        } else {
+            self.audit_errors.inc()
+        }
+    }
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(ready.into());
+    }
+    pub fn started(&self, unix_seconds: i64, took: Duration) {
+        self.start_time.set(unix_seconds);
+        self.ready_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Prometheus text format, with process figures read now.
+    pub fn render(&self) -> String {
+        if let Some((rss, fds)) = process_figures() {
+            self.rss.set(rss);
+            self.fds.set(fds);
+        }
+        let mut out = Vec::with_capacity(16 << 10);
+        // Writing to a Vec cannot fail, and our names are valid by construction.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+struct Registrar<'a> {
+    registry: &'a Registry,
+}
+
+impl Registrar<'_> {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, c: prometheus::Result<C>) -> C {
+        let c = c.expect("metric definition is valid");
+        self.registry
+            .register(Box::new(c.clone()))
+            .expect("metric name is used once");
+        c
+    }
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.add(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+        ))
+    }
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        ))
+    }
+}
+
+/// Three digits without an allocation; anything that is no HTTP status is `000`.
+fn status_label(status: u16, buf: &mut [u8; 3]) -> &str {
+    if !(100..1000).contains(&status) {
+        return "000";
+    }
+    *buf = [
+        b'0' + (status / 100) as u8,
+        b'0' + (status / 10 % 10) as u8,
+        b'0' + (status % 10) as u8,
+    ];
+    std::str::from_utf8(buf).unwrap_or("000")
+}
+
+/// Resident bytes and open descriptors from `/proc`; `None` where there is no `/proc`.
+fn process_figures() -> Option<(i64, i64)> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: i64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    let fds = std::fs::read_dir("/proc/self/fd").ok()?.count() as i64;
+    Some((pages * 4096, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_and_renders() {
+        let m = Metrics::new();
+        m.decision(Entry::Explicit, "deny", "none", "no_rule_matched");
+        m.request(Entry::Reverse, "local", 200);
+        let text = m.render();
+        assert!(text.contains(r#"airlock_decisions_total{action="deny",entry="explicit",reason="no_rule_matched",rule="none"} 1"#));
+        assert!(text.contains(
+            r#"airlock_requests_total{answered_by="local",entry="reverse",status="200"} 1"#
+        ));
+    }
+}

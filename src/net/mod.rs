@@ -1,0 +1,46 @@
+//! Names and addresses, parsed once and canonical from then on.
+//!
+//! Everything that decides, dials, signs or logs takes these types, never a raw string.
+//! Nothing here does IO or asks the clock.
+
+pub mod address;
+pub mod authority;
+pub mod host;
+pub mod pattern;
+
+pub use address::{AddressClass, classify};
+pub use authority::{Authority, AuthorityError, Port};
+pub use host::{Host, HostError};
+pub use pattern::{DomainPattern, PatternError};
+
+/// Which door a connection came in by. Stable names: log field, metric label, YAML value.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Forward proxy: absolute-form requests and CONNECT.
+    Explicit,
+    /// A base URL that stands for a vendor host.
+    Reverse,
+    /// Redirected TLS or HTTP: the client does not know that we are here.
+    Transparent,
+}
+
+impl Entry {
+    pub const ALL: [Entry; 3] = [Entry::Explicit, Entry::Reverse, Entry::Transparent];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Entry::Explicit => "explicit",
+            Entry::Reverse => "reverse",
+            Entry::Transparent => "transparent",
+        }
+    }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,211 @@
+//! What a checkpoint answers: an action, the rule that gave it, and a reason.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Name of a rule as written in YAML, or `pack/rule` for a rule of a pack; cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct RuleName(Arc<str>);
+
+impl RuleName {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+    /// The name that stands where no rule matched.
+    pub fn none() -> Self {
+        static NONE: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| Arc::from("none"));
+        Self(NONE.clone())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a refusal by policy is carried out or only recorded.
+/// Structural refusals (malformed, mismatched, unsafe address) are carried out in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    #[default]
+    Enforce,
+    Report,
+}
+
+/// Who answers a request that a rule keeps on this machine. Closed set; YAML `respond: NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Responder {
+    /// OpenAI-compatible gateway to the user's own LLM.
+    Llm,
+    /// MCP over legacy HTTP+SSE and streamable HTTP.
+    Mcp,
+    /// The vendor's page and account endpoints (WIRE.md 10 to 18).
+    Copilot,
+    /// ModelScope search and download endpoints (WIRE.md 6 and 7).
+    ModelScope,
+    /// Counts and throws away: telemetry events and agents' traces (WIRE.md 8 and 12).
+    Sink,
+    /// A placeholder picture in place of a vendor's image (WIRE.md 20).
+    Image,
+}
+
+impl Responder {
+    pub const ALL: [Responder; 6] = [
+        Responder::Llm,
+        Responder::Mcp,
+        Responder::Copilot,
+        Responder::ModelScope,
+        Responder::Sink,
+        Responder::Image,
+    ];
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Responder::Llm => "llm",
+            Responder::Mcp => "mcp",
+            Responder::Copilot => "copilot",
+            Responder::ModelScope => "model_scope",
+            Responder::Sink => "sink",
+            Responder::Image => "image",
+        }
+    }
+}
+
+/// What is done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionAction {
+    Deny,
+    /// Relay the bytes undecrypted, after the SNI check.
+    Tunnel,
+    /// Terminate TLS here and judge each request.
+    Intercept,
+}
+
+impl ConnectionAction {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionAction::Deny => "deny",
+            ConnectionAction::Tunnel => "tunnel",
+            ConnectionAction::Intercept => "intercept",
+        }
+    }
+}
+
+/// What is done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Deny,
+    /// Send it on to the host it names.
+    Forward,
+    /// Answer it in this process.
+    Respond(Responder),
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Deny => "deny",
+            Action::Forward => "forward",
+            Action::Respond(_) => "respond",
+        }
+    }
+}
+
+/// The outcome of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<A> {
+    pub action: A,
+    pub rule: RuleName,
+    pub reason: Reason,
+    /// In report mode: what enforce mode would have denied, and why. `None` when it would not.
+    pub would_deny: Option<Reason>,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal;)*) => {
+        /// Why a decision was taken. The snake_case codes are stable: log field, metric label,
+        /// response header, documentation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name),* }
+
+        impl Reason {
+            pub const ALL: &'static [Reason] = &[$(Reason::$name),*];
+            pub fn code(self) -> &'static str {
+                match self { $(Reason::$name => $code),* }
+            }
+            /// HTTP status of the response that a refusal with this reason gets; 200 for allows.
+            pub fn status(self) -> u16 {
+                match self { $(Reason::$name => $status),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A rule allows it.
+    RuleAllows = "rule_allows", 200;
+    /// A deny rule matched.
+    RuleDenies = "rule_denies", 403;
+    /// No rule matched: the default.
+    NoRuleMatched = "no_rule_matched", 403;
+    /// A rule names the host, but not this method, path, port or client.
+    HostKnownRequestNot = "host_known_request_not", 403;
+    /// The host or authority is not a valid name or address.
+    BadAuthority = "bad_authority", 400;
+    /// URI authority, Host, CONNECT target and SNI are not one and the same.
+    AuthorityMismatch = "authority_mismatch", 421;
+    /// The request head is not well-formed HTTP/1.1.
+    MalformedRequest = "malformed_request", 400;
+    /// Content-Length and Transfer-Encoding together, or either of them ambiguous.
+    AmbiguousFraming = "ambiguous_framing", 400;
+    HeadTooLarge = "head_too_large", 431;
+    HeadTimeout = "head_timeout", 408;
+    BodyTooLarge = "body_too_large", 413;
+    /// The request form does not belong to this entry (CONNECT on reverse, origin-form on explicit).
+    WrongEntry = "wrong_entry", 400;
+    /// First bytes of a tunnel are not a TLS ClientHello.
+    NotTls = "not_tls", 403;
+    SniMissing = "sni_missing", 403;
+    SniMismatch = "sni_mismatch", 403;
+    ClientHelloInvalid = "client_hello_invalid", 403;
+    ClientHelloTimeout = "client_hello_timeout", 403;
+    TlsHandshakeFailed = "tls_handshake_failed", 403;
+    /// The name resolved to an address of a class that is closed.
+    AddressClosed = "address_closed", 403;
+    /// The destination is one of our own listeners.
+    OwnListener = "own_listener", 403;
+    ResolveFailed = "resolve_failed", 502;
+    ResolveTimeout = "resolve_timeout", 504;
+    ConnectFailed = "connect_failed", 502;
+    ConnectTimeout = "connect_timeout", 504;
+    UpstreamTlsFailed = "upstream_tls_failed", 502;
+    UpstreamFailed = "upstream_failed", 502;
+    UpstreamTimeout = "upstream_timeout", 504;
+    /// Upgrade (WebSocket) without a rule that allows one.
+    UpgradeNotAllowed = "upgrade_not_allowed", 403;
+    /// A bound was reached: connections, sessions, queue.
+    Overloaded = "overloaded", 503;
+    /// The client went away before the answer was complete.
+    ClientGone = "client_gone", 499;
+    Internal = "internal", 500;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.code())
+    }
+}
