@@ -144,6 +144,13 @@ impl Finish {
         if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny" {
             metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
         }
+        let totals = &self.services.totals;
+        match record.action {
+            "deny" => totals.count_refused(),
+            "respond" => totals.count_answered_here(),
+            _ => totals.count_forwarded(),
+        }
+        totals.add_left_machine(record.left_machine_bytes);
         metrics.bytes("sent", destination, record.bytes_in);
         metrics.bytes("received", destination, record.bytes_out);
         metrics.left_machine(record.rule.as_str(), record.left_machine_bytes);

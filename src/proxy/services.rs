@@ -10,6 +10,7 @@ use crate::{
     metrics::Metrics,
     net::{Authority, Host},
     policy::{CompiledPolicy, Responder},
+    store::Totals,
     tls::LeafCache,
     upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
 };
@@ -81,6 +82,7 @@ pub struct Services {
     pub policy: ArcSwap<CompiledPolicy>,
     pub metrics: Arc<Metrics>,
     pub audit: Arc<AuditLog>,
+    pub totals: Arc<Totals>,
     pub dialer: Arc<Dialer>,
     /// Pingora's way out; one for all, or pooled connections would not be shared.
     pub connector: Arc<CountingConnector>,
