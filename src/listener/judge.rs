@@ -45,7 +45,7 @@ pub fn arrival(
         Some((path, query)) => (path, Some(query)),
         None => (raw_target, None),
     };
-    let canonical = path::canonicalise(raw_path)
+    let canonical = path::canonical(raw_path)
         .map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
     let path_length = canonical.len();
     let mut target = canonical.into_owned();

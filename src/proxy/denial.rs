@@ -95,7 +95,8 @@ impl Denial {
         let allow = self
             .authority
             .as_ref()
-            .and_then(|a| how_to_allow(self.reason, a, &self.method, &self.path));
+            .map(|a| how_to_allow(self.reason, a, &self.method, &self.path))
+            .filter(|words| !words.is_empty());
         let body = Body {
             error: Fields {
                 code: self.reason.code(),
