@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use serde::Serialize;
-use time::OffsetDateTime;
+use serde::{Serialize, Serializer};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
@@ -24,8 +24,9 @@ pub enum AuditKind {
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditRecord {
     /// When the request or connection began, RFC 3339, UTC.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub time: OffsetDateTime,
+    #[serde(serialize_with = "hyphenated")]
     pub id: Uuid,
     pub kind: AuditKind,
     pub entry: Entry,
@@ -74,6 +75,14 @@ impl AuditRecord {
         }
         path[..end].to_owned()
     }
+}
+
+fn rfc3339<S: Serializer>(time: &OffsetDateTime, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
+}
+
+fn hyphenated<S: Serializer>(id: &Uuid, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 #[cfg(test)]

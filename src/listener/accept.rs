@@ -198,7 +198,8 @@ impl Edge {
         );
         finish.denied(&denial);
         if door != Door::TransparentTls {
-            let write = stream.write_all(&denial.raw());
+            let refusal = denial.raw();
+            let write = stream.write_all(&refusal);
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), write).await;
         }
         finish.done(Outcome::default());

@@ -74,7 +74,7 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
 
 /// Headers that say where a request came from or goes to; a client cannot steer the next hop
 /// with them, and the next hop learns nothing about this network.
-const NOT_FORWARDED: &[HeaderName] = &[
+static NOT_FORWARDED: [HeaderName; 11] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
@@ -89,7 +89,7 @@ const NOT_FORWARDED: &[HeaderName] = &[
 ];
 
 /// Response headers that would open another door beside this one.
-const DOORS: &[HeaderName] = &[
+static DOORS: [HeaderName; 4] = [
     header::ALT_SVC,
     HeaderName::from_static("nel"),
     HeaderName::from_static("report-to"),
@@ -106,7 +106,7 @@ pub fn request_header(
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
-    for name in NOT_FORWARDED {
+    for name in &NOT_FORWARDED {
         upstream.remove_header(name);
     }
     upstream.remove_header(&header::CONNECTION);
@@ -135,7 +135,7 @@ pub fn request_header(
 
 /// Strips what an upstream must not say to the client.
 pub fn response_header(response: &mut ResponseHeader) {
-    for name in DOORS {
+    for name in &DOORS {
         response.remove_header(name);
     }
     remove_prefixed(&response.headers, &["x-airlock-"])

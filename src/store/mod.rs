@@ -8,7 +8,7 @@ pub mod totals;
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 pub use totals::{Totals, TotalsSnapshot};
 

@@ -5,6 +5,7 @@
 //! `gateway` and the commands go through the HTTP client on top of the dialer.
 
 pub mod connector;
+pub mod control;
 pub mod counted;
 pub mod dial;
 pub mod private_ca;
