@@ -6,6 +6,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use time::OffsetDateTime;
 
@@ -44,6 +45,22 @@ pub fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerC
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
+    Arc::new(config)
+}
+
+/// A server that presents a certificate whose key it may not have.
+pub fn server_with_any_key(
+    certificate: &CertificateDer<'static>,
+    key: &KeyPair,
+) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let signer = provider().key_provider.load_private_key(key).unwrap();
+    let certified = CertifiedKey::new(vec![certificate.clone()], signer);
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     Arc::new(config)
 }
 
