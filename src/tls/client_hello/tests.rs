@@ -281,6 +281,41 @@ fn a_hello_that_two_parsers_could_read_differently_is_refused() {
 }
 
 #[test]
+fn a_refusal_says_why() {
+    let two = [sni_entry(0, b"a.test"), sni_entry(0, b"b.test")].concat();
+    let ok = message(&body(&[sni(b"a.test")]));
+    for (bytes, why) in [
+        (hello(&[sni(b"127.0.0.1")]), "server name is an address"),
+        (hello(&[ext(0, &vec16(&two))]), "more than one server name"),
+        (
+            hello(&[ext(0, &vec16(&sni_entry(7, b"a")))]),
+            "of an unknown type",
+        ),
+        (
+            hello(&[sni(b"a.test"), sni(b"b.test")]),
+            "extension 0 is sent twice",
+        ),
+        (
+            record(&[ok.as_slice(), &[11, 0, 0, 0]].concat()),
+            "bytes follow the hello",
+        ),
+        (record(&[2, 0, 0, 0]), "not a client hello"),
+    ] {
+        let said = parse(&bytes).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+    }
+    // What only the tls library notices comes through in its words.
+    let unsigned = body(&[]).len() - signature_algorithms().len();
+    let mut bare = body(&[]).get(..unsigned - 2).unwrap().to_vec();
+    bare.extend([0, 0]);
+    let said = parse(&record(&message(&bare))).unwrap_err().to_string();
+    assert!(
+        said.contains("SignatureAlgorithmsExtensionRequired"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_hello_may_not_be_larger_than_its_bound() {
     let padded = |n: usize| message(&body(&[sni(b"a.test"), ext(21, &vec![0; n])]));
     let big = records(&padded(9000), 4000);

@@ -15,7 +15,7 @@ fn stranger(name: &str) -> (Issuer<'static, KeyPair>, CertificateDer<'static>) {
 }
 
 fn write_pem(path: &Path, certificates: &[CertificateDer<'_>]) {
-    let text: String = certificates.iter().map(|c| pem(c)).collect();
+    let text: String = certificates.iter().map(|c| to_pem(c)).collect();
     fs::write(path, text).unwrap();
 }
 
