@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::files;
 pub use super::files::FileError;
 use certificate::RootFacts;
-pub(super) use certificate::{BACKDATED, SUBJECT_PREFIX, random_serial};
+pub(super) use certificate::{BACKDATED, SUBJECT_PREFIX, random_serial, to_pem};
 pub use names::PermittedNames;
 
 /// A root this close to its end is re-issued at the next start, from the same key.
@@ -201,7 +201,7 @@ impl RootCa {
         }
         let current = facts.not_before <= now && now + RENEW_BEFORE < facts.not_after;
         if current && facts.names.as_ref() == Some(&names) {
-            let root = Self::assemble(key, certificate, pem, facts, names, paths);
+            let root = Self::assemble(key, certificate, facts, names, paths);
             return Ok((root, CaEvent::Loaded));
         }
         let (added, removed) = match &facts.names {
@@ -238,24 +238,24 @@ impl RootCa {
         now: OffsetDateTime,
     ) -> Result<Self, CaError> {
         let issued = certificate::issue(&key, &names, now)?;
-        let pem = issued.pem();
         let der = CertificateDer::from(issued);
         let facts = certificate::read(&der).ok_or_else(|| CaError::BadCertificate {
             path: paths.certificate(),
         })?;
-        files::replace(&paths.certificate(), pem.as_bytes(), 0o644)?;
-        Ok(Self::assemble(key, der, pem, facts, names, paths))
+        files::replace(&paths.certificate(), to_pem(&der).as_bytes(), 0o644)?;
+        Ok(Self::assemble(key, der, facts, names, paths))
     }
 
     fn assemble(
         key: KeyPair,
         certificate: CertificateDer<'static>,
-        pem: String,
         facts: RootFacts,
         names: PermittedNames,
         paths: CaPaths,
     ) -> Self {
         let params = certificate::issuer_params(&key);
+        // Not the file's own text, which may hold more than our certificate.
+        let pem = to_pem(&certificate);
         Self {
             issuer: Issuer::new(params, key),
             certificate,

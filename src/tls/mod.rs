@@ -18,6 +18,8 @@ mod files;
 pub mod leaf;
 mod lru;
 pub mod roots;
+#[cfg(test)]
+mod testing;
 
 use std::sync::{Arc, LazyLock};
 

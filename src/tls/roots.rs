@@ -10,13 +10,12 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use memchr::memmem;
 use rustls::{RootCertStore, pki_types::CertificateDer};
 use rustls_native_certs::load_certs_from_paths;
 
 use super::{
-    ca::{FileError, RootCa, SUBJECT_PREFIX},
+    ca::{FileError, RootCa, SUBJECT_PREFIX, to_pem},
     files,
 };
 
@@ -138,7 +137,7 @@ pub fn write_bundle(root: &RootCa, system: &SystemRoots) -> Result<PathBuf, File
     let path = root.paths().bundle();
     let mut bundle = String::new();
     for der in &system.certificates {
-        bundle.push_str(&pem(der));
+        bundle.push_str(&to_pem(der));
     }
     bundle.push_str(root.pem());
     // Whatever stands there and cannot be read as ours is replaced.
@@ -213,17 +212,6 @@ fn real(path: &Path) -> PathBuf {
 /// A root that this program made, on this machine or another: its common name says so.
 fn is_ours(der: &[u8]) -> bool {
     memmem::find(der, SUBJECT_PREFIX.as_bytes()).is_some()
-}
-
-/// RFC 7468: base64 in lines of 64.
-fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in der.chunks(48) {
-        STANDARD.encode_string(line, &mut text);
-        text.push('\n');
-    }
-    text.push_str("-----END CERTIFICATE-----\n");
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The root certificate itself: what goes into it, and how it is read back. Pure but for the key's
 //! signature and the random serial.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
@@ -25,7 +26,7 @@ pub const BACKDATED: Duration = Duration::DAY;
 /// would permit every name. RFC 2606 keeps `.invalid` from ever being one.
 const PERMIT_NOTHING: &str = "airlock.invalid";
 
-/// Subject key identifier, key id, constraints: what a root of ours looks like.
+/// What a stored root says of itself.
 pub struct RootFacts {
     pub subject: String,
     pub serial: String,
@@ -99,6 +100,17 @@ pub fn random_serial() -> Result<SerialNumber, CaError> {
     let [first, ..] = &mut bytes;
     *first = (*first & 0x7f) | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// RFC 7468: base64 in lines of 64.
+pub fn to_pem(der: &[u8]) -> String {
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in der.chunks(48) {
+        STANDARD.encode_string(line, &mut text);
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
 }
 
 /// The first certificate of a PEM text.

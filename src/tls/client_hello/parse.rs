@@ -109,10 +109,11 @@ impl HelloParser {
                 return Err(invalid("bytes follow the hello in its record"));
             }
             let hello = Hello::parse(body)?;
+            let sni = hello.host()?;
             let records = self.raw.get(..self.next_record).unwrap_or_default();
             agree_with_rustls(records, hello.server_name)?;
             return Ok(Some(ClientHelloInfo {
-                sni: hello.host()?,
+                sni,
                 alpn: hello.alpn.iter().map(|p| p.to_vec()).collect(),
                 versions: hello.versions,
                 ech: hello.ech,
