@@ -158,7 +158,7 @@ fn resolve_segments(path: &str) -> Result<String, PathError> {
                 kept.pop().ok_or(PathError::AboveRoot)?;
                 folder = true;
             }
-            s if matches!(s.split(';').next(), Some("." | "..")) => {
+            s if has_dot_parameters(s) => {
                 return Err(PathError::DotParameters);
             }
             s => kept.push(s),
@@ -173,6 +173,14 @@ fn resolve_segments(path: &str) -> Result<String, PathError> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// Some servers drop `;x` and then see a dot segment; some decode `%3B` before they do.
+fn has_dot_parameters(segment: &str) -> bool {
+    let after = segment
+        .strip_prefix("..")
+        .or_else(|| segment.strip_prefix('.'));
+    after.is_some_and(|rest| rest.starts_with(';') || rest.starts_with("%3B"))
 }
 
 /// A rule's path: exact (`/v1/models`) or everything below (`/v1/*`, which is not `/v1` itself).
