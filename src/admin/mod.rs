@@ -12,7 +12,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use tokio::net::TcpListener;
 
-pub use health::{Health, Status};
+pub use health::{Health, LlmStatus, Status};
 
 use crate::{listener::BindError, metrics::Metrics};
 

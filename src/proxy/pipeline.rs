@@ -275,7 +275,8 @@ impl Pipeline {
     ) -> pingora::Result<()> {
         let handler = self.services.responders.of(responder);
         let entry = arrival.connection.entry;
-        let outcome = match respond::read_body(session, handler.max_body()).await {
+        let limit = handler.max_body().min(self.services.limits.body_bytes);
+        let outcome = match respond::read_body(session, limit).await {
             Err(e) => Err(e),
             Ok(body) => {
                 let request = LocalRequest {

@@ -28,6 +28,8 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     pub connections: usize,
     pub drain_timeout: Duration,
+    /// Largest request body that is answered here; a handler may want less.
+    pub body_bytes: usize,
 }
 
 /// One handler per [`Responder`]: a closed set, so every rule has someone who answers.
@@ -74,7 +76,10 @@ pub struct Routes {
 
 impl Routes {
     pub fn find(&self, path: &str) -> Option<usize> {
-        self.routes.iter().position(|r| path.starts_with(&r.prefix))
+        self.routes.iter().position(|r| {
+            path.strip_prefix(r.prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 }
 
