@@ -71,6 +71,8 @@ def check(name: str, within: float = 20.0) -> Iterator[Check]:
     try:
         yield state
     except Exception as error:  # a check must never end the script
+        while getattr(error, "exceptions", None):  # a task group's error says nothing by itself
+            error = error.exceptions[0]
         where = traceback.extract_tb(error.__traceback__)[-1]
         report(name, False, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
         return
