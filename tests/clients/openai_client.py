@@ -185,11 +185,13 @@ def failures() -> None:
             else:
                 raise AssertionError("no error was raised")
 
-    create = client.chat.completions.create
+    create = client.with_options(max_retries=0).chat.completions.create
     for status in (400, 401, 403, 404, 429, 500, 503):
         marker, reason = f"[[status:{status}]]", f"scripted status {status}"
         fails(f"the LLM answers {status}", reason, lambda: create(**say(marker)))
         fails(f"the LLM answers {status} to a stream", reason, lambda: list(create(**say(marker, stream=True))))
+    with_retries = client.chat.completions.create
+    fails("the LLM answers 503 to every attempt", "scripted status 503", lambda: with_retries(**say("[[status:503]]")))
     fails("the LLM dies in the middle of a stream", "LLM", lambda: list(create(**say("[[die]]", stream=True))))
     fails("the LLM sends an error event", "CUDA out of memory", lambda: list(create(**say("[[error-event]]", stream=True))))
 
