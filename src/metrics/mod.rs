@@ -53,6 +53,7 @@ pub struct Metrics {
     decisions: IntCounterVec,
     requests: IntCounterVec,
     bytes: IntCounterVec,
+    left_machine: IntCounterVec,
     overhead: HistogramVec,
     connections: IntGaugeVec,
     sockets: IntCounterVec,
@@ -114,6 +115,11 @@ impl Metrics {
                 "airlock_bytes_total",
                 "Body and tunnel bytes; direction is seen from this machine's user.",
                 &["direction", "destination"],
+            ),
+            left_machine: r.counters(
+                "airlock_left_machine_bytes_total",
+                "Bytes sent to anywhere but this machine, by the rule that let them go.",
+                &["rule"],
             ),
             overhead: r.histograms(
                 "airlock_overhead_seconds",
@@ -249,6 +255,10 @@ impl Metrics {
                 .with_label_values(&[direction, destination])
                 .inc_by(n);
         }
+    }
+    /// Always touched, so that a zero is seen as a zero.
+    pub fn left_machine(&self, rule: &str, n: u64) {
+        self.left_machine.with_label_values(&[rule]).inc_by(n);
     }
     pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
         self.overhead
