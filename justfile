@@ -1,0 +1,39 @@
+# The one list of commands. CI runs the same ones (.ci/run).
+
+default:
+    @just --list
+
+# Release build and the demo: the plugin's real traffic, loopback only.
+demo *ARGS:
+    ./run demo {{ARGS}}
+
+# All tests, the Python SDKs included.
+test *ARGS:
+    ./run test {{ARGS}}
+
+# Only the tests that drive the real SDKs.
+clients:
+    ./run test --test it clients
+
+# The Python environments of the SDK tests, by themselves.
+clients-env:
+    ./run clients-env
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo fmt --all --check
+    ./run cargo clippy --all-targets -- -D warnings
+
+# Licences, banned and foreign crates.
+deny:
+    cargo deny check --hide-inclusion-graph bans licenses sources
+
+# Known holes in dependencies; fetches the advisory database.
+advisories:
+    cargo deny check --hide-inclusion-graph advisories
+
+# Everything a change has to pass.
+ci:
+    .ci/run
