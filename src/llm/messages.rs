@@ -42,8 +42,7 @@ impl<'a> Message<'a> {
             None => join_parts(content, "\n").map(|joined| Cow::Owned(joined.text)),
         }
     }
-    /// `(id, name, arguments)` of each tool call, arguments decoded.
-    fn tool_calls(&self) -> Vec<(Option<Cow<'a, str>>, Cow<'a, str>, Cow<'a, str>)> {
+    fn tool_calls(&self) -> Vec<ToolCall<'a>> {
         let Some(calls) = self.object.last("tool_calls").and_then(edit::elements) else {
             return Vec::new();
         };
@@ -52,14 +51,21 @@ impl<'a> Message<'a> {
             .filter_map(|call| {
                 let call = Object::parse(call)?;
                 let function = Object::parse(call.last("function")?)?;
-                Some((
-                    call.string("id"),
-                    function.string("name")?,
-                    function.string("arguments").unwrap_or_default(),
-                ))
+                Some(ToolCall {
+                    id: call.string("id"),
+                    name: function.string("name")?,
+                    arguments: function.string("arguments").unwrap_or_default(),
+                })
             })
             .collect()
     }
+}
+
+/// A call made in an earlier turn; strings decoded.
+struct ToolCall<'a> {
+    id: Option<Cow<'a, str>>,
+    name: Cow<'a, str>,
+    arguments: Cow<'a, str>,
 }
 
 /// Repairs the messages of `array`, one value of the request's `messages` key.
@@ -119,7 +125,12 @@ fn add_user_message(elements: &[&str], messages: &[Option<Message<'_>>], editor:
 fn rewrite_intent(messages: &[Option<Message<'_>>]) -> Option<(String, usize)> {
     for (at, message) in messages.iter().enumerate().rev() {
         let Some(message) = message else { continue };
-        for (id, name, arguments) in message.tool_calls() {
+        for ToolCall {
+            id,
+            name,
+            arguments,
+        } in message.tool_calls()
+        {
             if name != REWRITE_HANDOFF {
                 continue;
             }

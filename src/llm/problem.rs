@@ -380,9 +380,8 @@ fn short(text: &str) -> String {
         .filter(|w| !w.is_empty())
         .collect::<Vec<_>>()
         .join(" ");
-    let cut = line.floor_char_boundary(MAX_QUOTE);
-    let text = line.get(..cut).unwrap_or_default();
-    if cut < line.len() {
+    let text = edit::head(&line, MAX_QUOTE);
+    if text.len() < line.len() {
         format!("{text}…")
     } else {
         text.trim_end_matches('.').to_owned()

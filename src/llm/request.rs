@@ -81,8 +81,7 @@ impl Agent {
     }
 
     fn of_system_prompt(prompt: &str) -> Option<Self> {
-        let end = prompt.floor_char_boundary(Self::MARKER_WINDOW);
-        let start = prompt.get(..end)?;
+        let start = edit::head(prompt, Self::MARKER_WINDOW);
         Self::MARKERS
             .iter()
             .find(|(marker, _)| start.contains(marker))

@@ -4,3 +4,4 @@
 //! `proxy` takes a checked address for Pingora's peers; `gateway` goes through `http_client`.
 
 pub mod dial;
+pub mod http_client;
