@@ -278,6 +278,7 @@ mod tests {
             rule: RuleName::none(),
             reason: Reason::NoRuleMatched,
             would_deny: None,
+            ended: None,
             status: Some(403),
             answered_by: None,
             upstream: None,

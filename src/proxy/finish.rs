@@ -55,6 +55,7 @@ impl Finish {
             rule: RuleName::none(),
             reason: Reason::Internal,
             would_deny: None,
+            ended: None,
             status: None,
             answered_by: None,
             upstream: None,
@@ -93,17 +94,18 @@ impl Finish {
 
     /// What began as an allow ended in a refusal (closed address, SNI, upstream), or as it was denied.
     pub fn denied(&mut self, denial: &Denial) {
-        self.failed(denial.reason, denial.detail.clone());
         if let Some(record) = &mut self.record {
             record.action = "deny";
+            record.reason = denial.reason;
+            record.detail = denial.detail.clone();
             record.status = Some(denial.status());
         }
     }
 
-    /// It failed after the decision: the action stands, the reason tells how it ended.
+    /// It broke off after the decision, which stands.
     pub fn failed(&mut self, reason: Reason, detail: Option<String>) {
         if let Some(record) = &mut self.record {
-            record.reason = reason;
+            record.ended = Some(reason);
             record.detail = detail;
         }
     }
@@ -132,6 +134,9 @@ impl Finish {
         let metrics = &self.services.metrics;
         let reason = record.reason.code();
         metrics.decision(record.entry, record.action, record.rule.as_str(), reason);
+        if let Some(ended) = record.ended {
+            metrics.broken_off(record.entry, ended.code());
+        }
         // Names of destinations come from rules and configuration only, never from a client.
         let (answered_by, destination) = match record.action {
             "deny" => ("airlock", "refused"),
@@ -160,9 +165,10 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         if self.record.is_some() {
-            if std::thread::panicking() {
-                self.failed(Reason::Internal, Some("panic".into()));
-            }
+            // Nobody closed it: a panic, or a task that was cut at the end of a drain.
+            let panicked = std::thread::panicking();
+            let (reason, words) = if panicked { (Reason::Internal, "panic") } else { (Reason::ClientGone, "cut") };
+            self.failed(reason, Some(words.into()));
             self.close(Outcome::default());
         }
     }
