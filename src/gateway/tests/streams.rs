@@ -168,12 +168,6 @@ async fn a_client_that_goes_away_cancels_the_call() {
 
 #[tokio::test]
 async fn a_slow_upstream_is_waited_for_with_comments() {
-    let llm = FakeLlm::start("q", |_| Reply {
-        status: 200,
-        headers: "content-type: text/event-stream\r\n".into(),
-        pieces: vec![],
-    })
-    .await;
     let slow = FakeLlm::start("q", |_| {
         Reply::events(vec![
             Piece::Wait(150),
@@ -184,7 +178,6 @@ async fn a_slow_upstream_is_waited_for_with_comments() {
         ])
     })
     .await;
-    drop(llm);
     let timeouts = Timeouts {
         hold_head: Duration::from_millis(20),
         keep_alive: Duration::from_millis(40),
