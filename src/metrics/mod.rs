@@ -254,7 +254,9 @@ impl Metrics {
             .inc();
     }
     pub fn broken_off(&self, entry: Entry, reason: &str) {
-        self.broken_off.with_label_values(&[entry.as_str(), reason]).inc();
+        self.broken_off
+            .with_label_values(&[entry.as_str(), reason])
+            .inc();
     }
     /// `answered_by`: `local`, `upstream`, `airlock` (refusals) or `tunnel`.
     pub fn request(&self, entry: Entry, answered_by: &str, status: u16) {

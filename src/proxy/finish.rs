@@ -66,7 +66,11 @@ impl Finish {
             duration_us: 0,
             generation: services.policy.load().generation(),
         };
-        Self { services: services.clone(), record: Some(Box::new(record)), started }
+        Self {
+            services: services.clone(),
+            record: Some(Box::new(record)),
+            started,
+        }
     }
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
@@ -116,8 +120,16 @@ impl Finish {
     }
 
     fn close(&mut self, outcome: Outcome) {
-        let Some(mut record) = self.record.take() else { return };
-        let Outcome { status, bytes_in, bytes_out, left_machine_bytes, note } = outcome;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        let Outcome {
+            status,
+            bytes_in,
+            bytes_out,
+            left_machine_bytes,
+            note,
+        } = outcome;
         record.status = status.or(record.status);
         record.bytes_in = bytes_in;
         record.bytes_out = bytes_out;
@@ -146,7 +158,8 @@ impl Finish {
             "intercept" => return,
             _ => ("upstream", record.rule.as_str()),
         };
-        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny" {
+        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny"
+        {
             metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
         }
         let totals = &self.services.totals;
@@ -167,7 +180,11 @@ impl Drop for Finish {
         if self.record.is_some() {
             // Nobody closed it: a panic, or a task that was cut at the end of a drain.
             let panicked = std::thread::panicking();
-            let (reason, words) = if panicked { (Reason::Internal, "panic") } else { (Reason::ClientGone, "cut") };
+            let (reason, words) = if panicked {
+                (Reason::Internal, "panic")
+            } else {
+                (Reason::ClientGone, "cut")
+            };
             self.failed(reason, Some(words.into()));
             self.close(Outcome::default());
         }

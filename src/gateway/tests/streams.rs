@@ -318,7 +318,11 @@ async fn tls_upstreams_are_verified() {
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).expect("a root");
-    let dialer = Arc::new(Dialer::new(metrics));
+    let dialer = Arc::new(Dialer::new(
+        metrics,
+        crate::policy::AddressPolicy::for_tests(),
+        Duration::from_secs(2),
+    ));
     let trusting = HttpClient::new(dialer, tls_config(roots), Duration::from_secs(2));
     let found = discovery::probe(&trusting, &base, None, Duration::from_secs(2))
         .await
