@@ -5,6 +5,7 @@
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
 //! | [`leak`] | nothing leaves, under a packet capture |
+//! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -16,4 +17,5 @@ mod clients;
 mod deploy;
 mod docs;
 mod leak;
+mod pipeline;
 mod support;
