@@ -111,7 +111,11 @@ fn judge(
         client: connection.client.ip(),
         authority,
     };
-    let decision = edge.services.policy.load().decide_connection(&flow);
+    let mut decision = edge.services.policy.load().decide_connection(&flow);
+    if decision.action != ConnectionAction::Deny && !edge.services.audit.healthy() {
+        decision.action = ConnectionAction::Deny;
+        decision.reason = Reason::AuditUnavailable;
+    }
     finish.decided(&decision, decision.action.as_str());
     match decision.action {
         ConnectionAction::Tunnel | ConnectionAction::Intercept => Ok(decision.action),
@@ -139,9 +143,9 @@ fn refusal(reason: Reason, authority: &Authority, detail: String) -> Denial {
 
 /// Refuses in HTTP, before the 200.
 async fn end(mut finish: Finish, l4: L4Stream, denial: Denial) {
-    finish.denied(&denial);
-    write_refusal(Box::new(l4), &denial).await;
+    finish.unreached(&denial);
     finish.done(Outcome::default());
+    write_refusal(l4, &denial).await;
 }
 
 /// Refuses after the 200, where only closing is left to say.

@@ -7,7 +7,7 @@ use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp},
     protocols::{Stream, http::ServerSession, l4::stream::Stream as L4Stream},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Outcome},
+    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -95,21 +95,23 @@ async fn read_head(
     if !matches!(first, Ok(n) if n > 0) {
         return Ok(None);
     }
-    if let Some(end) = head::head_end(buffer, 0) {
-        return within(end, limits.head_bytes);
-    }
     let rest = async {
+        let mut seen = 0;
         loop {
-            let seen = buffer.len();
+            if let Some(end) = head::head_end(buffer, seen) {
+                return within(end, limits.head_bytes);
+            }
+            if let Some(e) = head::hopeless(buffer, seen) {
+                return Err(Denial::early(e.reason, e.message));
+            }
+            seen = buffer.len();
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
             }
             buffer.reserve(HEAD_BUFFER);
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
-                return Ok(None);
-            }
-            if let Some(end) = head::head_end(buffer, seen) {
-                return within(end, limits.head_bytes);
+                let words = "the connection ended inside the request head";
+                return Err(Denial::early(Reason::MalformedRequest, words));
             }
         }
     };
@@ -194,24 +196,23 @@ async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: De
         finish.authority(authority);
     }
     finish.denied(&denial);
-    write_refusal(stream, &denial).await;
     finish.done(Outcome::default());
+    write_refusal(stream, &denial).await;
 }
 
 /// Writes the refusal and reads off, within bounds, what the client still sends: closing a socket
 /// with unread bytes resets it, and the client would lose the answer.
-pub async fn write_refusal(mut stream: Stream, denial: &Denial) {
+pub async fn write_refusal(mut stream: impl AsyncRead + AsyncWrite + Unpin, denial: &Denial) {
     let talk = async {
         if stream.write_all(&denial.raw()).await.is_err() || stream.flush().await.is_err() {
             return;
         }
-        let _ = AsyncWriteExt::shutdown(&mut stream).await;
-        let mut sink = [0u8; 4096];
-        for _ in 0..256 {
-            if !matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {
-                return;
-            }
-        }
+        let _ = stream.shutdown().await;
+        let mut sink = vec![0u8; 16 << 10];
+        while matches!(
+            tokio::time::timeout(LINGER_QUIET, stream.read(&mut sink)).await,
+            Ok(Ok(n)) if n > 0
+        ) {}
     };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), talk).await;
+    let _ = tokio::time::timeout(LINGER, talk).await;
 }

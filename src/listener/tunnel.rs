@@ -23,7 +23,7 @@ pub async fn relay(edge: &Arc<Edge>, mut l4: L4Stream, authority: &Authority, mu
         Err(e) => {
             let mut denial = Denial::early(e.reason, e.detail);
             denial.authority = Some(authority.clone());
-            finish.denied(&denial);
+            finish.unreached(&denial);
             return finish.done(Outcome::default());
         }
     };

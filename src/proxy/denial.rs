@@ -132,7 +132,9 @@ impl Denial {
             Reason::MalformedRequest | Reason::AmbiguousFraming | Reason::BadAuthority => {
                 "http_request_error"
             }
-            Reason::Internal | Reason::Overloaded => "proxy_internal_error",
+            Reason::Internal | Reason::Overloaded | Reason::AuditUnavailable => {
+                "proxy_internal_error"
+            }
             _ => "http_request_denied",
         };
         format!("airlock; error={error}; details=\"{}\"", self.reason.code())

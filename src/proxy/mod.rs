@@ -17,4 +17,5 @@ pub use arrival::{Arrival, Connection};
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
 pub use pipeline::Pipeline;
+pub use respond::{LINGER, LINGER_QUIET};
 pub use services::{Limits, Responders, Route, Routes, Services};
