@@ -54,7 +54,7 @@ pub async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
             "audit log cannot be written\n",
         )
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
     }
 }
 

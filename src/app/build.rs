@@ -100,7 +100,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
-        connector: Arc::new(CountingConnector::new(metrics.clone())),
+        connector: Arc::new(CountingConnector::new(
+            metrics.clone(),
+            config.limits.connect_timeout,
+        )),
         metrics,
         audit,
         totals,

@@ -106,6 +106,25 @@ impl Finish {
         }
     }
 
+    /// The destination was refused when its address was known (a refusal like any other), or could
+    /// not be reached (the decision stands).
+    pub fn unreached(&mut self, denial: &Denial) {
+        match denial.reason {
+            Reason::ResolveFailed
+            | Reason::ResolveTimeout
+            | Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamFailed
+            | Reason::UpstreamTimeout
+            | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),
+            _ => self.denied(denial),
+        }
+        if let Some(record) = &mut self.record {
+            record.status = Some(denial.status());
+        }
+    }
+
     /// It broke off after the decision, which stands.
     pub fn failed(&mut self, reason: Reason, detail: Option<String>) {
         if let Some(record) = &mut self.record {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::ALPN,
@@ -12,7 +12,7 @@ use pingora::{
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
     listener::head::host_value,
-    net::{Host, Port},
+    net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
+    /// How many addresses there are to try.
+    pub addresses: usize,
 }
 
 /// Resolves, checks and describes the upstream of `arrival`. The peer holds a checked address;
@@ -54,44 +56,64 @@ pub async fn destination(
     Ok(Destination {
         peer: Box::new(peer),
         leaves_machine: !address.socket().ip().is_loopback(),
+        addresses: addresses.len(),
     })
 }
 
-fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
-    let tls = match arrival.route.and_then(|r| services.routes.routes.get(r)) {
+/// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.
+fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
+    match arrival.route.and_then(|r| services.routes.routes.get(r)) {
         Some(route) => route.tls,
-        None => arrival.connection.tls,
-    };
+        // A base URL of the reverse entry stands for the vendor's https.
+        None => arrival.connection.tls || arrival.connection.entry == Entry::Reverse,
+    }
+}
+
+fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
     let sni = match &arrival.authority.host {
         Host::Name(name) => name.to_string(),
         Host::Ip(ip) => ip.to_string(),
     };
-    let mut peer = HttpPeer::new(address.socket(), tls, sni);
+    let mut peer = HttpPeer::new(address.socket(), speaks_tls(services, arrival), sni);
     let limits = &services.limits;
     peer.options.connection_timeout = Some(limits.connect_timeout);
     peer.options.total_connection_timeout = Some(limits.connect_timeout * 2);
     // An idle WebSocket is not a broken one.
     peer.options.read_timeout = (!arrival.upgrade).then_some(limits.upstream_timeout);
-    peer.options.idle_timeout = Some(Duration::from_secs(60));
+    peer.options.write_timeout = Some(limits.upstream_timeout);
+    peer.options.idle_timeout = Some(IDLE);
     peer.options.alpn = ALPN::H1;
     peer.options.custom_l4 = Some(services.connector.clone());
     peer
 }
 
+/// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a request
+/// never meets a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// Headers that say where a request came from or goes to; a client cannot steer the next hop
 /// with them, and the next hop learns nothing about this network.
 static NOT_FORWARDED: [HeaderName; 11] = [
     header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
+    header::VIA,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     header::TE,
     header::TRAILER,
     header::UPGRADE,
+];
+
+/// What we say about a request, what a proxy before us said, and what would steer the next one.
+const NOT_FORWARDED_PREFIXES: [&str; 5] = [
+    "proxy-",
+    "x-airlock-",
+    "x-forwarded-",
+    "x-original-",
+    "x-rewrite-",
 ];
 
 /// Response headers that would open another door beside this one.
@@ -120,17 +142,16 @@ pub fn request_header(
         upstream.remove_header(name);
     }
     upstream.remove_header(&header::CONNECTION);
-    remove_prefixed(&upstream.headers, &["proxy-", "x-airlock-"])
+    remove_prefixed(&upstream.headers, &NOT_FORWARDED_PREFIXES)
         .iter()
         .for_each(|name| drop(upstream.remove_header(name)));
     if arrival.rewritten {
         upstream.set_raw_path(arrival.target.as_bytes())?;
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
-    let scheme_port = match route {
-        Some(route) if route.tls => Port::HTTPS,
-        Some(_) => Port::HTTP,
-        None => arrival.connection.default_port(),
+    let scheme_port = match speaks_tls(services, arrival) {
+        true => Port::HTTPS,
+        false => Port::HTTP,
     };
     match route.and_then(|r| r.host.as_deref()) {
         Some(host) => upstream.insert_header(header::HOST, host)?,
@@ -145,18 +166,47 @@ pub fn request_header(
     Ok(())
 }
 
-/// Strips what an upstream must not say to the client.
+/// Strips what an upstream must not say to the client, and what it says to the next hop alone.
 pub fn response_header(response: &mut ResponseHeader) {
+    let switches = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    for name in nominated(&response.headers) {
+        if !(switches && name == header::UPGRADE) {
+            response.remove_header(&name);
+        }
+    }
     for name in &DOORS {
         response.remove_header(name);
     }
-    remove_prefixed(&response.headers, &["x-airlock-"])
+    remove_prefixed(&response.headers, &["x-airlock-", "proxy-"])
         .iter()
         .for_each(|name| drop(response.remove_header(name)));
+    if response
+        .headers
+        .get_all(header::LINK)
+        .iter()
+        .any(opens_a_door)
+    {
+        response.remove_header(&header::LINK);
+    }
+}
+
+/// A link that makes a browser connect or look up by itself. Links are not told apart: with one such
+/// among them all go, which costs a hint and nothing else.
+fn opens_a_door(link: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(link.as_bytes()).to_ascii_lowercase();
+    [
+        "preconnect",
+        "dns-prefetch",
+        "prefetch",
+        "preload",
+        "prerender",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 /// Header names that `Connection` nominates as hop-by-hop.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
@@ -206,9 +256,16 @@ mod tests {
         response
             .insert_header("x-airlock-decision", "allow")
             .unwrap();
+        response.insert_header("proxy-status", "airlock").unwrap();
+        response
+            .insert_header("link", "<https://evil.test>; rel=\"Preconnect\"")
+            .unwrap();
+        response.insert_header("connection", "x-hop").unwrap();
+        response.insert_header("x-hop", "1").unwrap();
         response.insert_header("x-kept", "1").unwrap();
         response_header(&mut response);
-        let left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();
-        assert_eq!(left, ["x-kept"]);
+        let mut left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "x-kept"]);
     }
 }

@@ -44,7 +44,10 @@ pub struct RequestContext {
     egress: EgressMeter,
     note: Note,
     leaves_machine: bool,
+    /// A connection to the upstream stood: only then can bytes have left.
+    connected: bool,
     attempts: usize,
+    addresses: usize,
     /// A refusal found after the decision, to be answered by `fail_to_proxy`.
     denial: Option<Denial>,
     upstream_began: Option<Instant>,
@@ -81,6 +84,13 @@ impl ProxyHttp for Pipeline {
             refuse(session, &denial).await?;
             return Ok(true);
         };
+        let downstream = session.as_downstream_mut();
+        // A client that reads nothing holds a slot and an upstream.
+        downstream.set_write_timeout(Some(self.services.limits.upstream_timeout));
+        if arrival.upgrade {
+            // Pingora's own limit of a minute would end a WebSocket whose client only listens.
+            downstream.set_read_timeout(None);
+        }
         let decision = self.decide(session, context, &arrival);
         let answered = match decision.action {
             Action::Deny => {
@@ -115,6 +125,7 @@ impl ProxyHttp for Pipeline {
             Ok(to) => {
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
+                context.addresses = to.addresses;
                 if context.upstream_began.is_none() {
                     context.upstream_began = Some(Instant::now());
                     let entry = arrival.connection.entry;
@@ -162,8 +173,22 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < 3);
+        e.set_retry(context.attempts < context.addresses);
         e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
+        #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
+        _digest: Option<&pingora::protocols::Digest>,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        context.connected = true;
+        Ok(())
     }
 
     async fn fail_to_proxy(
@@ -184,10 +209,7 @@ impl ProxyHttp for Pipeline {
             };
         };
         if let Some(finish) = &mut context.finish {
-            match denial.reason {
-                Reason::AddressClosed | Reason::OwnListener => finish.denied(&denial),
-                reason => finish.failed(reason, denial.detail.clone()),
-            }
+            finish.unreached(&denial);
         }
         let status = denial.status();
         if session.response_written().is_none() {
@@ -205,7 +227,7 @@ impl ProxyHttp for Pipeline {
         };
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
-        let forwarded = if context.leaves_machine && context.upstream_began.is_some() {
+        let forwarded = if context.leaves_machine && context.connected {
             read + head_size(session.req_header())
         } else {
             0
@@ -238,7 +260,7 @@ impl Pipeline {
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
-        let decision = self.services.policy.load().decide_request(&RequestFacts {
+        let mut decision = self.services.policy.load().decide_request(&RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
@@ -246,6 +268,10 @@ impl Pipeline {
             path: arrival.path(),
             upgrade: arrival.upgrade,
         });
+        if decision.action != Action::Deny && !self.services.audit.healthy() {
+            decision.action = Action::Deny;
+            decision.reason = Reason::AuditUnavailable;
+        }
         let mut finish = Finish::begin(
             &self.services,
             AuditKind::Request,
@@ -333,7 +359,13 @@ impl Pipeline {
     /// The refusal for a failed forward; `None` when there is nobody left to tell.
     fn failure(&self, e: &Error, context: &RequestContext) -> Option<Denial> {
         let reason = match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, _) => return None,
+            (ErrorSource::Downstream, _) => {
+                let (reason, words) = respond::body_fault(e)?;
+                return Some(Denial {
+                    detail: Some(words.into()),
+                    ..self.blank(reason, context)
+                });
+            }
             (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
             (
                 _,
@@ -351,13 +383,32 @@ impl Pipeline {
             _ => Reason::Internal,
         };
         Some(Denial {
+            detail: Some(innermost(e)),
+            ..self.blank(reason, context)
+        })
+    }
+
+    fn blank(&self, reason: Reason, context: &RequestContext) -> Denial {
+        Denial {
             reason,
             rule: context.rule.clone().unwrap_or_else(RuleName::none),
             authority: context.arrival.as_ref().map(|a| a.authority.clone()),
             detail: None,
             method: String::new(),
             path: String::new(),
-        })
+        }
+    }
+}
+
+/// The words of the innermost cause; the layers above it repeat the peer.
+fn innermost(e: &Error) -> String {
+    let own = || e.context.as_ref().map(|words| words.as_str().to_owned());
+    match &e.cause {
+        Some(cause) => match cause.downcast_ref::<Error>() {
+            Some(inner) => innermost(inner),
+            None => cause.to_string(),
+        },
+        None => own().unwrap_or_else(|| e.etype().as_str().to_owned()),
     }
 }
 
@@ -386,14 +437,17 @@ fn request_parts(
     parts.method = header.method.clone();
     parts.uri = uri;
     parts.version = header.version;
+    let nominated = forward::nominated(&header.headers);
     parts.headers = header
         .headers
         .iter()
         .filter(|(name, _)| {
-            !matches!(
-                name.as_str(),
-                "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-            ) && !name.as_str().starts_with("proxy-")
+            !nominated.contains(name)
+                && !matches!(
+                    name.as_str(),
+                    "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
+                )
+                && !name.as_str().starts_with("proxy-")
                 && !name.as_str().starts_with("x-airlock-")
         })
         .map(|(name, value)| (name.clone(), value.clone()))
