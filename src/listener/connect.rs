@@ -148,9 +148,12 @@ async fn end(mut finish: Finish, l4: L4Stream, denial: Denial) {
     write_refusal(l4, &denial).await;
 }
 
-/// Refuses after the 200, where only closing is left to say.
+/// Refuses after the 200, where only closing is left to say. A client that leaves is not refused.
 fn cut(mut finish: Finish, authority: &Authority, reason: Reason, detail: String) {
-    finish.denied(&refusal(reason, authority, detail));
+    match reason {
+        Reason::ClientGone => finish.failed(reason, Some(detail)),
+        reason => finish.denied(&refusal(reason, authority, detail)),
+    }
     finish.done(Outcome::default());
 }
 

@@ -155,13 +155,31 @@ impl ProxyHttp for Pipeline {
         }
     }
 
-    async fn response_filter(
+    async fn upstream_response_filter(
         &self,
         _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
+            let words = "upstream switches protocols unasked";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
         response: &mut ResponseHeader,
         _context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         forward::response_header(response);
+        if session.req_header().version == http::Version::HTTP_10 {
+            // It knows no chunks: the end of the connection ends the body.
+            response.remove_header(&http::header::TRANSFER_ENCODING);
+        }
         Ok(())
     }
 

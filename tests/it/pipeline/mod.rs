@@ -3,7 +3,11 @@
 //! No HTTP library stands between a test and the wire. A refusal is checked in three places: the
 //! typed answer, exactly one audit record, and the count of its reason.
 
+mod connect;
+mod forward;
 mod heads;
+mod intercept;
+mod tunnel;
 
 use crate::support::{Airlock, Reply};
 

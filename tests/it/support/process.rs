@@ -4,10 +4,10 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
@@ -54,6 +54,25 @@ impl Process {
         let ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("{name} said {line:?} when ready: {error}"));
         (process, ready)
+    }
+
+    /// Sends it a signal by name: `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.is_ok_and(|s| s.success()), "signal {name} was not sent");
+    }
+
+    /// How it ended, if it does within this time.
+    pub fn exit(&mut self, within: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait().expect("a child can be waited for") {
+                Some(status) => return Some(status),
+                None if Instant::now() > deadline => return None,
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// What it has said on stderr so far.
