@@ -378,7 +378,7 @@ impl Pipeline {
     fn failure(&self, e: &Error, context: &RequestContext) -> Option<Denial> {
         let reason = match (e.esource(), e.etype()) {
             (ErrorSource::Downstream, _) => {
-                let (reason, words) = respond::body_fault(e)?;
+                let (reason, words) = respond::client_fault(e)?;
                 return Some(Denial {
                     detail: Some(words.into()),
                     ..self.blank(reason, context)
@@ -437,9 +437,13 @@ async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     let header = denial.header(body.len())?;
     session
         .write_response_header(Box::new(header), false)
-        .await?;
+        .await
+        .map_err(|e| e.into_down())?;
     let body = (session.req_header().method != http::Method::HEAD).then_some(body);
-    session.write_response_body(body, true).await?;
+    session
+        .write_response_body(body, true)
+        .await
+        .map_err(|e| e.into_down())?;
     respond::drain(session).await;
     Ok(())
 }

@@ -36,7 +36,7 @@ pub enum RespondError {
 
 impl From<Box<Error>> for RespondError {
     fn from(e: Box<Error>) -> Self {
-        match body_fault(&e) {
+        match client_fault(&e) {
             Some((reason, words)) => RespondError::Refuse(reason, words.into()),
             None => RespondError::Broken(Reason::ClientGone, e),
         }
@@ -104,10 +104,15 @@ fn too_slow() -> RespondError {
     RespondError::Refuse(Reason::BodyTimeout, SLOW_BODY.into())
 }
 
-/// What is wrong with the body that a client sends, as opposed to its connection.
-pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
+/// What is wrong with what a client sends, as opposed to its connection.
+pub fn client_fault(e: &Error) -> Option<(Reason, &'static str)> {
     match e.etype() {
         ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
+        // Found by Pingora when it makes the upstream's head.
+        ErrorType::InvalidHTTPHeader => Some((
+            Reason::MalformedRequest,
+            "Connection may not name Host or what frames the body",
+        )),
         // Pingora keeps these types to itself.
         other => ["InvalidChunk", "InvalidTrailerEnd", "PrematureBodyEnd"]
             .contains(&other.as_str())

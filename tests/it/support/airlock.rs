@@ -37,26 +37,34 @@ impl Airlock {
         ))
     }
 
-    /// With this YAML; `state_dir` is added.
+    /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
-        Self::launch(
-            Command::new(env!("CARGO_BIN_EXE_airlock")),
-            scratch(),
-            config,
-        )
+        Self::launch(binary(), scratch(), config)
     }
 
-    fn launch(mut command: Command, scratch: TempDir, config: &str) -> Self {
-        let file = scratch.path().join("airlock.yaml");
+    /// Again on the same state, after the process has ended.
+    pub fn restart(self) -> Self {
+        let Self {
+            process, scratch, ..
+        } = self;
+        drop(process);
+        Self::run(binary(), scratch)
+    }
+
+    fn launch(command: Command, scratch: TempDir, config: &str) -> Self {
         let state = scratch.path().join("state");
         std::fs::write(
-            &file,
+            scratch.path().join("airlock.yaml"),
             format!("version: 1\nstate_dir: {}\n{config}", state.display()),
         )
         .expect("scratch is writable");
+        Self::run(command, scratch)
+    }
+
+    fn run(mut command: Command, scratch: TempDir) -> Self {
         command
             .args(["run", "--print-ready", "--config"])
-            .arg(&file)
+            .arg(scratch.path().join("airlock.yaml"))
             // The environment of the person who runs the tests must not configure it.
             .env_clear()
             .env("HOME", scratch.path())
@@ -74,6 +82,10 @@ impl Airlock {
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
     }
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_airlock"))
 }
 
 fn scratch() -> TempDir {

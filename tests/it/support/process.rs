@@ -36,7 +36,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{name} did not start: {error}"));
         let stdout = child.stdout.take().expect("stdout is piped");
-        let process = Self { child, name, log };
+        let mut process = Self { child, name, log };
 
         let (first_line, arrived) = mpsc::channel();
         thread::spawn(move || {
@@ -48,9 +48,13 @@ impl Process {
             // Read on, so that the child never blocks on a full pipe.
             lines.for_each(drop);
         });
-        let line = arrived
-            .recv_timeout(READY_WITHIN)
-            .unwrap_or_else(|_| panic!("{name} was not ready:\n{}", process.stderr()));
+        let line = arrived.recv_timeout(READY_WITHIN).unwrap_or_else(|_| {
+            let exit = process.exit(Duration::from_secs(1));
+            panic!(
+                "{name} was not ready (exit {exit:?}):\n{}",
+                process.stderr()
+            )
+        });
         let ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("{name} said {line:?} when ready: {error}"));
         (process, ready)
@@ -60,7 +64,10 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(status.is_ok_and(|s| s.success()), "signal {name} was not sent");
+        assert!(
+            status.is_ok_and(|s| s.success()),
+            "signal {name} was not sent"
+        );
     }
 
     /// How it ended, if it does within this time.

@@ -47,7 +47,11 @@ pub fn handshake(
 
 /// The certificate that the other side showed.
 pub fn shown(wire: &TlsWire) -> CertificateDer<'static> {
-    let chain = wire.stream.conn.peer_certificates().expect("a certificate was shown");
+    let chain = wire
+        .stream
+        .conn
+        .peer_certificates()
+        .expect("a certificate was shown");
     chain[0].clone().into_owned()
 }
 

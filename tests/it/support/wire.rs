@@ -128,7 +128,7 @@ impl<S: Read + Write> Wire<S> {
     }
 
     /// Exactly `n` bytes.
-    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+    pub fn exact(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {
             assert!(
                 self.fill(),
@@ -141,7 +141,9 @@ impl<S: Read + Write> Wire<S> {
 
     /// Sends a CONNECT and expects to be let through.
     pub fn connect(mut self, authority: &str) -> Self {
-        self.send(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        self.send(format!(
+            "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
+        ));
         let head = self.head().expect("a CONNECT is answered");
         let head = String::from_utf8_lossy(&head).into_owned();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -316,6 +318,6 @@ fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
     (status, headers)
 }
 
-pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
 }
