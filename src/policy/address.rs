@@ -15,6 +15,7 @@ use super::Reason;
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     permitted: HashSet<Authority>,
+    public_closed: bool,
 }
 
 impl AddressPolicy {
@@ -26,6 +27,11 @@ impl AddressPolicy {
     /// Lets this host, on this port, live at a loopback or private address.
     pub fn permit_private(&mut self, authority: Authority) {
         self.permitted.insert(authority);
+    }
+
+    /// Closes public addresses too, whatever rules say (`DISABLE_EXTERNAL_CONNECTIONS`).
+    pub fn close_public(&mut self) {
+        self.public_closed = true;
     }
 
     pub fn permits_private(&self, authority: &Authority) -> bool {
@@ -78,7 +84,7 @@ pub fn check(
     }
     let class = classify(ip);
     let open = match class {
-        AddressClass::Public => true,
+        AddressClass::Public => !policy.public_closed,
         class if class.openable() => policy.permits_private(authority),
         _ => false,
     };
@@ -277,6 +283,28 @@ mod tests {
         let own = ["127.0.0.1:3128".parse().unwrap()];
         let got = check(&authority("127.0.0.1:3128"), own[0], &policy, &own);
         assert_eq!(got, Err(Reason::OwnListener));
+    }
+
+    #[test]
+    fn public_addresses_can_be_closed_and_configured_private_ones_stay_open() {
+        let mut policy = AddressPolicy::new();
+        policy.permit_private(authority("sparkle:8000"));
+        policy.close_public();
+        let dial = |name: &str, addr: &str| {
+            check(&authority(name), addr.parse().unwrap(), &policy, &[]).map(|c| c.class())
+        };
+        assert_eq!(
+            dial("a.test:443", "8.8.8.8:443"),
+            Err(Reason::AddressClosed)
+        );
+        assert_eq!(
+            dial("sparkle:8000", "8.8.8.8:8000"),
+            Err(Reason::AddressClosed)
+        );
+        assert_eq!(
+            dial("sparkle:8000", "10.0.0.9:8000"),
+            Ok(AddressClass::Private)
+        );
     }
 
     #[test]
