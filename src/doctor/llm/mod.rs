@@ -21,10 +21,11 @@ use serde_json::Value;
 
 use super::{Depth, Finding, Progress};
 use crate::{
+    app,
     config::{Config, Secret},
     gateway::{
         discovery::{self, ProbeResult},
-        settings::{ApiKey, BaseUrl},
+        settings::{BaseUrl, GatewaySettings},
     },
     handler::EgressMeter,
     metrics::Metrics,
@@ -73,7 +74,7 @@ pub async fn examine(
         }
     };
     findings.push(reached(config, &found));
-    let (naming, model) = names::examine(config, &found);
+    let (naming, model) = names::examine(config, &tools.settings.aliases, &found);
     findings.extend(naming);
     let Some(model) = model else { return findings };
 
@@ -102,6 +103,8 @@ pub async fn examine(
 
 /// What every step asks with.
 struct Tools {
+    /// As the running gateway would have them.
+    settings: GatewaySettings,
     client: HttpClient,
     /// The same one that `client` dials with.
     dialer: Arc<Dialer>,
@@ -124,7 +127,7 @@ impl Tools {
             .config_for(config.llm.ca_file.as_deref())
             .map_err(|e| e.to_string())?;
         let client = HttpClient::new(dialer.clone(), tls, config.llm.connect_timeout);
-        Ok(Self { client, dialer })
+        Ok(Self { settings: app::llm::gateway_settings(config), client, dialer })
     }
 }
 
@@ -134,14 +137,11 @@ async fn configured(
     tools: &Tools,
     seen: &[ProbeResult],
 ) -> Result<ProbeResult, Finding> {
-    let Some(base) = config.llm.base_url.as_ref().map(search::base) else {
-        return Err(search::none(config));
-    };
-    let key = config.llm.api_key.as_ref().map(|k| ApiKey::new(k.expose().as_str()));
-    let probed = discovery::probe(&tools.client, &base, key.as_ref(), LIST_TIMEOUT).await;
-    match probed {
+    let Some(base) = &tools.settings.base_url else { return Err(search::none(config)) };
+    let key = tools.settings.api_key.as_ref();
+    match discovery::probe(&tools.client, base, key, LIST_TIMEOUT).await {
         Ok(found) => Ok(found),
-        Err(problem) => Err(reach::explain(&base, &problem, tools, config, seen).await),
+        Err(problem) => Err(reach::explain(base, &problem, tools, config, seen).await),
     }
 }
 

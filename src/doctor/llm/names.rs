@@ -3,14 +3,21 @@
 use super::{Finding, ProbeResult};
 use crate::{
     config::Config,
-    llm::{models::ResolvedBy, request::Operation},
+    llm::{
+        models::{Aliases, ResolvedBy},
+        request::Operation,
+    },
 };
 
 /// Names that the plugin asks for whatever the user chose, and its first choice (WIRE.md 2.3).
 const PLUGIN_NAMES: [&str; 2] = ["gemini-2.5-flash", "us.anthropic.claude-sonnet-4-20250514-v1:0"];
 
 /// The findings, and the model to try: the one that the plugin's chat gets.
-pub fn examine(config: &Config, found: &ProbeResult) -> (Vec<Finding>, Option<String>) {
+pub fn examine(
+    config: &Config,
+    aliases: &Aliases,
+    found: &ProbeResult,
+) -> (Vec<Finding>, Option<String>) {
     let list = &found.models;
     let mut findings = Vec::new();
     if list.models.is_empty() && config.llm.model.is_none() {
@@ -32,7 +39,6 @@ pub fn examine(config: &Config, found: &ProbeResult) -> (Vec<Finding>, Option<St
             format!("set WORKFLOW_MODEL_NAME (or llm.model) to one of: {}", served.join(", ")),
         ));
     }
-    let aliases = crate::app::gateway_settings(config).aliases;
     let mut chosen = None;
     for asked in PLUGIN_NAMES {
         let resolved = aliases.resolve(Some(asked), Some(list), Operation::Chat);

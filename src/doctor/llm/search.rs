@@ -12,7 +12,6 @@ use crate::{
         settings::BaseUrl,
     },
     llm::problem::Problem,
-    net::{self, Scheme},
 };
 
 const CHECK: &str = "llm_search";
@@ -25,7 +24,7 @@ pub async fn examine(config: &Config, tools: &Tools) -> (Vec<Finding>, Vec<Probe
     if !config.llm.discover {
         return (Vec::new(), Vec::new());
     }
-    let places: Vec<BaseUrl> = config.llm.discover_ports.iter().map(base).collect();
+    let places = &tools.settings.discover_urls;
     let probes = places.iter().map(|url| discovery::probe(&tools.client, url, None, TIMEOUT));
     let results = join_all(probes).await;
     let findings = places.iter().zip(&results).map(|(url, result)| place(url, result)).collect();
@@ -84,13 +83,4 @@ pub fn none(config: &Config) -> Finding {
         "start one (`ollama serve`, `llama-server`, `vllm serve`, LM Studio's server), or set \
          LOCAL_LLM_BASE_URL to where it runs, for example http://sparkle:8000/v1",
     )
-}
-
-/// As the gateway takes it.
-pub fn base(url: &net::BaseUrl) -> BaseUrl {
-    BaseUrl {
-        tls: url.scheme == Scheme::Https,
-        authority: url.authority.clone(),
-        path_prefix: url.path.clone(),
-    }
 }
