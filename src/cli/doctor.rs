@@ -44,12 +44,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let depth = if args.quick { Depth::Quick } else { Depth::Full };
+    let depth = if args.quick {
+        Depth::Quick
+    } else {
+        Depth::Full
+    };
     let progress = Progress::default();
     let examining = doctor::examine(&config, &environment, depth, &progress);
     let findings = runtime()?.block_on(shown(examining, &progress));
     print(&findings, args.json);
-    Ok(if is_well(&findings) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_well(&findings) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn is_well(findings: &[Finding]) -> bool {
@@ -89,11 +97,20 @@ fn draw(line: &str) {
 
 fn print(findings: &[Finding], json: bool) {
     if json {
-        println!("{}", serde_json::json!({"ok": is_well(findings), "findings": findings}));
+        println!(
+            "{}",
+            serde_json::json!({"ok": is_well(findings), "findings": findings})
+        );
     } else if colour() {
         print_table(findings);
     } else {
-        for Finding { check, status, finding, fix } in findings {
+        for Finding {
+            check,
+            status,
+            finding,
+            fix,
+        } in findings
+        {
             println!("{:<5} {check}: {finding}", status.as_str());
             if let Some(fix) = fix {
                 println!("      fix: {fix}");
@@ -108,7 +125,13 @@ fn print(findings: &[Finding], json: bool) {
 fn print_table(findings: &[Finding]) {
     let mut rows = table(["", "check", "what was found, and what to do"]);
     rows.set_content_arrangement(ContentArrangement::Dynamic);
-    for Finding { check, status, finding, fix } in findings {
+    for Finding {
+        check,
+        status,
+        finding,
+        fix,
+    } in findings
+    {
         let colour = match status {
             Status::Ok => Color::Green,
             Status::Warn => Color::Yellow,
@@ -118,7 +141,11 @@ fn print_table(findings: &[Finding]) {
             Some(fix) => format!("{finding}\n→ {fix}"),
             None => finding.clone(),
         };
-        rows.add_row([Cell::new(status.as_str()).fg(colour), Cell::new(check), Cell::new(words)]);
+        rows.add_row([
+            Cell::new(status.as_str()).fg(colour),
+            Cell::new(check),
+            Cell::new(words),
+        ]);
     }
     println!("{rows}");
 }
@@ -143,10 +170,17 @@ mod tests {
         let fail = Finding::fail("c", "broken", "repair");
         for (findings, well, words) in [
             (vec![ok.clone()], true, "all is well"),
-            (vec![ok.clone(), warn.clone()], true, "nothing fails; 1 to look at"),
+            (
+                vec![ok.clone(), warn.clone()],
+                true,
+                "nothing fails; 1 to look at",
+            ),
             (vec![ok, warn, fail], false, "1 to repair, 1 to look at"),
         ] {
-            assert_eq!((is_well(&findings), summary(&findings).as_str()), (well, words));
+            assert_eq!(
+                (is_well(&findings), summary(&findings).as_str()),
+                (well, words)
+            );
         }
     }
 }

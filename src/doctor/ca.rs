@@ -41,8 +41,12 @@ pub fn examine(config: &Config, environment: &HashMap<String, String>) -> Vec<Fi
             return findings;
         }
     };
-    let names: Vec<String> =
-        config.policy.intercepted_hosts().iter().map(ToString::to_string).collect();
+    let names: Vec<String> = config
+        .policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if let Some(root) = &root {
         findings.push(match Root::read(root) {
             Some(facts) => certificate(&facts, &names, &paths, OffsetDateTime::now_utc()),
@@ -57,7 +61,10 @@ pub fn examine(config: &Config, environment: &HashMap<String, String>) -> Vec<Fi
 fn unusable(paths: &CaPaths, problem: &str) -> Finding {
     Finding::fail(
         "ca",
-        format!("the root certificate {} is unusable: {problem}", paths.certificate().display()),
+        format!(
+            "the root certificate {} is unusable: {problem}",
+            paths.certificate().display()
+        ),
         "delete it to have it issued again from the same key, or run `airlock ca rotate`",
     )
 }
@@ -85,10 +92,14 @@ struct Root {
 impl Root {
     fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let constraints = certificate.extensions().iter().find_map(|e| match e.parsed_extension() {
-            ParsedExtension::NameConstraints(constraints) => Some(constraints),
-            _ => None,
-        })?;
+        let constraints =
+            certificate
+                .extensions()
+                .iter()
+                .find_map(|e| match e.parsed_extension() {
+                    ParsedExtension::NameConstraints(constraints) => Some(constraints),
+                    _ => None,
+                })?;
         let permitted = constraints.permitted_subtrees.iter().flatten();
         let permitted = permitted.filter_map(|subtree| match subtree.base {
             GeneralName::DNSName(name) => Some(name.to_owned()),
@@ -102,14 +113,25 @@ impl Root {
 }
 
 fn certificate(root: &Root, names: &[String], paths: &CaPaths, now: OffsetDateTime) -> Finding {
-    let until = root.not_after.format(&Rfc3339).unwrap_or_else(|_| root.not_after.to_string());
+    let until = root
+        .not_after
+        .format(&Rfc3339)
+        .unwrap_or_else(|_| root.not_after.to_string());
     let restart = "restart airlock, which issues it again from the same key; then restart ComfyUI, \
                    so that it reads the new bundle";
     if root.not_after <= now {
-        return Finding::fail("ca", format!("the root certificate ended on {until}"), restart);
+        return Finding::fail(
+            "ca",
+            format!("the root certificate ended on {until}"),
+            restart,
+        );
     }
     if root.not_after - now < SOON {
-        return Finding::warn("ca", format!("the root certificate ends on {until}"), restart);
+        return Finding::warn(
+            "ca",
+            format!("the root certificate ends on {until}"),
+            restart,
+        );
     }
     let wanted = match PermittedNames::parse(names) {
         Ok(wanted) => wanted,
@@ -117,11 +139,17 @@ fn certificate(root: &Root, names: &[String], paths: &CaPaths, now: OffsetDateTi
             return Finding::fail("ca", e.to_string(), "correct the rule that names this host");
         }
     };
-    let missing: Vec<_> = wanted.iter().filter(|n| !root.permitted.contains(*n)).collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|n| !root.permitted.contains(*n))
+        .collect();
     if !missing.is_empty() {
         return Finding::warn(
             "ca",
-            format!("the root certificate may not sign for {}", missing.join(", ")),
+            format!(
+                "the root certificate may not sign for {}",
+                missing.join(", ")
+            ),
             restart,
         );
     }
@@ -139,7 +167,11 @@ fn bundle(path: &Path, root: &CertificateDer<'_>) -> Finding {
     let shown = path.display();
     let again = "run `airlock ca bundle` to write it again, then restart ComfyUI";
     match certificates(path) {
-        Err(e) => Finding::fail("ca_bundle", format!("the bundle {shown} cannot be used: {e}"), again),
+        Err(e) => Finding::fail(
+            "ca_bundle",
+            format!("the bundle {shown} cannot be used: {e}"),
+            again,
+        ),
         Ok(all) if !all.contains(root) => Finding::fail(
             "ca_bundle",
             format!("the bundle {shown} is older than the root certificate: it does not hold it"),
@@ -152,7 +184,10 @@ fn bundle(path: &Path, root: &CertificateDer<'_>) -> Finding {
         ),
         Ok(all) => Finding::ok(
             "ca_bundle",
-            format!("{shown} holds our root and {} of the system's", all.len() - 1),
+            format!(
+                "{shown} holds our root and {} of the system's",
+                all.len() - 1
+            ),
         ),
     }
 }
@@ -165,7 +200,12 @@ fn trust(
     root: Option<&CertificateDer<'_>>,
 ) -> Finding {
     const CHECK: &str = "shell_ca";
-    let set = |name: &str| environment.get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        environment
+            .get(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let httpx = set(HTTPX);
     let requests = REQUESTS.iter().find_map(|name| set(name));
     let fix = "start ComfyUI with `airlock exec -- python main.py`, or run `eval \"$(airlock env)\"` \
@@ -179,7 +219,11 @@ fn trust(
         );
     }
     let half = |missing: &str, who: &str| {
-        Finding::fail(CHECK, format!("{missing} is not set, so {who} refuses intercepted hosts"), fix)
+        Finding::fail(
+            CHECK,
+            format!("{missing} is not set, so {who} refuses intercepted hosts"),
+            fix,
+        )
     };
     let (httpx, requests) = match (httpx, requests) {
         (Some(httpx), Some(requests)) => (httpx, requests),
@@ -196,12 +240,18 @@ fn trust(
         if !holds_root {
             return Finding::fail(
                 CHECK,
-                format!("{name} is {}, which does not hold airlock's root", path.display()),
+                format!(
+                    "{name} is {}, which does not hold airlock's root",
+                    path.display()
+                ),
                 format!("set it to {}, or: {fix}", bundle.display()),
             );
         }
     }
-    Finding::ok(CHECK, format!("{HTTPX} and REQUESTS_CA_BUNDLE hold airlock's root"))
+    Finding::ok(
+        CHECK,
+        format!("{HTTPX} and REQUESTS_CA_BUNDLE hold airlock's root"),
+    )
 }
 
 #[cfg(test)]
@@ -227,9 +277,19 @@ mod tests {
         let now = OffsetDateTime::now_utc();
         let days = |n| now + Duration::days(n);
         let rows = [
-            ("its names, in date", vec!["a.example", "*.b.example"], now, Status::Ok),
+            (
+                "its names, in date",
+                vec!["a.example", "*.b.example"],
+                now,
+                Status::Ok,
+            ),
             ("fewer names", vec!["a.example"], now, Status::Ok),
-            ("a name it may not sign for", vec!["c.example"], now, Status::Warn),
+            (
+                "a name it may not sign for",
+                vec!["c.example"],
+                now,
+                Status::Warn,
+            ),
             ("near its end", vec!["a.example"], days(3600), Status::Warn),
             ("past its end", vec!["a.example"], days(4000), Status::Fail),
         ];
@@ -244,9 +304,16 @@ mod tests {
     fn a_bundle_must_hold_the_root_of_now() {
         let (_dir, root, bundle_path) = made(&["a.example"]);
         let (_other_dir, other, _) = made(&["a.example"]);
-        assert_eq!(bundle(&bundle_path, &root).status, Status::Warn, "no system roots in it");
+        assert_eq!(
+            bundle(&bundle_path, &root).status,
+            Status::Warn,
+            "no system roots in it"
+        );
         assert_eq!(bundle(&bundle_path, &other).status, Status::Fail);
-        assert_eq!(bundle(Path::new("/nonexistent"), &root).status, Status::Fail);
+        assert_eq!(
+            bundle(Path::new("/nonexistent"), &root).status,
+            Status::Fail
+        );
     }
 
     #[test]
@@ -257,10 +324,22 @@ mod tests {
         let foreign = foreign.display().to_string();
         let rows: &[(&str, &[(&str, &str)], Status)] = &[
             ("neither", &[], Status::Warn),
-            ("both", &[("SSL_CERT_FILE", &own), ("REQUESTS_CA_BUNDLE", &own)], Status::Ok),
-            ("curl's stands in", &[("SSL_CERT_FILE", &own), ("CURL_CA_BUNDLE", &own)], Status::Ok),
+            (
+                "both",
+                &[("SSL_CERT_FILE", &own), ("REQUESTS_CA_BUNDLE", &own)],
+                Status::Ok,
+            ),
+            (
+                "curl's stands in",
+                &[("SSL_CERT_FILE", &own), ("CURL_CA_BUNDLE", &own)],
+                Status::Ok,
+            ),
             ("httpx alone", &[("SSL_CERT_FILE", &own)], Status::Fail),
-            ("requests alone", &[("REQUESTS_CA_BUNDLE", &own)], Status::Fail),
+            (
+                "requests alone",
+                &[("REQUESTS_CA_BUNDLE", &own)],
+                Status::Fail,
+            ),
             (
                 "another airlock's",
                 &[("SSL_CERT_FILE", &own), ("REQUESTS_CA_BUNDLE", &foreign)],
@@ -268,13 +347,18 @@ mod tests {
             ),
             (
                 "a file that is not there",
-                &[("SSL_CERT_FILE", "/nonexistent"), ("REQUESTS_CA_BUNDLE", &own)],
+                &[
+                    ("SSL_CERT_FILE", "/nonexistent"),
+                    ("REQUESTS_CA_BUNDLE", &own),
+                ],
                 Status::Fail,
             ),
         ];
         for (name, set, want) in rows {
-            let environment =
-                set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let environment = set
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect();
             let got = trust(&environment, &bundle, Some(&root));
             assert_eq!(got.status, *want, "{name}: {got:?}");
         }

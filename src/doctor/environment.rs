@@ -54,18 +54,26 @@ impl Shell<'_> {
     fn examine(&self) -> Vec<Finding> {
         let mut findings = vec![self.proxy()];
         findings.extend(self.no_proxy());
-        findings.extend(BASE_URLS.iter().filter_map(|(name, end)| self.base_url(name, end)));
+        findings.extend(
+            BASE_URLS
+                .iter()
+                .filter_map(|(name, end)| self.base_url(name, end)),
+        );
         findings.extend(self.openai_key());
         findings
     }
 
     fn exact(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+        self.variables
+            .get(name)
+            .map(|v| v.trim())
+            .filter(|v| !v.is_empty())
     }
 
     /// Python reads the lower-case spelling before the other.
     fn either(&self, name: &str) -> Option<&str> {
-        self.exact(&name.to_ascii_lowercase()).or_else(|| self.exact(name))
+        self.exact(&name.to_ascii_lowercase())
+            .or_else(|| self.exact(name))
     }
 
     /// What takes https requests, and the variable that says so.
@@ -82,7 +90,10 @@ impl Shell<'_> {
                 None => Finding::ok(CHECK, "listeners.explicit is off, and no proxy is set"),
                 Some((name, proxy)) => Finding::warn(
                     CHECK,
-                    format!("{name} is {}, and airlock's own proxy is off", redacted(proxy)),
+                    format!(
+                        "{name} is {}, and airlock's own proxy is off",
+                        redacted(proxy)
+                    ),
                     "give listeners.explicit an address, for example 127.0.0.1:3128",
                 ),
             };
@@ -102,7 +113,10 @@ impl Shell<'_> {
                 EXEC,
             );
         };
-        for (name, value) in [(name, Some(proxy)), ("HTTP_PROXY", self.either("HTTP_PROXY"))] {
+        for (name, value) in [
+            (name, Some(proxy)),
+            ("HTTP_PROXY", self.either("HTTP_PROXY")),
+        ] {
             let Some(value) = value else { continue };
             if let Err(problem) = leads_to(value, explicit) {
                 return Finding::fail(
@@ -126,8 +140,11 @@ impl Shell<'_> {
     fn no_proxy(&self) -> Option<Finding> {
         const CHECK: &str = "shell_no_proxy";
         let list = self.either("NO_PROXY").unwrap_or_default();
-        let entries: Vec<&str> =
-            list.split([',', ' ']).map(str::trim).filter(|e| !e.is_empty()).collect();
+        let entries: Vec<&str> = list
+            .split([',', ' '])
+            .map(str::trim)
+            .filter(|e| !e.is_empty())
+            .collect();
         if entries.contains(&"*") {
             return Some(Finding::fail(
                 CHECK,
@@ -135,7 +152,9 @@ impl Shell<'_> {
                 format!("set it to 127.0.0.1,localhost,::1, or: {EXEC}"),
             ));
         }
-        let around = entries.iter().find_map(|e| Some((e, self.hosts.iter().find(|h| covers(e, h))?)));
+        let around = entries
+            .iter()
+            .find_map(|e| Some((e, self.hosts.iter().find(|h| covers(e, h))?)));
         if let Some((entry, host)) = around {
             return Some(Finding::fail(
                 CHECK,
@@ -144,11 +163,17 @@ impl Shell<'_> {
             ));
         }
         // Without a proxy there is nothing to keep loopback out of.
-        self.either("HTTP_PROXY").or_else(|| self.either("ALL_PROXY"))?;
-        let missing: Vec<&str> =
-            ["127.0.0.1", "localhost"].into_iter().filter(|h| !entries.contains(h)).collect();
+        self.either("HTTP_PROXY")
+            .or_else(|| self.either("ALL_PROXY"))?;
+        let missing: Vec<&str> = ["127.0.0.1", "localhost"]
+            .into_iter()
+            .filter(|h| !entries.contains(h))
+            .collect();
         Some(if missing.is_empty() {
-            Finding::ok(CHECK, "loopback goes without the proxy, everything else by it")
+            Finding::ok(
+                CHECK,
+                "loopback goes without the proxy, everything else by it",
+            )
         } else {
             Finding::warn(
                 CHECK,
@@ -168,7 +193,10 @@ impl Shell<'_> {
         let Some(reverse) = self.reverse else {
             return Some(Finding::warn(
                 CHECK,
-                format!("{name} is {}, and listeners.reverse is off", redacted(value)),
+                format!(
+                    "{name} is {}, and listeners.reverse is off",
+                    redacted(value)
+                ),
                 "give listeners.reverse an address, or unset the variable",
             ));
         };
@@ -187,7 +215,10 @@ impl Shell<'_> {
         Some(if !here {
             Finding::warn(
                 CHECK,
-                format!("{name} leads to {}, not to airlock at {reverse}", url.authority),
+                format!(
+                    "{name} leads to {}, not to airlock at {reverse}",
+                    url.authority
+                ),
                 format!("set it to {want}, or unset it where the proxy variables are set"),
             )
         } else if url.scheme == crate::net::Scheme::Https {
@@ -215,7 +246,8 @@ impl Shell<'_> {
     fn openai_key(&self) -> Option<Finding> {
         self.exact("OPENAI_API_KEY")?;
         let by_us = self.explicit.is_some_and(|explicit| {
-            self.https_proxy().is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
+            self.https_proxy()
+                .is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
         });
         let end = if by_us {
             "airlock answers these uploads itself and throws them away"
@@ -238,7 +270,9 @@ impl Shell<'_> {
 fn leads_to(value: &str, listen: SocketAddr) -> Result<(), String> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err(format!("a proxy at {scheme}:// is not airlock, which speaks plain http"));
+        return Err(format!(
+            "a proxy at {scheme}:// is not airlock, which speaks plain http"
+        ));
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let authority = authority.rsplit_once('@').map_or(authority, |(_, a)| a);
@@ -246,14 +280,19 @@ fn leads_to(value: &str, listen: SocketAddr) -> Result<(), String> {
     let found = Authority::parse(authority, Some(Port::HTTP)).map_err(|e| e.to_string())?;
     let same_host = match &found.host {
         Host::Ip(ip) => {
-            *ip == listen.ip() || ip.is_loopback() && reached_by_loopback(listen.ip())
+            *ip == listen.ip()
+                || ip.is_loopback() && reached_by_loopback(listen.ip())
                 || listen.ip().is_unspecified()
         }
         Host::Name(name) if &**name == "localhost" => reached_by_loopback(listen.ip()),
         // A name of this machine on a network, which only its resolver could tell.
         Host::Name(_) => !listen.ip().is_loopback(),
     };
-    if same_host && found.port.number() == listen.port() { Ok(()) } else { Err(elsewhere()) }
+    if same_host && found.port.number() == listen.port() {
+        Ok(())
+    } else {
+        Err(elsewhere())
+    }
 }
 
 fn reached_by_loopback(ip: IpAddr) -> bool {
@@ -298,8 +337,14 @@ mod tests {
     use crate::doctor::Status::{self, Fail, Ok as Fine, Warn};
 
     fn look(set: &[(&str, &str)]) -> Vec<Finding> {
-        let variables = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let hosts = ["comfyui-copilot-server.onrender.com".to_owned(), "modelscope.cn".to_owned()];
+        let variables = set
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let hosts = [
+            "comfyui-copilot-server.onrender.com".to_owned(),
+            "modelscope.cn".to_owned(),
+        ];
         Shell {
             variables: &variables,
             explicit: Some("127.0.0.1:3128".parse().unwrap()),
@@ -310,35 +355,76 @@ mod tests {
     }
 
     fn of(findings: &[Finding], check: &str) -> Option<Status> {
-        findings.iter().filter(|f| f.check == check).map(|f| f.status).max()
+        findings
+            .iter()
+            .filter(|f| f.check == check)
+            .map(|f| f.status)
+            .max()
     }
 
     #[test]
     fn proxy_variables() {
         let rows: &[(&str, &[(&str, &str)], Status)] = &[
             ("none is set", &[], Warn),
-            ("as airlock env sets it", &[("HTTPS_PROXY", "http://127.0.0.1:3128")], Fine),
-            ("lower case alone", &[("https_proxy", "http://127.0.0.1:3128/")], Fine),
-            ("without a scheme", &[("HTTPS_PROXY", "localhost:3128")], Fine),
+            (
+                "as airlock env sets it",
+                &[("HTTPS_PROXY", "http://127.0.0.1:3128")],
+                Fine,
+            ),
+            (
+                "lower case alone",
+                &[("https_proxy", "http://127.0.0.1:3128/")],
+                Fine,
+            ),
+            (
+                "without a scheme",
+                &[("HTTPS_PROXY", "localhost:3128")],
+                Fine,
+            ),
             ("for all", &[("ALL_PROXY", "http://127.0.0.1:3128")], Fine),
-            ("HTTP_PROXY only", &[("HTTP_PROXY", "http://127.0.0.1:3128")], Fail),
-            ("another port", &[("HTTPS_PROXY", "http://127.0.0.1:8080")], Fail),
-            ("another host", &[("HTTPS_PROXY", "http://proxy.corp:3128")], Fail),
-            ("TLS to the proxy", &[("HTTPS_PROXY", "https://127.0.0.1:3128")], Fail),
+            (
+                "HTTP_PROXY only",
+                &[("HTTP_PROXY", "http://127.0.0.1:3128")],
+                Fail,
+            ),
+            (
+                "another port",
+                &[("HTTPS_PROXY", "http://127.0.0.1:8080")],
+                Fail,
+            ),
+            (
+                "another host",
+                &[("HTTPS_PROXY", "http://proxy.corp:3128")],
+                Fail,
+            ),
+            (
+                "TLS to the proxy",
+                &[("HTTPS_PROXY", "https://127.0.0.1:3128")],
+                Fail,
+            ),
             ("SOCKS", &[("ALL_PROXY", "socks5://127.0.0.1:3128")], Fail),
             (
                 "http elsewhere",
-                &[("HTTPS_PROXY", "http://127.0.0.1:3128"), ("HTTP_PROXY", "http://x:1")],
+                &[
+                    ("HTTPS_PROXY", "http://127.0.0.1:3128"),
+                    ("HTTP_PROXY", "http://x:1"),
+                ],
                 Fail,
             ),
             (
                 "the lower case one counts",
-                &[("https_proxy", "http://x:1"), ("HTTPS_PROXY", "http://127.0.0.1:3128")],
+                &[
+                    ("https_proxy", "http://x:1"),
+                    ("HTTPS_PROXY", "http://127.0.0.1:3128"),
+                ],
                 Fail,
             ),
             (
                 "two spellings of one place",
-                &[("https_proxy", "http://localhost:3128"), ("HTTPS_PROXY", "http://127.0.0.1:3128")],
+                &[
+                    ("https_proxy", "http://localhost:3128"),
+                    ("HTTPS_PROXY", "http://127.0.0.1:3128"),
+                ],
                 Warn,
             ),
         ];
@@ -358,33 +444,93 @@ mod tests {
             ("nothing", "", Some(Warn)),
             ("localhost forgotten", "127.0.0.1", Some(Warn)),
             ("everything", "127.0.0.1,localhost,*", Some(Fail)),
-            ("the vendor's host", "localhost,comfyui-copilot-server.onrender.com", Some(Fail)),
+            (
+                "the vendor's host",
+                "localhost,comfyui-copilot-server.onrender.com",
+                Some(Fail),
+            ),
             ("its domain", ".onrender.com", Some(Fail)),
             ("its domain with a star", "*.onrender.com", Some(Fail)),
-            ("the name itself by a dotted entry", ".modelscope.cn", Some(Fail)),
+            (
+                "the name itself by a dotted entry",
+                ".modelscope.cn",
+                Some(Fail),
+            ),
             ("with a port", "onrender.com:443", Some(Fail)),
-            ("an ending within a label, as requests matches", "render.com", Some(Fail)),
-            ("a name above none of them", "127.0.0.1,localhost,example.com", Some(Fine)),
+            (
+                "an ending within a label, as requests matches",
+                "render.com",
+                Some(Fail),
+            ),
+            (
+                "a name above none of them",
+                "127.0.0.1,localhost,example.com",
+                Some(Fine),
+            ),
         ];
         for (name, list, want) in rows {
             let got = look(&[proxy, plain, ("NO_PROXY", list)]);
             assert_eq!(of(&got, "shell_no_proxy"), *want, "{name}: {got:?}");
         }
-        assert_eq!(of(&look(&[]), "shell_no_proxy"), None, "no proxy, nothing to except");
+        assert_eq!(
+            of(&look(&[]), "shell_no_proxy"),
+            None,
+            "no proxy, nothing to except"
+        );
     }
 
     #[test]
     fn base_urls() {
         let rows: &[(&str, &str, &str, Status)] = &[
-            ("right", "CC_OPENAI_BASE_URL", "http://127.0.0.1:8787/v1", Fine),
-            ("a slash at the end", "CC_OPENAI_BASE_URL", "http://127.0.0.1:8787/v1/", Fine),
-            ("by name", "WORKFLOW_LLM_BASE_URL", "http://localhost:8787/v1", Fine),
-            ("without /v1", "CC_OPENAI_BASE_URL", "http://127.0.0.1:8787", Fail),
-            ("without a path", "BACKEND_BASE_URL", "http://127.0.0.1:8787", Fine),
-            ("with a path", "BACKEND_BASE_URL", "http://127.0.0.1:8787/v1", Fail),
+            (
+                "right",
+                "CC_OPENAI_BASE_URL",
+                "http://127.0.0.1:8787/v1",
+                Fine,
+            ),
+            (
+                "a slash at the end",
+                "CC_OPENAI_BASE_URL",
+                "http://127.0.0.1:8787/v1/",
+                Fine,
+            ),
+            (
+                "by name",
+                "WORKFLOW_LLM_BASE_URL",
+                "http://localhost:8787/v1",
+                Fine,
+            ),
+            (
+                "without /v1",
+                "CC_OPENAI_BASE_URL",
+                "http://127.0.0.1:8787",
+                Fail,
+            ),
+            (
+                "without a path",
+                "BACKEND_BASE_URL",
+                "http://127.0.0.1:8787",
+                Fine,
+            ),
+            (
+                "with a path",
+                "BACKEND_BASE_URL",
+                "http://127.0.0.1:8787/v1",
+                Fail,
+            ),
             ("https", "BACKEND_BASE_URL", "https://127.0.0.1:8787", Fail),
-            ("the proxy's port", "BACKEND_BASE_URL", "http://127.0.0.1:3128", Warn),
-            ("an LLM itself", "CC_OPENAI_BASE_URL", "http://sparkle:8000/v1", Warn),
+            (
+                "the proxy's port",
+                "BACKEND_BASE_URL",
+                "http://127.0.0.1:3128",
+                Warn,
+            ),
+            (
+                "an LLM itself",
+                "CC_OPENAI_BASE_URL",
+                "http://sparkle:8000/v1",
+                Warn,
+            ),
             ("no URL", "CC_OPENAI_BASE_URL", "127.0.0.1:8787", Fail),
         ];
         for (name, variable, value, want) in rows {
@@ -395,17 +541,27 @@ mod tests {
 
     #[test]
     fn an_openai_key_is_a_leak_and_no_password_is_shown() {
-        let with = look(&[("OPENAI_API_KEY", "sk-secret"), ("HTTPS_PROXY", "http://u:pw@x:1")]);
+        let with = look(&[
+            ("OPENAI_API_KEY", "sk-secret"),
+            ("HTTPS_PROXY", "http://u:pw@x:1"),
+        ]);
         assert_eq!(of(&with, "shell_openai_key"), Some(Warn));
         let shown = format!("{with:?}");
-        assert!(!shown.contains("sk-secret") && !shown.contains("pw@"), "{shown}");
+        assert!(
+            !shown.contains("sk-secret") && !shown.contains("pw@"),
+            "{shown}"
+        );
         assert_eq!(of(&look(&[]), "shell_openai_key"), None);
     }
 
     #[test]
     fn a_listener_on_every_interface_is_reached_by_any_of_them() {
         let listen = "0.0.0.0:3128".parse().unwrap();
-        for value in ["http://127.0.0.1:3128", "http://10.0.0.5:3128", "http://airlock:3128"] {
+        for value in [
+            "http://127.0.0.1:3128",
+            "http://10.0.0.5:3128",
+            "http://airlock:3128",
+        ] {
             assert_eq!(leads_to(value, listen), Ok(()), "{value}");
         }
         assert_eq!(dialled(listen).to_string(), "127.0.0.1:3128");

@@ -35,20 +35,27 @@ pub struct Finding {
 
 impl Finding {
     pub fn ok(check: &'static str, finding: impl Into<String>) -> Self {
-        Self { check, status: Status::Ok, finding: finding.into(), fix: None }
+        Self {
+            check,
+            status: Status::Ok,
+            finding: finding.into(),
+            fix: None,
+        }
     }
-    pub fn warn(
-        check: &'static str,
-        finding: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self { check, status: Status::Warn, finding: finding.into(), fix: Some(fix.into()) }
+    pub fn warn(check: &'static str, finding: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            check,
+            status: Status::Warn,
+            finding: finding.into(),
+            fix: Some(fix.into()),
+        }
     }
-    pub fn fail(
-        check: &'static str,
-        finding: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self { check, status: Status::Fail, finding: finding.into(), fix: Some(fix.into()) }
+    pub fn fail(check: &'static str, finding: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            check,
+            status: Status::Fail,
+            finding: finding.into(),
+            fix: Some(fix.into()),
+        }
     }
 }

@@ -74,7 +74,11 @@ fn configuration(config: &Config) -> Finding {
         "{} loads: {} rules of {}, mode {}",
         config.source,
         config.policy.rule_count(),
-        if config.packs.is_empty() { "no pack".to_owned() } else { config.packs.join(", ") },
+        if config.packs.is_empty() {
+            "no pack".to_owned()
+        } else {
+            config.packs.join(", ")
+        },
         config.mode.as_str(),
     );
     if config.packs.iter().any(|pack| pack == "comfyui-copilot") {
@@ -89,5 +93,8 @@ fn configuration(config: &Config) -> Finding {
 }
 
 fn notes(config: &Config) -> impl Iterator<Item = Finding> + '_ {
-    config.notes.iter().map(|note| Finding::ok("note", note.clone()))
+    config
+        .notes
+        .iter()
+        .map(|note| Finding::ok("note", note.clone()))
 }

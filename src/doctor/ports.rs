@@ -32,13 +32,23 @@ async fn running(admin: Option<SocketAddr>) -> Option<Value> {
 }
 
 fn as_running(config: &Config, status: &Value) -> Vec<Finding> {
-    let text = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
+    let text = |key: &str| {
+        status
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or("unknown")
+            .to_owned()
+    };
     let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
     let audit = status.get("audit_healthy").and_then(Value::as_bool) == Some(true);
     let mut findings = vec![match (ready, audit) {
         (true, true) => Finding::ok(
             "running",
-            format!("airlock {} runs and is ready, mode {}", text("version"), text("mode")),
+            format!(
+                "airlock {} runs and is ready, mode {}",
+                text("version"),
+                text("mode")
+            ),
         ),
         (true, false) => Finding::fail(
             "running",
@@ -53,7 +63,9 @@ fn as_running(config: &Config, status: &Value) -> Vec<Finding> {
     }];
     let theirs = status.get("listeners").and_then(Value::as_object);
     for (setting, want) in config.listeners.addresses() {
-        let name = setting.trim_start_matches("listeners.").trim_end_matches(".listen");
+        let name = setting
+            .trim_start_matches("listeners.")
+            .trim_end_matches(".listen");
         let found = theirs.and_then(|l| l.get(name)).and_then(Value::as_str);
         let agrees = found.is_some_and(|f| f == want.to_string() || want.port() == 0);
         if !agrees {
@@ -93,7 +105,11 @@ async fn as_stopped(config: &Config) -> Vec<Finding> {
         }
     }
     if let Some(address) = listeners.admin {
-        findings.push(port("listeners.admin", address, Admin::bind(address).await.map(drop)));
+        findings.push(port(
+            "listeners.admin",
+            address,
+            Admin::bind(address).await.map(drop),
+        ));
     }
     findings
 }
@@ -104,7 +120,10 @@ fn port(setting: &str, address: SocketAddr, bound: Result<(), BindError>) -> Fin
         Err(e) => Finding::fail(
             "ports",
             e.to_string(),
-            format!("`ss -ltnp` names the program on port {}; stop it, or change {setting}", address.port()),
+            format!(
+                "`ss -ltnp` names the program on port {}; stop it, or change {setting}",
+                address.port()
+            ),
         ),
     }
 }
@@ -126,11 +145,16 @@ mod tests {
     async fn a_port_that_another_program_holds_is_named_with_its_setting() {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
-        let config = config(&format!("{{explicit: \"{address}\", reverse: off, admin: off}}"));
+        let config = config(&format!(
+            "{{explicit: \"{address}\", reverse: off, admin: off}}"
+        ));
         let findings = examine(&config).await;
         let port = findings.iter().find(|f| f.check == "ports").unwrap();
         assert_eq!(port.status, Status::Fail);
-        assert!(port.finding.contains(&address.port().to_string()), "{port:?}");
+        assert!(
+            port.finding.contains(&address.port().to_string()),
+            "{port:?}"
+        );
         assert!(port.finding.contains("listeners.explicit"), "{port:?}");
     }
 
@@ -143,6 +167,9 @@ mod tests {
         });
         let findings = as_running(&config, &status);
         assert_eq!(findings.len(), 2, "{findings:?}");
-        assert!(findings[1].finding.contains("127.0.0.1:3128"), "{findings:?}");
+        assert!(
+            findings[1].finding.contains("127.0.0.1:3128"),
+            "{findings:?}"
+        );
     }
 }

@@ -65,18 +65,27 @@ fn others_may(found: &fs::Metadata) -> u32 {
 }
 
 fn secrets(dir: &Path) -> Vec<Finding> {
-    let files = files_of(dir).into_iter().chain(files_of(CaPaths::below(dir).dir()));
+    let files = files_of(dir)
+        .into_iter()
+        .chain(files_of(CaPaths::below(dir).dir()));
     let secret = |path: &PathBuf| {
         let ending = path.extension().and_then(|e| e.to_str());
         ending.is_some_and(|e| SECRET_ENDINGS.contains(&e))
     };
-    files.filter(secret).filter_map(|path| secret_file(&path)).collect()
+    files
+        .filter(secret)
+        .filter_map(|path| secret_file(&path))
+        .collect()
 }
 
 fn files_of(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut files: Vec<_> =
-        entries.take(MAX_ENTRIES).filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries
+        .take(MAX_ENTRIES)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     files.sort();
     files
 }
@@ -116,9 +125,24 @@ mod tests {
     #[test]
     fn folders_and_keys_are_judged_by_who_may_read_them() {
         let rows = [
-            ("as airlock makes them", 0o700, 0o600, [Status::Ok, Status::Ok]),
-            ("a folder that all may list", 0o755, 0o600, [Status::Warn, Status::Ok]),
-            ("a key that the group may read", 0o700, 0o640, [Status::Ok, Status::Fail]),
+            (
+                "as airlock makes them",
+                0o700,
+                0o600,
+                [Status::Ok, Status::Ok],
+            ),
+            (
+                "a folder that all may list",
+                0o755,
+                0o600,
+                [Status::Warn, Status::Ok],
+            ),
+            (
+                "a key that the group may read",
+                0o700,
+                0o640,
+                [Status::Ok, Status::Fail],
+            ),
         ];
         for (name, folder, key, want) in rows {
             let dir = tempfile::tempdir().unwrap();

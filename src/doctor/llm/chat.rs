@@ -58,10 +58,16 @@ pub async fn ask(llm: &Llm<'_>, question: &Question, idle: Duration) -> Result<H
     if let Some(fields) = body.as_object_mut() {
         fields.insert("model".to_owned(), llm.model.into());
         fields.insert("stream".to_owned(), true.into());
-        fields.insert("stream_options".to_owned(), serde_json::json!({"include_usage": true}));
+        fields.insert(
+            "stream_options".to_owned(),
+            serde_json::json!({"include_usage": true}),
+        );
     }
     let began = Instant::now();
-    let slow = |waited| Problem::Slow { url: url.clone(), waited };
+    let slow = |waited| Problem::Slow {
+        url: url.clone(),
+        waited,
+    };
     let mut response = tokio::time::timeout(FIRST_BYTE, llm.call("/chat/completions", &body))
         .await
         .map_err(|_| slow(FIRST_BYTE))?
@@ -72,7 +78,10 @@ pub async fn ask(llm: &Llm<'_>, question: &Question, idle: Duration) -> Result<H
         let body = body.ok().and_then(Result::ok).unwrap_or_default();
         return Err(refused(llm, status, &String::from_utf8_lossy(&body)));
     }
-    let kind = response.headers.get(header::CONTENT_TYPE).and_then(|k| k.to_str().ok());
+    let kind = response
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|k| k.to_str().ok());
     let mut heard = Heard {
         whole: kind.is_some_and(|k| k.starts_with("application/json")),
         ..Heard::default()
@@ -82,7 +91,11 @@ pub async fn ask(llm: &Llm<'_>, question: &Question, idle: Duration) -> Result<H
     let mut done = false;
     while !done {
         // The first piece after the head may be the first token of a loading server.
-        let wait = if heard.pieces == 0 { FIRST_BYTE.max(idle) } else { idle };
+        let wait = if heard.pieces == 0 {
+            FIRST_BYTE.max(idle)
+        } else {
+            idle
+        };
         let chunk = match tokio::time::timeout(wait, response.body.chunk()).await {
             Err(_) => return Err(slow(wait)),
             Ok(None) => break,
@@ -94,8 +107,10 @@ pub async fn ask(llm: &Llm<'_>, question: &Question, idle: Duration) -> Result<H
         } else {
             frames.push(&chunk);
             let before = heard.pieces;
-            let not_openai =
-                |e: &dyn std::fmt::Display| Problem::NotOpenAi { url: url.clone(), detail: e.to_string() };
+            let not_openai = |e: &dyn std::fmt::Display| Problem::NotOpenAi {
+                url: url.clone(),
+                detail: e.to_string(),
+            };
             while let Some(frame) = frames.next_frame().map_err(|e| not_openai(&e))? {
                 done |= heard.take(frame.data.as_deref(), &url)?;
             }
@@ -112,14 +127,15 @@ pub async fn ask(llm: &Llm<'_>, question: &Question, idle: Duration) -> Result<H
     if heard.whole {
         heard.arrivals.push(began.elapsed());
         heard.take_document(&document, &url)?;
-    } else if !done
-        && let Some(rest) = frames.finish()
-    {
+    } else if !done && let Some(rest) = frames.finish() {
         done = heard.take(rest.data.as_deref(), &url)?;
     }
     heard.cut = !done && heard.finish.is_none();
     if heard.pieces == 0 && heard.finish.is_none() {
-        return Err(Problem::NotOpenAi { url, detail: "it sent no completion".to_owned() });
+        return Err(Problem::NotOpenAi {
+            url,
+            detail: "it sent no completion".to_owned(),
+        });
     }
     Ok(heard)
 }
@@ -145,11 +161,17 @@ impl Heard {
         })?;
         if chunk.get("error").is_some_and(|e| !e.is_null()) {
             let detail = problem::error_text(&chunk.to_string());
-            return Err(Problem::Broken { url: url.to_owned(), detail });
+            return Err(Problem::Broken {
+                url: url.to_owned(),
+                detail,
+            });
         }
         self.usage(&chunk);
         let choice = chunk.pointer("/choices/0");
-        if let Some(reason) = choice.and_then(|c| c.get("finish_reason")).and_then(Value::as_str) {
+        if let Some(reason) = choice
+            .and_then(|c| c.get("finish_reason"))
+            .and_then(Value::as_str)
+        {
             self.finish = Some(reason.to_owned());
         }
         if let Some(delta) = choice.and_then(|c| c.get("delta")) {
@@ -165,7 +187,9 @@ impl Heard {
         })?;
         self.usage(&answer);
         let choice = answer.pointer("/choices/0");
-        let reason = choice.and_then(|c| c.get("finish_reason")).and_then(Value::as_str);
+        let reason = choice
+            .and_then(|c| c.get("finish_reason"))
+            .and_then(Value::as_str);
         self.finish = reason.map(str::to_owned);
         if let Some(message) = choice.and_then(|c| c.get("message")) {
             self.message(message);
@@ -174,7 +198,9 @@ impl Heard {
     }
 
     fn usage(&mut self, answer: &Value) {
-        let tokens = answer.pointer("/usage/completion_tokens").and_then(Value::as_u64);
+        let tokens = answer
+            .pointer("/usage/completion_tokens")
+            .and_then(Value::as_u64);
         self.tokens = tokens.or(self.tokens);
     }
 
@@ -184,7 +210,9 @@ impl Heard {
         let reasoning = [words("reasoning_content"), words("reasoning")].concat();
         let calls = message.get("tool_calls").and_then(Value::as_array);
         let named = calls.into_iter().flatten().filter_map(|call| {
-            call.pointer("/function/name").and_then(Value::as_str).filter(|n| !n.is_empty())
+            call.pointer("/function/name")
+                .and_then(Value::as_str)
+                .filter(|n| !n.is_empty())
         });
         self.calls.extend(named.map(str::to_owned));
         let arguments = calls.is_some_and(|c| !c.is_empty());
@@ -204,14 +232,23 @@ fn refused(llm: &Llm<'_>, status: u16, body: &str) -> Problem {
         kind: RefusalKind::classify(status, &message),
         message,
         model: llm.model.to_owned(),
-        known_models: llm.found.models.models.iter().map(|m| m.id.clone()).collect(),
+        known_models: llm
+            .found
+            .models
+            .models
+            .iter()
+            .map(|m| m.id.clone())
+            .collect(),
     })
 }
 
 fn not_sent(error: SendError, url: &BaseUrl) -> Problem {
     let url = url.to_string();
     match error {
-        SendError::Dial(dial) => Problem::Unreachable { url, detail: dial.detail },
+        SendError::Dial(dial) => Problem::Unreachable {
+            url,
+            detail: dial.detail,
+        },
         SendError::Tls(detail) => Problem::Tls { url, detail },
         SendError::Broken(detail) => Problem::Broken { url, detail },
     }

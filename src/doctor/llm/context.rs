@@ -29,18 +29,27 @@ async fn find(llm: &Llm<'_>) -> Option<Context> {
         ServerKind::Vllm => listed.map(Context::Running),
         ServerKind::LlamaCpp => {
             let props = llm.page("/props", None).await;
-            props.as_ref().and_then(of_props).or(listed.map(Context::Possible))
+            props
+                .as_ref()
+                .and_then(of_props)
+                .or(listed.map(Context::Possible))
         }
         ServerKind::Ollama => {
             let loaded = llm.page("/api/ps", None).await;
             if let Some(running) = loaded.as_ref().and_then(|ps| of_ps(ps, llm.model)) {
                 return Some(running);
             }
-            of_show(&llm.page("/api/show", Some(&json!({"model": llm.model}))).await?)
+            of_show(
+                &llm.page("/api/show", Some(&json!({"model": llm.model})))
+                    .await?,
+            )
         }
         ServerKind::LmStudio => {
             let models = llm.page("/api/v0/models", None).await;
-            models.as_ref().and_then(|m| of_lm_studio(m, llm.model)).or(listed.map(Context::Possible))
+            models
+                .as_ref()
+                .and_then(|m| of_lm_studio(m, llm.model))
+                .or(listed.map(Context::Possible))
         }
         ServerKind::Other => listed.map(Context::Running),
     }
@@ -48,8 +57,11 @@ async fn find(llm: &Llm<'_>) -> Option<Context> {
 
 /// llama.cpp: what one slot gets.
 fn of_props(props: &Value) -> Option<Context> {
-    let slot = props.pointer("/default_generation_settings/n_ctx").and_then(Value::as_u64);
-    slot.or_else(|| props.get("n_ctx").and_then(Value::as_u64)).map(Context::Running)
+    let slot = props
+        .pointer("/default_generation_settings/n_ctx")
+        .and_then(Value::as_u64);
+    slot.or_else(|| props.get("n_ctx").and_then(Value::as_u64))
+        .map(Context::Running)
 }
 
 /// Ollama: the models in memory.
@@ -57,7 +69,8 @@ fn of_ps(ps: &Value, model: &str) -> Option<Context> {
     let models = ps.get("models").and_then(Value::as_array)?;
     let is_it = |m: &&Value| {
         let named = |key: &str| m.get(key).and_then(Value::as_str);
-        named("model") == Some(model) || named("name").is_some_and(|n| n.trim_end_matches(":latest") == model)
+        named("model") == Some(model)
+            || named("name").is_some_and(|n| n.trim_end_matches(":latest") == model)
     };
     let context = models.iter().find(is_it)?.get("context_length")?.as_u64()?;
     Some(Context::Running(context))
@@ -65,22 +78,31 @@ fn of_ps(ps: &Value, model: &str) -> Option<Context> {
 
 /// Ollama: the model file's own setting, or what the model was trained for.
 fn of_show(show: &Value) -> Option<Context> {
-    let parameters = show.get("parameters").and_then(Value::as_str).unwrap_or_default();
+    let parameters = show
+        .get("parameters")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let set = parameters.lines().find_map(|line| {
         let mut words = line.split_whitespace();
-        (words.next()? == "num_ctx").then(|| words.next()?.parse().ok()).flatten()
+        (words.next()? == "num_ctx")
+            .then(|| words.next()?.parse().ok())
+            .flatten()
     });
     if let Some(set) = set {
         return Some(Context::Running(set));
     }
     let info = show.get("model_info").and_then(Value::as_object)?;
-    let trained = info.iter().find(|(key, _)| key.ends_with(".context_length"))?;
+    let trained = info
+        .iter()
+        .find(|(key, _)| key.ends_with(".context_length"))?;
     trained.1.as_u64().map(Context::Possible)
 }
 
 fn of_lm_studio(models: &Value, model: &str) -> Option<Context> {
     let all = models.get("data").and_then(Value::as_array)?;
-    let entry = all.iter().find(|m| m.get("id").and_then(Value::as_str) == Some(model))?;
+    let entry = all
+        .iter()
+        .find(|m| m.get("id").and_then(Value::as_str) == Some(model))?;
     let number = |key: &str| entry.get(key).and_then(Value::as_u64);
     number("loaded_context_length")
         .map(Context::Running)
@@ -138,9 +160,7 @@ mod tests {
             {"name": "other:latest", "model": "other:latest", "context_length": 1},
             {"name": "qwen3:latest", "model": "qwen3:latest", "context_length": 4096},
         ]});
-        let show = |parameters: &str| {
-            json!({"parameters": parameters, "model_info": {"qwen3.context_length": 40960, "a.b": 1}})
-        };
+        let show = |parameters: &str| json!({"parameters": parameters, "model_info": {"qwen3.context_length": 40960, "a.b": 1}});
         let studio = json!({"data": [
             {"id": "a", "max_context_length": 131072},
             {"id": "b", "max_context_length": 131072, "loaded_context_length": 8192},
@@ -149,13 +169,33 @@ mod tests {
         let rows = [
             ("llama.cpp's slot", of_props(&props), Some(Running(8192))),
             ("llama.cpp, another page", of_props(&json!({})), None),
-            ("Ollama, loaded", of_ps(&ps, "qwen3:latest"), Some(Running(4096))),
-            ("Ollama, by its short name", of_ps(&ps, "qwen3"), Some(Running(4096))),
+            (
+                "Ollama, loaded",
+                of_ps(&ps, "qwen3:latest"),
+                Some(Running(4096)),
+            ),
+            (
+                "Ollama, by its short name",
+                of_ps(&ps, "qwen3"),
+                Some(Running(4096)),
+            ),
             ("Ollama, not loaded", of_ps(&ps, "gemma"), None),
             ("Ollama, trained", of_show(&show("")), Some(Possible(40960))),
-            ("Ollama, set", of_show(&show("stop x\nnum_ctx    16384")), Some(Running(16384))),
-            ("LM Studio, loaded", of_lm_studio(&studio, "b"), Some(Running(8192))),
-            ("LM Studio, not loaded", of_lm_studio(&studio, "a"), Some(Possible(131072))),
+            (
+                "Ollama, set",
+                of_show(&show("stop x\nnum_ctx    16384")),
+                Some(Running(16384)),
+            ),
+            (
+                "LM Studio, loaded",
+                of_lm_studio(&studio, "b"),
+                Some(Running(8192)),
+            ),
+            (
+                "LM Studio, not loaded",
+                of_lm_studio(&studio, "a"),
+                Some(Possible(131072)),
+            ),
         ];
         for (name, got, want) in rows {
             assert_eq!(got, want, "{name}");

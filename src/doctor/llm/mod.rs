@@ -54,7 +54,11 @@ pub async fn examine(
     let tools = match Tools::new(config, environment) {
         Ok(tools) => tools,
         Err(problem) => {
-            return vec![Finding::fail("llm", problem, "name a readable PEM file in llm.ca_file")];
+            return vec![Finding::fail(
+                "llm",
+                problem,
+                "name a readable PEM file in llm.ca_file",
+            )];
         }
     };
     progress.now("looking for an LLM on the usual ports");
@@ -80,13 +84,19 @@ pub async fn examine(
 
     let llm = Llm {
         // The key goes to the configured address only, as the gateway has it.
-        key: config.llm.api_key.as_ref().filter(|_| config.llm.base_url.is_some()),
+        key: config
+            .llm
+            .api_key
+            .as_ref()
+            .filter(|_| config.llm.base_url.is_some()),
         client: &tools.client,
         found: &found,
         model: &model,
     };
     if depth == Depth::Full {
-        progress.now(format!("waiting for {model} to answer (a first answer may load the model)"));
+        progress.now(format!(
+            "waiting for {model} to answer (a first answer may load the model)"
+        ));
         let heard = chat::ask(&llm, &pace::question(), config.llm.idle_timeout).await;
         findings.extend(pace::judge(&heard, config.llm.strip_think));
         if heard.is_ok() {
@@ -120,14 +130,29 @@ impl Tools {
                 addresses.permit_private(url.authority.clone());
             }
         }
-        let dialer = Arc::new(Dialer::new(Arc::new(Metrics::new()), addresses, RESOLVE_TIMEOUT));
-        dialer.set_own_listeners(config.listeners.addresses().into_iter().map(|(_, a)| a).collect());
+        let dialer = Arc::new(Dialer::new(
+            Arc::new(Metrics::new()),
+            addresses,
+            RESOLVE_TIMEOUT,
+        ));
+        dialer.set_own_listeners(
+            config
+                .listeners
+                .addresses()
+                .into_iter()
+                .map(|(_, a)| a)
+                .collect(),
+        );
         let roots = SystemRoots::load(|name| environment.get(name).cloned(), &config.state_dir);
         let tls = ClientTls::new(roots.store())
             .config_for(config.llm.ca_file.as_deref())
             .map_err(|e| e.to_string())?;
         let client = HttpClient::new(dialer.clone(), tls, config.llm.connect_timeout);
-        Ok(Self { settings: app::llm::gateway_settings(config), client, dialer })
+        Ok(Self {
+            settings: app::llm::gateway_settings(config),
+            client,
+            dialer,
+        })
     }
 }
 
@@ -137,7 +162,9 @@ async fn configured(
     tools: &Tools,
     seen: &[ProbeResult],
 ) -> Result<ProbeResult, Finding> {
-    let Some(base) = &tools.settings.base_url else { return Err(search::none(config)) };
+    let Some(base) = &tools.settings.base_url else {
+        return Err(search::none(config));
+    };
     let key = tools.settings.api_key.as_ref();
     match discovery::probe(&tools.client, base, key, LIST_TIMEOUT).await {
         Ok(found) => Ok(found),
@@ -146,7 +173,12 @@ async fn configured(
 }
 
 fn reached(config: &Config, found: &ProbeResult) -> Finding {
-    let ProbeResult { url, kind, models, latency } = found;
+    let ProbeResult {
+        url,
+        kind,
+        models,
+        latency,
+    } = found;
     let words = format!(
         "{} at {url}, {}, model list in {}",
         kind.as_str(),
@@ -180,8 +212,14 @@ impl Llm<'_> {
     /// A page beside the OpenAI API; `None` for anything but a JSON answer with status 200.
     async fn page(&self, path: &str, body: Option<&Value>) -> Option<Value> {
         let url = &self.found.url;
-        let prefix = url.path_prefix.strip_suffix("/v1").unwrap_or(&url.path_prefix);
-        let root = BaseUrl { path_prefix: prefix.to_owned(), ..url.clone() };
+        let prefix = url
+            .path_prefix
+            .strip_suffix("/v1")
+            .unwrap_or(&url.path_prefix);
+        let root = BaseUrl {
+            path_prefix: prefix.to_owned(),
+            ..url.clone()
+        };
         let method = if body.is_some() { "POST" } else { "GET" };
         let asking = async {
             let response = self.send(&root, method, path, body).await.ok()?;
@@ -189,7 +227,10 @@ impl Llm<'_> {
             let body = whole(response, MAX_PAGE).await.ok().filter(|_| ok)?;
             serde_json::from_slice(&body).ok()
         };
-        tokio::time::timeout(PAGE_TIMEOUT, asking).await.ok().flatten()
+        tokio::time::timeout(PAGE_TIMEOUT, asking)
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn send(
@@ -204,15 +245,22 @@ impl Llm<'_> {
             .method(method)
             .uri(format!("{}{path}", base.path_prefix))
             .header(header::ACCEPT, "application/json, text/event-stream")
-            .header(header::USER_AGENT, concat!("airlock/", env!("CARGO_PKG_VERSION")));
+            .header(
+                header::USER_AGENT,
+                concat!("airlock/", env!("CARGO_PKG_VERSION")),
+            );
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         if let Some(key) = self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.expose()));
         }
-        let request = request.body(body).map_err(|e| SendError::Broken(e.to_string()))?;
-        self.client.send(&base.origin(), request, &EgressMeter::default()).await
+        let request = request
+            .body(body)
+            .map_err(|e| SendError::Broken(e.to_string()))?;
+        self.client
+            .send(&base.origin(), request, &EgressMeter::default())
+            .await
     }
 }
 

@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// Names that the plugin asks for whatever the user chose, and its first choice (WIRE.md 2.3).
-const PLUGIN_NAMES: [&str; 2] = ["gemini-2.5-flash", "us.anthropic.claude-sonnet-4-20250514-v1:0"];
+const PLUGIN_NAMES: [&str; 2] = [
+    "gemini-2.5-flash",
+    "us.anthropic.claude-sonnet-4-20250514-v1:0",
+];
 
 /// The findings, and the model to try: the one that the plugin's chat gets.
 pub fn examine(
@@ -36,7 +39,10 @@ pub fn examine(
         findings.push(Finding::warn(
             "llm_model",
             format!("the configured model {model} is not in the server's list"),
-            format!("set WORKFLOW_MODEL_NAME (or llm.model) to one of: {}", served.join(", ")),
+            format!(
+                "set WORKFLOW_MODEL_NAME (or llm.model) to one of: {}",
+                served.join(", ")
+            ),
         ));
     }
     let mut chosen = None;
@@ -56,7 +62,10 @@ pub fn examine(
             }
         };
         let model = resolved.model.unwrap_or_default();
-        findings.push(Finding::ok("llm_model", format!("{asked} -> {model} ({by})")));
+        findings.push(Finding::ok(
+            "llm_model",
+            format!("{asked} -> {model} ({by})"),
+        ));
         chosen.get_or_insert(model);
     }
     (findings, chosen)

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Finding, chat::{Heard, Question}, millis};
+use super::{
+    Finding,
+    chat::{Heard, Question},
+    millis,
+};
 use crate::llm::problem::Problem;
 
 /// Long enough to see a pace, short enough for a model on a processor.
@@ -61,12 +65,22 @@ fn stream(heard: &Heard) -> Finding {
             "look at the server's log: it broke off, or something between cuts long answers",
         );
     }
-    let course = format!("{pieces} pieces in {reads} reads over {}", millis(heard.lasts()));
+    let course = format!(
+        "{pieces} pieces in {reads} reads over {}",
+        millis(heard.lasts())
+    );
     if pieces < ENOUGH {
-        return Finding::ok(CHECK, format!("streamed; the answer was too short to judge ({course})"));
+        return Finding::ok(
+            CHECK,
+            format!("streamed; the answer was too short to judge ({course})"),
+        );
     }
     if heard.lasts() < BURST || reads < 3 || pieces > reads * EVENTS_PER_READ {
-        return Finding::warn(CHECK, format!("the answer came in a burst: {course}"), buffered);
+        return Finding::warn(
+            CHECK,
+            format!("the answer came in a burst: {course}"),
+            buffered,
+        );
     }
     Finding::ok(CHECK, format!("a real stream: {course}"))
 }
@@ -76,7 +90,10 @@ fn pace(heard: &Heard) -> Option<Finding> {
     let first = *heard.arrivals.first()?;
     let rate = tokens_per_second(heard);
     let words = match rate {
-        Some(rate) => format!("first token after {}, then {rate:.1} tokens/s", millis(first)),
+        Some(rate) => format!(
+            "first token after {}, then {rate:.1} tokens/s",
+            millis(first)
+        ),
         None => format!("first token after {}", millis(first)),
     };
     if rate.is_some_and(|rate| rate < SLOW_PACE) {
@@ -109,7 +126,10 @@ fn think(heard: &Heard, strip_think: bool) -> Option<Finding> {
     const CHECK: &str = "llm_think";
     if heard.text.contains("<think>") || heard.text.contains("</think>") {
         return Some(if strip_think {
-            Finding::ok(CHECK, "the model thinks aloud in <think>; airlock removes it (llm.strip_think)")
+            Finding::ok(
+                CHECK,
+                "the model thinks aloud in <think>; airlock removes it (llm.strip_think)",
+            )
         } else {
             Finding::warn(
                 CHECK,
@@ -119,7 +139,10 @@ fn think(heard: &Heard, strip_think: bool) -> Option<Finding> {
         });
     }
     if !heard.reasoning.is_empty() {
-        return Some(Finding::ok(CHECK, "the model thinks in a field of its own, which the plugin hides"));
+        return Some(Finding::ok(
+            CHECK,
+            "the model thinks in a field of its own, which the plugin hides",
+        ));
     }
     None
 }
@@ -142,8 +165,15 @@ mod tests {
 
     #[test]
     fn streams_are_told_from_bursts() {
-        let whole = Heard { whole: true, ..heard(1, 1, 900, 0) };
-        let cut = Heard { cut: true, finish: None, ..heard(40, 40, 100, 1000) };
+        let whole = Heard {
+            whole: true,
+            ..heard(1, 1, 900, 0)
+        };
+        let cut = Heard {
+            cut: true,
+            finish: None,
+            ..heard(40, 40, 100, 1000)
+        };
         let rows: &[(&str, Heard, Status)] = &[
             ("a piece at a time", heard(60, 60, 200, 1500), Fine),
             ("a fast server", heard(60, 50, 20, 40), Fine),
@@ -165,7 +195,15 @@ mod tests {
     fn the_pace_is_judged_by_what_a_turn_needs() {
         let rows: &[(&str, Heard, Status, &str)] = &[
             ("quick", heard(61, 61, 200, 2000), Fine, "30.0 tokens/s"),
-            ("the server's own count", Heard { tokens: Some(121), ..heard(61, 61, 200, 2000) }, Fine, "60.0"),
+            (
+                "the server's own count",
+                Heard {
+                    tokens: Some(121),
+                    ..heard(61, 61, 200, 2000)
+                },
+                Fine,
+                "60.0",
+            ),
             ("slow", heard(31, 31, 200, 10_000), Warn, "3.0 tokens/s"),
             ("late", heard(61, 61, 20_000, 2000), Warn, "20.0 s"),
         ];
@@ -178,13 +216,25 @@ mod tests {
 
     #[test]
     fn thinking_aloud_is_seen_and_a_failure_is_told_with_its_fix() {
-        let aloud = Heard { text: "<think>hm".to_owned(), ..heard(9, 9, 1, 99) };
+        let aloud = Heard {
+            text: "<think>hm".to_owned(),
+            ..heard(9, 9, 1, 99)
+        };
         assert_eq!(think(&aloud, true).map(|f| f.status), Some(Fine));
         assert_eq!(think(&aloud, false).map(|f| f.status), Some(Warn));
         assert_eq!(think(&heard(9, 9, 1, 99), false), None);
-        let slow = Problem::Slow { url: "http://x/v1".to_owned(), waited: Duration::from_secs(9) };
+        let slow = Problem::Slow {
+            url: "http://x/v1".to_owned(),
+            waited: Duration::from_secs(9),
+        };
         let failed = judge(&Err(slow), true);
         assert_eq!(failed[0].status, Fail);
-        assert!(failed[0].fix.as_deref().is_some_and(|fix| fix.contains("http://x/v1")), "{failed:?}");
+        assert!(
+            failed[0]
+                .fix
+                .as_deref()
+                .is_some_and(|fix| fix.contains("http://x/v1")),
+            "{failed:?}"
+        );
     }
 }

@@ -21,7 +21,10 @@ pub async fn explain(
     let (words, mut fix) = match problem {
         Problem::Unreachable { detail, .. } => {
             // Dialled once more, for the reason as a value.
-            let dialled = tools.dialer.dial(&base.authority, config.llm.connect_timeout).await;
+            let dialled = tools
+                .dialer
+                .dial(&base.authority, config.llm.connect_timeout)
+                .await;
             match dialled {
                 Ok(_) => (
                     format!("{base} refused one connection and took the next"),
@@ -76,12 +79,17 @@ pub async fn explain(
             };
             (words, fix)
         }
-        Problem::NoneFound { .. } | Problem::BadRequest { .. } => {
-            (problem.explain(), "correct llm.base_url and llm.api_key".to_owned())
-        }
+        Problem::NoneFound { .. } | Problem::BadRequest { .. } => (
+            problem.explain(),
+            "correct llm.base_url and llm.api_key".to_owned(),
+        ),
     };
     if let Some(other) = seen.iter().find(|s| s.url.authority != base.authority) {
-        fix = format!("{fix}; or use the {} found at {}", other.kind.as_str(), other.url);
+        fix = format!(
+            "{fix}; or use the {} found at {}",
+            other.kind.as_str(),
+            other.url
+        );
     }
     Finding::fail(CHECK, words, fix)
 }
@@ -93,7 +101,9 @@ fn unreachable(base: &BaseUrl, reason: Reason) -> String {
             "the name {host} is not known here: correct it, add it to /etc/hosts, or write the address"
         ),
         Reason::ResolveTimeout => {
-            format!("the name server does not answer: write the address of {host} in place of its name")
+            format!(
+                "the name server does not answer: write the address of {host} in place of its name"
+            )
         }
         Reason::ConnectFailed if host.as_ip().is_some_and(|ip| ip.is_loopback()) => format!(
             "nothing listens on port {}: start the LLM, or correct the port",
@@ -109,7 +119,8 @@ fn unreachable(base: &BaseUrl, reason: Reason) -> String {
             base.authority.port.number()
         ),
         Reason::AddressClosed => {
-            "this address cannot be opened: write the LLM's own address in LOCAL_LLM_BASE_URL".to_owned()
+            "this address cannot be opened: write the LLM's own address in LOCAL_LLM_BASE_URL"
+                .to_owned()
         }
         Reason::OwnListener => {
             "this is airlock's own port: write the LLM's address in LOCAL_LLM_BASE_URL".to_owned()
@@ -122,9 +133,13 @@ fn unreachable(base: &BaseUrl, reason: Reason) -> String {
 fn tls(base: &BaseUrl, detail: &str) -> String {
     let says = |words: &str| detail.to_ascii_lowercase().contains(words);
     if says("unknownissuer") || says("unknown issuer") {
-        "its certificate is signed by a private CA: name that CA's PEM file in llm.ca_file".to_owned()
+        "its certificate is signed by a private CA: name that CA's PEM file in llm.ca_file"
+            .to_owned()
     } else if says("not valid for name") || says("notvalidforname") {
-        format!("its certificate is for another name than {}: use that name", base.authority.host)
+        format!(
+            "its certificate is for another name than {}: use that name",
+            base.authority.host
+        )
     } else if says("expired") {
         "its certificate has ended: renew it on that machine".to_owned()
     } else if says("invalidcontenttype") || says("corrupt message") {
@@ -153,18 +168,52 @@ mod tests {
         let here = BaseUrl::parse("http://127.0.0.1:8000/v1").unwrap();
         let there = BaseUrl::parse("https://sparkle:13000").unwrap();
         for (name, fix, want) in [
-            ("a wrong name", unreachable(&there, Reason::ResolveFailed), "/etc/hosts"),
-            ("refused here", unreachable(&here, Reason::ConnectFailed), "start the LLM"),
-            ("refused there", unreachable(&there, Reason::ConnectFailed), "OLLAMA_HOST=0.0.0.0"),
-            ("a firewall", unreachable(&there, Reason::ConnectTimeout), "firewall"),
-            ("ourselves", unreachable(&here, Reason::OwnListener), "own port"),
-            ("a private CA", tls(&there, "invalid peer certificate: UnknownIssuer"), "llm.ca_file"),
+            (
+                "a wrong name",
+                unreachable(&there, Reason::ResolveFailed),
+                "/etc/hosts",
+            ),
+            (
+                "refused here",
+                unreachable(&here, Reason::ConnectFailed),
+                "start the LLM",
+            ),
+            (
+                "refused there",
+                unreachable(&there, Reason::ConnectFailed),
+                "OLLAMA_HOST=0.0.0.0",
+            ),
+            (
+                "a firewall",
+                unreachable(&there, Reason::ConnectTimeout),
+                "firewall",
+            ),
+            (
+                "ourselves",
+                unreachable(&here, Reason::OwnListener),
+                "own port",
+            ),
+            (
+                "a private CA",
+                tls(&there, "invalid peer certificate: UnknownIssuer"),
+                "llm.ca_file",
+            ),
             (
                 "another name",
-                tls(&there, "invalid peer certificate: certificate not valid for name \"x\""),
+                tls(
+                    &there,
+                    "invalid peer certificate: certificate not valid for name \"x\"",
+                ),
                 "another name",
             ),
-            ("no TLS", tls(&there, "received corrupt message of type InvalidContentType"), "http://"),
+            (
+                "no TLS",
+                tls(
+                    &there,
+                    "received corrupt message of type InvalidContentType",
+                ),
+                "http://",
+            ),
             ("no /v1", path_fix(&there), "https://sparkle:13000/v1"),
             ("another program", path_fix(&here), "Another program"),
         ] {

@@ -25,18 +25,36 @@ pub async fn examine(config: &Config, tools: &Tools) -> (Vec<Finding>, Vec<Probe
         return (Vec::new(), Vec::new());
     }
     let places = &tools.settings.discover_urls;
-    let probes = places.iter().map(|url| discovery::probe(&tools.client, url, None, TIMEOUT));
+    let probes = places
+        .iter()
+        .map(|url| discovery::probe(&tools.client, url, None, TIMEOUT));
     let results = join_all(probes).await;
-    let findings = places.iter().zip(&results).map(|(url, result)| place(url, result)).collect();
-    (findings, results.into_iter().filter_map(Result::ok).collect())
+    let findings = places
+        .iter()
+        .zip(&results)
+        .map(|(url, result)| place(url, result))
+        .collect();
+    (
+        findings,
+        results.into_iter().filter_map(Result::ok).collect(),
+    )
 }
 
 fn place(url: &BaseUrl, result: &Result<ProbeResult, Problem>) -> Finding {
     match result {
-        Ok(ProbeResult { kind, models, latency, .. }) => {
+        Ok(ProbeResult {
+            kind,
+            models,
+            latency,
+            ..
+        }) => {
             let all = models.models.len();
-            let mut names: Vec<&str> =
-                models.models.iter().take(MODELS_SHOWN).map(|m| &*m.id).collect();
+            let mut names: Vec<&str> = models
+                .models
+                .iter()
+                .take(MODELS_SHOWN)
+                .map(|m| &*m.id)
+                .collect();
             if all > MODELS_SHOWN {
                 names.push("…");
             }
@@ -46,7 +64,11 @@ fn place(url: &BaseUrl, result: &Result<ProbeResult, Problem>) -> Finding {
                     "{url}: {}, {} ({}), {}",
                     kind.as_str(),
                     count(all, "model"),
-                    if names.is_empty() { "none loaded".to_owned() } else { names.join(", ") },
+                    if names.is_empty() {
+                        "none loaded".to_owned()
+                    } else {
+                        names.join(", ")
+                    },
                     millis(*latency),
                 ),
             )
@@ -64,7 +86,10 @@ fn briefly(problem: &Problem) -> String {
             "something answers that is no LLM".to_owned()
         }
         Problem::Refused(refusal) => {
-            format!("something answers with status {}: {}", refusal.status, refusal.message)
+            format!(
+                "something answers with status {}: {}",
+                refusal.status, refusal.message
+            )
         }
         Problem::Slow { waited, .. } => format!("no answer in {}", millis(*waited)),
         Problem::NoneFound { .. } | Problem::BadRequest { .. } => "not asked".to_owned(),

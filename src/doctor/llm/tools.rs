@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{Finding, chat::{Heard, Question}};
+use super::{
+    Finding,
+    chat::{Heard, Question},
+};
 use crate::{
     gateway::discovery::ServerKind,
     llm::problem::{Problem, RefusalKind},
@@ -55,7 +58,13 @@ pub fn judge(heard: &Result<Heard, Problem>, kind: ServerKind) -> Finding {
             "choose a model that is trained for tool calls, such as a current Qwen",
         );
     }
-    let as_text = ["<tool_call", "<function", "[TOOL_CALLS]", "<|python_tag|>", "\"name\""];
+    let as_text = [
+        "<tool_call",
+        "<function",
+        "[TOOL_CALLS]",
+        "<|python_tag|>",
+        "\"name\"",
+    ];
     if heard.text.contains(TOOL) && as_text.iter().any(|mark| heard.text.contains(mark)) {
         return Finding::fail(
             CHECK,
@@ -73,7 +82,10 @@ pub fn judge(heard: &Result<Heard, Problem>, kind: ServerKind) -> Finding {
     Finding::warn(
         CHECK,
         "the model answered in text where a tool call was asked for",
-        format!("choose a model that is trained for tool calls, such as a current Qwen; {}", enable(kind)),
+        format!(
+            "choose a model that is trained for tool calls, such as a current Qwen; {}",
+            enable(kind)
+        ),
     )
 }
 
@@ -100,8 +112,14 @@ mod tests {
 
     #[test]
     fn answers_to_a_tool_request() {
-        let calls = |name: &str| Heard { calls: vec![name.to_owned()], ..Heard::default() };
-        let says = |text: &str| Heard { text: text.to_owned(), ..Heard::default() };
+        let calls = |name: &str| Heard {
+            calls: vec![name.to_owned()],
+            ..Heard::default()
+        };
+        let says = |text: &str| Heard {
+            text: text.to_owned(),
+            ..Heard::default()
+        };
         let refused = |kind| {
             Err(Problem::Refused(Refusal {
                 url: "http://x/v1".to_owned(),
@@ -117,19 +135,47 @@ mod tests {
             ("another call", Ok(calls("weather")), Warn, "Qwen"),
             (
                 "a call as text",
-                Ok(says("<tool_call>{\"name\": \"get_current_workflow\"}</tool_call>")),
+                Ok(says(
+                    "<tool_call>{\"name\": \"get_current_workflow\"}</tool_call>",
+                )),
                 Fail,
                 "--tool-call-parser",
             ),
-            ("words", Ok(says("I cannot do that.")), Warn, "trained for tool calls"),
-            ("thinking", Ok(Heard { stopped: true, ..Heard::default() }), Warn, "thinks less"),
-            ("refused", refused(RefusalKind::ToolsUnsupported), Fail, "--enable-auto-tool-choice"),
-            ("another refusal", refused(RefusalKind::Other), Fail, "http://x/v1"),
+            (
+                "words",
+                Ok(says("I cannot do that.")),
+                Warn,
+                "trained for tool calls",
+            ),
+            (
+                "thinking",
+                Ok(Heard {
+                    stopped: true,
+                    ..Heard::default()
+                }),
+                Warn,
+                "thinks less",
+            ),
+            (
+                "refused",
+                refused(RefusalKind::ToolsUnsupported),
+                Fail,
+                "--enable-auto-tool-choice",
+            ),
+            (
+                "another refusal",
+                refused(RefusalKind::Other),
+                Fail,
+                "http://x/v1",
+            ),
         ];
         for (name, heard, want, fix) in rows {
             let got = judge(&heard, ServerKind::Vllm);
             assert_eq!(got.status, want, "{name}: {got:?}");
-            assert!(got.fix.clone().unwrap_or_default().contains(fix), "{name}: {got:?}");
+            assert!(
+                got.fix.clone().unwrap_or_default().contains(fix),
+                "{name}: {got:?}"
+            );
         }
     }
 }
