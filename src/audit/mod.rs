@@ -1,1 +1,9 @@
-//! (map of this module)
+//! One record per decision, as JSON lines with rotation. Never a body, a query, a header value.
+//!
+//! `record` is the shape; `log` is the writer. `proxy::finish` is the only producer.
+
+mod log;
+mod record;
+
+pub use log::{AuditError, AuditLog, AuditSettings};
+pub use record::{AuditKind, AuditRecord};

@@ -1,1 +1,71 @@
-//! (map of this module)
+//! Configuration: one YAML file and a few environment variables into a [`Config`].
+//!
+//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `rules` and
+//! `env` read the parts, `compile` joins them. Called once by `app` and by `cli check`; nothing
+//! else reads the environment or the file.
+
+mod compile;
+mod env;
+pub(crate) mod error;
+mod model;
+pub(crate) mod reader;
+pub(crate) mod rules;
+mod secret;
+mod sections;
+pub(crate) mod tree;
+mod value;
+
+use std::{collections::HashMap, fs, path::Path, path::PathBuf};
+
+pub use compile::compile;
+pub use error::{ConfigError, ConfigErrors};
+pub use model::{
+    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
+    ReverseRoute, VENDOR_HOST,
+};
+pub use secret::Secret;
+
+/// What runs where no file is given: `config/default.yaml`.
+pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");
+
+/// A configuration is written by hand; more than this is another file by mistake.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Loads `path`, or the embedded default. `env` is the process environment, passed in.
+pub fn load(path: Option<&Path>, env: &HashMap<String, String>) -> Result<Config, ConfigErrors> {
+    let Some(path) = path else {
+        return compile(
+            DEFAULT_YAML,
+            "the embedded default",
+            PathBuf::from("."),
+            env,
+        );
+    };
+    let source = path.display().to_string();
+    let yaml = read_file(path).map_err(|message| ConfigErrors {
+        source: source.clone(),
+        errors: vec![ConfigError {
+            path: String::new(),
+            line: None,
+            message,
+        }],
+    })?;
+    let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    compile(&yaml, &source, base, env)
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path)
+        .map_err(|e| format!("cannot be read: {e}"))?
+        .len();
+    if size > MAX_FILE {
+        return Err(format!(
+            "holds {size} bytes: name a configuration of at most {MAX_FILE}"
+        ));
+    }
+    let bytes = fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8: save it as UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

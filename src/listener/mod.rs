@@ -1,1 +1,15 @@
-//! (map of this module)
+//! Sockets in: bind, accept, read a head strictly, and hand over to `proxy`.
+//!
+//! [`accept`] owns the sockets and their bounds; [`http`] the keep-alive loop of one plain or
+//! decrypted connection; [`connect`] what follows a CONNECT or a transparent ClientHello;
+//! [`tunnel`] the undecrypted relay; [`head`] the strict parser; [`judge`] what a head is about.
+//! Nothing is sent upstream before a checkpoint has allowed it.
+
+mod accept;
+mod connect;
+pub mod head;
+mod http;
+mod judge;
+mod tunnel;
+
+pub use accept::{BindError, Door, Edge, Listening};

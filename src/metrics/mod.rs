@@ -51,8 +51,10 @@ pub enum TokenType {
 pub struct Metrics {
     registry: Registry,
     decisions: IntCounterVec,
+    broken_off: IntCounterVec,
     requests: IntCounterVec,
     bytes: IntCounterVec,
+    left_machine: IntCounterVec,
     overhead: HistogramVec,
     connections: IntGaugeVec,
     sockets: IntCounterVec,
@@ -80,6 +82,12 @@ pub struct Metrics {
     ready_seconds: Histogram,
 }
 
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -105,6 +113,11 @@ impl Metrics {
                 "Decisions by checkpoint outcome.",
                 &["entry", "action", "rule", "reason"],
             ),
+            broken_off: r.counters(
+                "airlock_broken_off_total",
+                "Requests and connections that were allowed and did not end in peace, by reason.",
+                &["entry", "reason"],
+            ),
             requests: r.counters(
                 "airlock_requests_total",
                 "Finished requests by who answered.",
@@ -114,6 +127,11 @@ impl Metrics {
                 "airlock_bytes_total",
                 "Body and tunnel bytes; direction is seen from this machine's user.",
                 &["direction", "destination"],
+            ),
+            left_machine: r.counters(
+                "airlock_left_machine_bytes_total",
+                "Bytes sent to anywhere but this machine, by the rule that let them go.",
+                &["rule"],
             ),
             overhead: r.histograms(
                 "airlock_overhead_seconds",
@@ -235,6 +253,11 @@ impl Metrics {
             .with_label_values(&[entry.as_str(), action, rule, reason])
             .inc();
     }
+    pub fn broken_off(&self, entry: Entry, reason: &str) {
+        self.broken_off
+            .with_label_values(&[entry.as_str(), reason])
+            .inc();
+    }
     /// `answered_by`: `local`, `upstream`, `airlock` (refusals) or `tunnel`.
     pub fn request(&self, entry: Entry, answered_by: &str, status: u16) {
         let mut buf = [0u8; 3];
@@ -249,6 +272,10 @@ impl Metrics {
                 .with_label_values(&[direction, destination])
                 .inc_by(n);
         }
+    }
+    /// Always touched, so that a zero is seen as a zero.
+    pub fn left_machine(&self, rule: &str, n: u64) {
+        self.left_machine.with_label_values(&[rule]).inc_by(n);
     }
     pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
         self.overhead

@@ -10,11 +10,29 @@ pub struct Port(NonZeroU16);
 impl Port {
     pub const HTTP: Port = Port(NonZeroU16::new(80).unwrap());
     pub const HTTPS: Port = Port(NonZeroU16::new(443).unwrap());
+
     pub fn new(n: u16) -> Option<Self> {
         NonZeroU16::new(n).map(Port)
     }
+
     pub fn number(self) -> u16 {
         self.0.get()
+    }
+
+    /// Plain decimal from 1 to 65535: no sign, no leading zero, no space.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = (1..=5).contains(&text.len())
+            && !text.starts_with('0')
+            && text.bytes().all(|b| b.is_ascii_digit());
+        plain
+            .then(|| text.parse().ok().and_then(Port::new))
+            .flatten()
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -28,12 +46,14 @@ pub struct Authority {
 pub enum AuthorityError {
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error("port is missing")]
+    #[error("port is missing: write host:port")]
     PortMissing,
-    #[error("port is not a number from 1 to 65535 in plain decimal")]
+    #[error("port is not a plain decimal number: write 1 to 65535 without sign or leading zero")]
     PortInvalid,
-    #[error("authority holds user information")]
+    #[error("authority holds user information: write host:port without anything before '@'")]
     UserInfo,
+    #[error("an IPv6 address with a port is ambiguous without brackets: write [2001:db8::1]:443")]
+    Ipv6Brackets,
 }
 
 impl Authority {
@@ -41,22 +61,53 @@ impl Authority {
         Self { host, port }
     }
 
-    /// Parses `host`, `host:port`, `[v6]:port`. Without a port, `default` stands; with none, an error.
+    /// Parses `host`, `host:port`, `[v6]`, `[v6]:port`. Without a port, `default` stands; with
+    /// none, an error. A colon without a number after it is an error in any case.
     pub fn parse(input: &str, default: Option<Port>) -> Result<Self, AuthorityError> {
-        let (host, port) = match input.rsplit_once(':') {
-            Some((h, p)) if !h.contains(':') || h.ends_with(']') => (
-                h,
-                p.parse()
-                    .ok()
-                    .and_then(Port::new)
-                    .ok_or(AuthorityError::PortInvalid)?,
-            ),
-            _ => (input, default.ok_or(AuthorityError::PortMissing)?),
+        if input.contains('@') {
+            return Err(AuthorityError::UserInfo);
+        }
+        let (host, port) = match split_port(input)? {
+            (host, Some(port)) => (host, Port::parse(port).ok_or(AuthorityError::PortInvalid)?),
+            (host, None) => (host, default.ok_or(AuthorityError::PortMissing)?),
         };
         Ok(Self {
             host: Host::parse(host)?,
             port,
         })
+    }
+
+    /// The form of a `Host` header or a URL: the port is left out if it is `default`.
+    pub fn without_port(&self, default: Port) -> String {
+        match &self.host {
+            _ if self.port != default => self.to_string(),
+            Host::Ip(IpAddr::V6(v6)) => format!("[{v6}]"),
+            host => host.to_string(),
+        }
+    }
+}
+
+fn split_port(input: &str) -> Result<(&str, Option<&str>), AuthorityError> {
+    if input.starts_with('[') {
+        let end = input.find(']').ok_or(HostError::Brackets)?;
+        let (host, rest) = input.split_at(end + 1);
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() => Ok((host, None)),
+            None => Err(HostError::Brackets.into()),
+        };
+    }
+    match input.split_once(':') {
+        None => Ok((input, None)),
+        Some((_, rest)) if rest.contains(':') => {
+            let v6 = Host::parse(input).is_ok() || Host::parse(input) == Err(HostError::ZoneId);
+            Err(if v6 {
+                AuthorityError::Ipv6Brackets
+            } else {
+                AuthorityError::PortInvalid
+            })
+        }
+        Some((host, port)) => Ok((host, Some(port))),
     }
 }
 
@@ -66,5 +117,89 @@ impl fmt::Display for Authority {
             Host::Ip(IpAddr::V6(v6)) => write!(f, "[{v6}]:{}", self.port.number()),
             host => write!(f, "{host}:{}", self.port.number()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted() {
+        let rows = [
+            ("host and port", "Allowed.TEST.:443", "allowed.test:443"),
+            (
+                "the default port stands in",
+                "allowed.test",
+                "allowed.test:80",
+            ),
+            (
+                "the highest port",
+                "allowed.test:65535",
+                "allowed.test:65535",
+            ),
+            ("IPv6 with port", "[2001:DB8::1]:8443", "[2001:db8::1]:8443"),
+            ("IPv6 without port", "[2001:db8::1]", "[2001:db8::1]:80"),
+            ("IPv4", "192.0.2.1:1", "192.0.2.1:1"),
+        ];
+        for (what, input, want) in rows {
+            let a = Authority::parse(input, Some(Port::HTTP));
+            assert_eq!(a.map(|a| a.to_string()), Ok(want.to_owned()), "{what}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        use AuthorityError as E;
+        let rows = [
+            ("empty port", "allowed.test:", E::PortInvalid),
+            ("port zero", "allowed.test:0", E::PortInvalid),
+            ("port 65536", "allowed.test:65536", E::PortInvalid),
+            ("a sign", "allowed.test:+443", E::PortInvalid),
+            ("a leading zero", "allowed.test:0443", E::PortInvalid),
+            ("two ports", "allowed.test:443:80", E::PortInvalid),
+            ("hex port", "allowed.test:0x1bb", E::PortInvalid),
+            ("space before the port", "allowed.test: 443", E::PortInvalid),
+            ("userinfo", "allowed.test@evil.test:443", E::UserInfo),
+            (
+                "userinfo with a port",
+                "allowed.test:443@evil.test:443",
+                E::UserInfo,
+            ),
+            ("two at signs", "a@b@c:443", E::UserInfo),
+            (
+                "encoded at sign",
+                "a%40b:443",
+                E::Host(HostError::PercentEncoded),
+            ),
+            ("IPv6 without brackets", "2001:db8::1:443", E::Ipv6Brackets),
+            (
+                "something after the bracket",
+                "[::1]x:443",
+                E::Host(HostError::Brackets),
+            ),
+            (
+                "a path",
+                "allowed.test/x:443",
+                E::Host(HostError::InvalidCharacter('/')),
+            ),
+            ("no host", ":443", E::Host(HostError::Empty)),
+            ("nothing", "", E::Host(HostError::Empty)),
+        ];
+        for (what, input, want) in rows {
+            assert_eq!(
+                Authority::parse(input, Some(Port::HTTPS)),
+                Err(want),
+                "{what}"
+            );
+        }
+        assert_eq!(Authority::parse("allowed.test", None), Err(E::PortMissing));
+    }
+
+    #[test]
+    fn the_default_port_is_left_out_where_headers_leave_it_out() {
+        let a = Authority::parse("[::1]:443", None).unwrap();
+        assert_eq!(a.without_port(Port::HTTPS), "[::1]");
+        assert_eq!(a.without_port(Port::HTTP), "[::1]:443");
     }
 }

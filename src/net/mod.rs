@@ -7,11 +7,13 @@ pub mod address;
 pub mod authority;
 pub mod host;
 pub mod pattern;
+pub mod url;
 
 pub use address::{AddressClass, classify};
 pub use authority::{Authority, AuthorityError, Port};
 pub use host::{Host, HostError};
 pub use pattern::{DomainPattern, PatternError};
+pub use url::{BaseUrl, Scheme, UrlError};
 
 /// Which door a connection came in by. Stable names: log field, metric label, YAML value.
 #[derive(

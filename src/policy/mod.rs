@@ -1,9 +1,25 @@
 //! The policy core: given facts, an action, a rule and a reason. Pure and synchronous.
 //! Called by `listener`, `proxy` and `upstream`; never does IO, reads a clock or sees a body.
 //!
-//! Three checkpoints: connection, request, resolved address.
-//! [`CompiledPolicy::decide_request`] and [`address::check`]. Called by `listener`, `proxy` and
+//! Three checkpoints: connection ([`CompiledPolicy::decide_connection`]), request
+//! ([`CompiledPolicy::decide_request`]) and resolved address ([`address::check`]).
+//! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
+//! [`explain`] turns a decision into words and into the rule that would allow it.
 
+pub mod address;
+mod compiled;
 pub mod decision;
+pub mod explain;
+mod index;
+pub mod path;
+pub mod rule;
 
+pub use address::{AddressPolicy, CheckedAddr};
+pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
+pub use explain::{ExplainError, Explanation, explain, how_to_allow};
+pub use path::{PathError, PathPattern, PathPatternError};
+pub use rule::{Ports, Rule, RuleAction};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,20 @@
-//! (map of this module)
+//! The pipeline every request goes through, whatever door it came by.
+//!
+//! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
+//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
+//! send on ([`forward`]), and in every case [`finish`]: one audit record, the metrics.
+//! Nothing here resolves names or opens sockets; that is `upstream`'s.
+
+mod arrival;
+mod denial;
+mod finish;
+mod forward;
+mod pipeline;
+mod respond;
+mod services;
+
+pub use arrival::{Arrival, Connection};
+pub use denial::Denial;
+pub use finish::{Finish, Outcome};
+pub use pipeline::Pipeline;
+pub use services::{Limits, Responders, Route, Routes, Services};

@@ -4,11 +4,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use crate::{handler::EgressMeter, metrics::Metrics, net::Authority, policy::Reason};
+use super::resolver::Resolver;
+use crate::{
+    metrics::Metrics,
+    net::{Authority, Host},
+    policy::{
+        Reason,
+        address::{AddressPolicy, CheckedAddr, check},
+    },
+};
 
 /// Why a dial failed; `reason` is what the audit record, the metric and the response carry.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{authority}: {reason}: {detail}")]
+#[error("{authority}: {detail}")]
 pub struct DialError {
     pub authority: Authority,
     pub reason: Reason,
@@ -18,15 +26,60 @@ pub struct DialError {
 /// Opens outbound connections.
 pub struct Dialer {
     metrics: Arc<Metrics>,
+    resolver: Resolver,
+    policy: AddressPolicy,
+    /// Bound once the listeners are; empty before that, when nothing is dialled.
+    own_listeners: arc_swap::ArcSwap<Vec<SocketAddr>>,
 }
 
 impl Dialer {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    pub fn new(metrics: Arc<Metrics>, policy: AddressPolicy, resolve_timeout: Duration) -> Self {
+        Self {
+            resolver: Resolver::new(metrics.clone(), resolve_timeout),
+            metrics,
+            policy,
+            own_listeners: Default::default(),
+        }
     }
 
-    /// Connects to `authority`. Bytes written on a socket that is not loopback are added to `meter`
-    /// by the caller's stream wrapper, see [`Dialed::leaves_machine`].
+    /// Addresses that nothing may be dialled at, because we listen there.
+    pub fn set_own_listeners(&self, listeners: Vec<SocketAddr>) {
+        self.own_listeners.store(Arc::new(listeners));
+    }
+
+    /// The addresses of `authority`, every one of them checked. One closed address closes all:
+    /// a name that answers with a public and a private address is an attack or a mistake.
+    pub async fn check(&self, authority: &Authority) -> Result<Vec<CheckedAddr>, DialError> {
+        let fail = |reason: Reason, detail: String| DialError {
+            authority: authority.clone(),
+            reason,
+            detail,
+        };
+        let port = authority.port.number();
+        let own = self.own_listeners.load();
+        let judge = |ip| {
+            check(authority, SocketAddr::new(ip, port), &self.policy, &own)
+                .map_err(|reason| fail(reason, format!("address {ip} is closed")))
+        };
+        match &authority.host {
+            Host::Ip(ip) => Ok(vec![judge(*ip)?]),
+            Host::Name(name) => {
+                let answers = self.resolver.resolve(name).await.map_err(|reason| {
+                    fail(
+                        reason,
+                        match reason {
+                            Reason::ResolveTimeout => "name server did not answer in time".into(),
+                            Reason::Overloaded => "too many look-ups at once".into(),
+                            _ => "name does not resolve".into(),
+                        },
+                    )
+                })?;
+                answers.iter().map(|ip| judge(*ip)).collect()
+            }
+        }
+    }
+
+    /// Connects to `authority`, trying its addresses in order within `timeout` in all.
     pub async fn dial(
         &self,
         authority: &Authority,
@@ -37,33 +90,66 @@ impl Dialer {
             reason,
             detail,
         };
-        let connect = TcpStream::connect(authority.to_string());
-        let stream = tokio::time::timeout(timeout, connect)
-            .await
-            .map_err(|_| fail(Reason::ConnectTimeout, format!("no answer in {timeout:?}")))?
-            .map_err(|e| fail(Reason::ConnectFailed, e.to_string()))?;
-        let peer = stream
-            .peer_addr()
-            .map_err(|e| fail(Reason::ConnectFailed, e.to_string()))?;
-        self.metrics.socket("loopback", "ok");
-        Ok(Dialed {
-            stream,
-            peer,
-            meter: EgressMeter::default(),
-        })
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut last = fail(Reason::ConnectTimeout, format!("no answer in {timeout:?}"));
+        for address in self.check(authority).await? {
+            match self.connect(address, deadline).await {
+                Ok(stream) => return Ok(Dialed { stream, address }),
+                Err((reason, detail)) => last = fail(reason, detail),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(
+        &self,
+        address: CheckedAddr,
+        deadline: tokio::time::Instant,
+    ) -> Result<TcpStream, (Reason, String)> {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the one place that opens sockets"
+        )]
+        let connecting = TcpStream::connect(address.socket());
+        let class = address.class().as_str();
+        let outcome = match tokio::time::timeout_at(deadline, connecting).await {
+            Err(_) => Err((
+                Reason::ConnectTimeout,
+                format!("{} did not answer in time", address.socket()),
+            )),
+            Ok(Err(e)) => Err((Reason::ConnectFailed, plain_words(&e))),
+            Ok(Ok(stream)) => {
+                // Streamed tokens are small writes; Nagle would hold them back.
+                let _ = stream.set_nodelay(true);
+                Ok(stream)
+            }
+        };
+        self.metrics.socket(
+            class,
+            outcome.as_ref().map_or_else(|(r, _)| r.code(), |_| "ok"),
+        );
+        outcome
     }
 }
 
-/// A connected socket, and where it really goes.
+/// The system's words for a failed connect, without the error number.
+fn plain_words(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        _ => e.to_string(),
+    }
+}
+
+/// A connected socket, and the checked address it goes to.
 #[derive(Debug)]
 pub struct Dialed {
     pub stream: TcpStream,
-    pub peer: SocketAddr,
-    pub meter: EgressMeter,
+    pub address: CheckedAddr,
 }
 
 impl Dialed {
+    /// True when bytes written here leave this machine.
     pub fn leaves_machine(&self) -> bool {
-        !self.peer.ip().is_loopback()
+        !self.address.socket().ip().is_loopback()
     }
 }

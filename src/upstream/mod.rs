@@ -1,6 +1,13 @@
 //! The only place that opens outbound sockets.
 //!
 //! [`dial::Dialer`] resolves once, checks every answer, dials only what was checked, and counts.
-//! `proxy` takes a checked address for Pingora's peers; `gateway` goes through `http_client`.
+//! `proxy` takes a checked address for Pingora's peers, which dial through [`connector`];
+//! `gateway` and the commands go through the HTTP client on top of the dialer.
 
+pub mod connector;
+pub mod control;
+pub mod counted;
 pub mod dial;
+pub mod http_client;
+pub mod private_ca;
+pub mod resolver;

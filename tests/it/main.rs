@@ -3,6 +3,8 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
+//! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
+//! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -11,4 +13,7 @@
 )]
 
 mod clients;
+mod deploy;
+mod docs;
+mod leak;
 mod support;

@@ -1,0 +1,75 @@
+//! One decision, with 10 rules and with 10,000 and 100,000: the index must make them alike.
+
+use std::{hint::black_box, net::IpAddr};
+
+use airlock::{
+    config::compile,
+    net::{Authority, Entry},
+    policy::{CompiledPolicy, Flow, RequestFacts},
+};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+
+fn policy(rules: usize) -> std::sync::Arc<CompiledPolicy> {
+    let mut yaml = String::from("version: 1\nstate_dir: /tmp/airlock-bench\nrules:\n");
+    for n in 0..rules {
+        let host = if n % 2 == 0 {
+            format!("h{n}.allowed.test")
+        } else {
+            format!("'*.w{n}.test'")
+        };
+        yaml.push_str(&format!(
+            "  - {{name: r{n}, hosts: [{host}], methods: [GET], paths: ['/v1/*'], action: forward}}\n"
+        ));
+    }
+    compile(&yaml, "bench", ".".into(), &Default::default())
+        .expect("bench rules are valid")
+        .policy
+}
+
+fn decide(c: &mut Criterion) {
+    let client: IpAddr = [127, 0, 0, 1].into();
+    let mut group = c.benchmark_group("decide_request");
+    for rules in [10, 10_000, 100_000] {
+        let policy = policy(rules);
+        let last = rules - 2;
+        for (name, authority) in [
+            ("exact", format!("h{last}.allowed.test:443")),
+            ("wildcard", format!("a.b.w{}.test:443", last + 1)),
+            ("unknown", "nobody.example.org:443".to_owned()),
+        ] {
+            let authority = Authority::parse(&authority, None).expect("bench authority is valid");
+            let facts = RequestFacts {
+                entry: Entry::Explicit,
+                client,
+                authority: &authority,
+                method: "GET",
+                path: "/v1/models",
+                upgrade: false,
+            };
+            group.bench_function(BenchmarkId::new(name, rules), |b| {
+                b.iter(|| policy.decide_request(black_box(&facts)));
+            });
+        }
+    }
+    group.finish();
+
+    let policy = policy(10_000);
+    let authority = Authority::parse("h9998.allowed.test:443", None).expect("valid");
+    let flow = Flow {
+        entry: Entry::Explicit,
+        client,
+        authority: &authority,
+    };
+    c.bench_function("decide_connection/10000", |b| {
+        b.iter(|| policy.decide_connection(black_box(&flow)));
+    });
+}
+
+fn authority(c: &mut Criterion) {
+    c.bench_function("authority/parse", |b| {
+        b.iter(|| Authority::parse(black_box("comfyui-copilot-server.onrender.com:443"), None));
+    });
+}
+
+criterion_group!(benches, decide, authority);
+criterion_main!(benches);

@@ -1,1 +1,0 @@
-//! (map of this module)

@@ -1,0 +1,214 @@
+//! From configuration to services. No socket is opened here.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use super::StartError;
+use crate::{
+    audit::{AuditLog, AuditSettings},
+    config::{Config, Reverse},
+    emulator::{
+        CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
+        OriginPolicy, SinkResponder,
+    },
+    gateway::{Gateway, GatewayDeps},
+    handler::Handler,
+    metrics::Metrics,
+    net::{Authority, Port, Scheme},
+    proxy::{Limits, Responders, Route, Routes, Services},
+    store::{Store, Totals},
+    tls::{
+        CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider, system_bundle_path,
+        write_bundle,
+    },
+    upstream::{
+        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
+    },
+};
+
+/// Name look-ups take longer than this only when something is broken.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two reads of a forwarded response.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
+
+pub struct Built {
+    pub services: Arc<Services>,
+    pub gateway: Arc<Gateway>,
+    pub store: Store,
+    pub ca_bundle: PathBuf,
+    /// Roots Pingora verifies upstreams with.
+    pub ca_file: Option<String>,
+    pub notes: Vec<String>,
+}
+
+pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<Built, StartError> {
+    install_provider();
+    let mut notes = config.notes.clone();
+    make_state_dir(config)?;
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::open(&config.state_dir)?;
+    let totals = Arc::new(Totals::starting_from(store.totals()?));
+
+    let names: Vec<String> = config
+        .policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
+    notes.extend(note_of(&event));
+    let variable = |name: &str| environment.get(name).cloned();
+    let roots = SystemRoots::load(variable, &config.state_dir);
+    notes.extend(roots.warnings().iter().map(ToString::to_string));
+    let ca_bundle = write_bundle(&root, &roots).map_err(|e| StartError::Bundle(e.to_string()))?;
+    let ca_file = system_bundle_path(variable, &config.state_dir).map(|p| p.display().to_string());
+    let leafs = Arc::new(LeafCache::new(
+        Arc::new(root),
+        config.limits.leaf_cache,
+        metrics.clone(),
+    )?);
+
+    let audit = Arc::new(AuditLog::open(
+        AuditSettings {
+            path: config.audit.enabled.then(|| {
+                config
+                    .audit
+                    .path
+                    .clone()
+                    .unwrap_or_else(|| config.state_dir.join("audit.jsonl"))
+            }),
+            max_bytes: config.audit.max_bytes,
+            keep: config.audit.keep,
+        },
+        metrics.clone(),
+    )?);
+
+    let dialer = Arc::new(Dialer::new(
+        metrics.clone(),
+        config.addresses.clone(),
+        RESOLVE_TIMEOUT,
+    ));
+    let client_tls = ClientTls::new(roots.store());
+    let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
+    let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
+    let gateway = Arc::new(Gateway::new(GatewayDeps {
+        settings: super::llm::gateway_settings(config),
+        client,
+        metrics: metrics.clone(),
+    }));
+    let responders = responders(config, &gateway, &metrics);
+    let private_cas = private_cas(config)?;
+    let limits = &config.limits;
+    let services = Arc::new(Services {
+        policy: arc_swap::ArcSwap::new(config.policy.clone()),
+        connector: Arc::new(CountingConnector::new(metrics.clone())),
+        metrics,
+        audit,
+        totals,
+        dialer,
+        leafs,
+        responders,
+        routes: routes(config.listeners.reverse.as_ref()),
+        private_cas,
+        limits: Limits {
+            head_bytes: limits.head_bytes as usize,
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            client_hello_timeout: limits.client_hello_timeout,
+            connect_timeout: limits.connect_timeout,
+            upstream_timeout: UPSTREAM_TIMEOUT,
+            connections: limits.connections,
+            drain_timeout: limits.drain_timeout,
+            body_bytes: limits.body_bytes as usize,
+        },
+    });
+    Ok(Built {
+        services,
+        gateway,
+        store,
+        ca_bundle,
+        ca_file,
+        notes,
+    })
+}
+
+/// The state folder holds keys: only its owner may look in.
+fn make_state_dir(config: &Config) -> Result<(), StartError> {
+    let path = &config.state_dir;
+    let fail = |e: std::io::Error| StartError::StateDir {
+        path: path.display().to_string(),
+        problem: e.to_string(),
+    };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(fail)
+}
+
+fn note_of(event: &CaEvent) -> Option<String> {
+    match event {
+        CaEvent::Loaded => None,
+        CaEvent::Created => Some("made a root CA; clients need its bundle (airlock env)".into()),
+        CaEvent::Reissued { added, removed } => Some(format!(
+            "re-issued the root certificate from the same key (now also: {}; no longer: {}); \
+             clients that hold the old one need the new bundle",
+            list(added),
+            list(removed),
+        )),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".into()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn responders(config: &Config, gateway: &Arc<Gateway>, metrics: &Arc<Metrics>) -> Responders {
+    let origins = OriginPolicy::private_only();
+    let bounds = McpBounds {
+        max_sessions: config.limits.mcp_sessions,
+        ..McpBounds::default()
+    };
+    let copilot = CopilotResponder::new(&config.state_dir, origins.clone(), metrics.clone());
+    Responders {
+        llm: gateway.clone() as Arc<dyn Handler>,
+        mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
+        copilot: Arc::new(copilot),
+        model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
+        sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
+        image: Arc::new(ImageResponder),
+    }
+}
+
+fn routes(reverse: Option<&Reverse>) -> Routes {
+    let fallback = Reverse::default();
+    let reverse = reverse.unwrap_or(&fallback);
+    Routes {
+        vendor: Authority::new(reverse.host.clone(), Port::HTTPS),
+        routes: reverse
+            .routes
+            .iter()
+            .map(|r| Route {
+                prefix: r.path_prefix.trim_end_matches('/').to_owned(),
+                authority: r.upstream.authority.clone(),
+                tls: r.upstream.scheme == Scheme::Https,
+                host: r.host.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// CAs of forwarded upstreams; the LLM's own goes into its client.
+fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
+    let named = config
+        .upstreams
+        .iter()
+        .map(|u| (&u.url.authority, &u.ca_file))
+        .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
+    Ok(PrivateCas::load(named)?)
+}

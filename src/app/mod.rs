@@ -1,0 +1,223 @@
+//! The composition root: turns a [`Config`] into running services, and stops them.
+//!
+//! Nothing else constructs a service. The order is fixed: state and keys, then every port is bound,
+//! and only then is anything served, so that a wrong setting stops the start before any effect.
+
+mod build;
+mod error;
+pub mod llm;
+mod status;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::StartError;
+
+use crate::{
+    admin::{Admin, AdminState},
+    audit::AuditRecord,
+    config::Config,
+    gateway::Gateway,
+    listener::{Door, Edge, Listening},
+    metrics::Metrics,
+    store::{Store, Totals},
+};
+
+/// How often the totals are written.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+pub struct App;
+
+impl App {
+    /// Starts everything; returns when every listener is bound and serving.
+    ///
+    /// `environment` is consulted for the system's CA bundle only; the configuration has read it
+    /// already for everything else.
+    pub async fn start(
+        config: Config,
+        environment: &HashMap<String, String>,
+    ) -> Result<Running, StartError> {
+        let began = Instant::now();
+        let built = build::build(&config, environment)?;
+        let doors = bind(&config).await?;
+        let admin = match config.listeners.admin {
+            Some(address) => Some(Admin::bind(address).await?),
+            None => None,
+        };
+
+        let mut own: Vec<SocketAddr> = doors.iter().map(|d| d.address).collect();
+        own.extend(admin.as_ref().map(|a| a.address));
+        built.services.dialer.set_own_listeners(own);
+
+        let mut addresses: Vec<(&'static str, SocketAddr)> = Vec::new();
+        let edge = Edge::new(built.services.clone(), built.ca_file.clone());
+        for door in doors {
+            addresses.push((name_of(door.door), door.address));
+            edge.serve(door);
+        }
+        addresses.extend(admin.as_ref().map(|a| ("admin", a.address)));
+
+        let closing = CancellationToken::new();
+        let health = Arc::new(status::AppHealth::new(&config, &built, &addresses, began));
+        if let Some(admin) = admin {
+            let state = AdminState {
+                metrics: built.services.metrics.clone(),
+                health: health.clone(),
+            };
+            let stop = closing.clone();
+            tokio::spawn(admin.serve(state, async move { stop.cancelled().await }));
+        }
+        let saver = Saver {
+            store: built.store,
+            totals: built.services.totals.clone(),
+        };
+        let saver = Arc::new(saver);
+        tokio::spawn(saver.clone().run(closing.clone()));
+        let gateway = built.gateway.clone();
+        tokio::spawn(async move {
+            let llm = gateway.warm_up().await;
+            match (&llm.url, llm.up) {
+                (Some(url), true) => tracing::info!("the LLM at {url} answers"),
+                _ => tracing::warn!("{}", llm.problem.as_deref().unwrap_or("no LLM found")),
+            }
+        });
+
+        health.set_ready();
+        let metrics = &built.services.metrics;
+        metrics.ready(true);
+        metrics.started(
+            time::OffsetDateTime::now_utc().unix_timestamp(),
+            began.elapsed(),
+        );
+        Ok(Running {
+            addresses,
+            notes: built.notes,
+            ca_bundle: built.ca_bundle,
+            services: built.services,
+            gateway: built.gateway,
+            edge,
+            saver,
+            closing,
+        })
+    }
+}
+
+async fn bind(config: &Config) -> Result<Vec<Listening>, StartError> {
+    let l = &config.listeners;
+    let wanted = [
+        (Door::Explicit, l.explicit),
+        (Door::Reverse, l.reverse.as_ref().map(|r| r.listen)),
+        (Door::TransparentTls, l.transparent_tls),
+        (Door::TransparentHttp, l.transparent_http),
+    ];
+    let mut bound = Vec::new();
+    for (door, address) in wanted {
+        if let Some(address) = address {
+            bound.push(Listening::bind(door, address).await?);
+        }
+    }
+    Ok(bound)
+}
+
+fn name_of(door: Door) -> &'static str {
+    match door {
+        Door::Explicit => "explicit",
+        Door::Reverse => "reverse",
+        Door::TransparentTls => "transparent_tls",
+        Door::TransparentHttp => "transparent_http",
+    }
+}
+
+/// A started airlock.
+pub struct Running {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    notes: Vec<String>,
+    ca_bundle: PathBuf,
+    services: Arc<crate::proxy::Services>,
+    gateway: Arc<Gateway>,
+    edge: Arc<Edge>,
+    saver: Arc<Saver>,
+    closing: CancellationToken,
+}
+
+impl Running {
+    /// Bound listeners by name: `explicit`, `reverse`, `transparent_tls`, `transparent_http`, `admin`.
+    pub fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
+        self.addresses.iter().copied()
+    }
+
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.addresses
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, a)| *a)
+    }
+
+    /// What a person should know about this start.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// System roots and our root, for `SSL_CERT_FILE`.
+    pub fn ca_bundle(&self) -> &Path {
+        &self.ca_bundle
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.services.metrics
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The last audit records, oldest first.
+    pub fn recent(&self) -> Vec<AuditRecord> {
+        self.services.audit.recent()
+    }
+
+    /// Stops accepting, lets requests in flight end, writes what must be written.
+    pub async fn stop(self) {
+        self.services.metrics.ready(false);
+        self.edge.drain().await;
+        self.closing.cancel();
+        self.saver.save();
+        self.services.audit.flush();
+    }
+}
+
+/// Writes the totals now and then; losing half a minute of them in a crash is no harm.
+struct Saver {
+    store: Store,
+    totals: Arc<Totals>,
+}
+
+impl Saver {
+    async fn run(self: Arc<Self>, closing: CancellationToken) {
+        let mut last = self.totals.snapshot();
+        while closing
+            .run_until_cancelled(tokio::time::sleep(SAVE_EVERY))
+            .await
+            .is_some()
+        {
+            if self.totals.snapshot() != last {
+                last = self.totals.snapshot();
+                let saver = self.clone();
+                let _ = tokio::task::spawn_blocking(move || saver.save()).await;
+            }
+        }
+    }
+
+    fn save(&self) {
+        if let Err(e) = self.store.save_totals(&self.totals.snapshot()) {
+            tracing::warn!(error = %e, "totals not saved");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The running program's state, for the control plane.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use super::build::Built;
+use crate::{
+    admin::{Health, LlmStatus, Status},
+    config::Config,
+    gateway::Gateway,
+    proxy::Services,
+};
+
+pub struct AppHealth {
+    ready: AtomicBool,
+    services: Arc<Services>,
+    gateway: Arc<Gateway>,
+    began: Instant,
+    fixed: Status,
+}
+
+impl AppHealth {
+    pub fn new(
+        config: &Config,
+        built: &Built,
+        addresses: &[(&'static str, SocketAddr)],
+        began: Instant,
+    ) -> Self {
+        let fixed = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            mode: config.mode.as_str().to_owned(),
+            packs: config.packs.clone(),
+            listeners: addresses
+                .iter()
+                .map(|(n, a)| ((*n).to_owned(), a.to_string()))
+                .collect(),
+            ..Status::default()
+        };
+        Self {
+            ready: AtomicBool::new(false),
+            services: built.services.clone(),
+            gateway: built.gateway.clone(),
+            began,
+            fixed,
+        }
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Health for AppHealth {
+    fn status(&self) -> Status {
+        let policy = self.services.policy.load();
+        let llm = self.gateway.status();
+        Status {
+            ready: self.ready.load(Ordering::Relaxed),
+            rules: policy.rule_count(),
+            policy_generation: policy.generation(),
+            llm: Some(LlmStatus {
+                url: llm.url,
+                kind: llm.kind.map(|k| k.as_str().to_owned()),
+                up: llm.up,
+                models: llm.models,
+                problem: llm.problem,
+            }),
+            audit_healthy: self.services.audit.healthy(),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            totals: self.services.totals.snapshot(),
+            ..self.fixed.clone()
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! From text and environment to a [`Config`], or to all mistakes at once.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use crate::{
+    net::{DomainPattern, Entry, Host, classify},
+    packs,
+    policy::{AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName},
+};
+
+use super::{
+    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute,
+    env::{self, Switches},
+    error::Errors,
+    reader::Field,
+    rules::{read_mode, read_rules},
+    sections::{self, Places},
+    tree,
+};
+
+/// The generation of a policy that was loaded at start; a reload counts on.
+const FIRST_GENERATION: u64 = 1;
+const DEFAULT_PACK: &str = "comfyui-copilot";
+
+/// Compiles `yaml`. `base` is where relative paths start; `source` names the text in errors.
+pub fn compile(
+    yaml: &str,
+    source: &str,
+    base: PathBuf,
+    env: &HashMap<String, String>,
+) -> Result<Config, ConfigErrors> {
+    let places = Places { base, env };
+    let mut errors = Errors::default();
+    let config = tree::parse(yaml, &mut errors)
+        .and_then(|root| read(Field::root(root), source, &places, &mut errors));
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        Some(_) | None => Err(errors.into_errors(source)),
+    }
+}
+
+fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> Option<Config> {
+    let mut s = root.section(errors)?;
+    let version = s.require("version", "1", errors);
+    if let Some(other) = version.filter(|v| !matches!(v.value, tree::Value::Integer(1))) {
+        other.error(errors, "is not known to this program: write version: 1");
+    }
+    let in_file = s.take("state_dir").and_then(|f| places.path(f, errors));
+    let mode = s
+        .take("mode")
+        .and_then(|f| read_mode(f, errors))
+        .unwrap_or_default();
+    let listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
+        sections::listeners(f, places, errors)
+    });
+    let packs = s
+        .take("packs")
+        .map_or_else(|| vec![DEFAULT_PACK.to_owned()], |f| read_packs(f, errors));
+    let rules = s
+        .take("rules")
+        .map(|f| read_rules(f, None, errors))
+        .unwrap_or_default();
+    let mut llm = s
+        .take("llm")
+        .map_or_else(LlmConfig::default, |f| sections::llm(f, places, errors));
+    let audit = s
+        .take("audit")
+        .map_or_else(AuditConfig::default, |f| sections::audit(f, places, errors));
+    let limits = s
+        .take("limits")
+        .map_or_else(Limits::default, |f| sections::limits(f, errors));
+    let upstreams = s
+        .take("upstreams")
+        .map(|f| sections::upstreams(f, places, errors))
+        .unwrap_or_default();
+    s.close(errors);
+
+    let Switches {
+        no_external,
+        mut notes,
+    } = env::apply(&mut llm, places, errors);
+    check_listeners(&listeners, errors, &mut notes);
+    let state_dir = places
+        .var("AIRLOCK_STATE_DIR")
+        .map(PathBuf::from)
+        .or(in_file)
+        .or_else(|| env::default_state_dir(places));
+    if state_dir.is_none() {
+        errors.add(
+            "state_dir",
+            None,
+            "is unknown: set state_dir, AIRLOCK_STATE_DIR or HOME",
+        );
+    }
+
+    let mut addresses = AddressPolicy::new();
+    let routes = listeners.reverse.iter().flat_map(|r| &r.routes);
+    match &llm.base_url {
+        Some(url) => addresses.permit_private(url.authority.clone()),
+        None if llm.discover => {
+            llm.discover_ports
+                .iter()
+                .for_each(|u| addresses.permit_private(u.authority.clone()));
+        }
+        None => {}
+    }
+    routes
+        .clone()
+        .for_each(|r| addresses.permit_private(r.upstream.authority.clone()));
+    upstreams
+        .iter()
+        .for_each(|u| addresses.permit_private(u.url.authority.clone()));
+
+    let mut all = rules;
+    note_shadowed(&all, mode, &mut notes);
+    all.extend(routes.map(route_rule));
+    for name in &packs {
+        match packs::load(name) {
+            Ok(rules) => all.extend(rules),
+            Err(e) => errors.add("packs", None, e.to_string()),
+        }
+    }
+    if no_external {
+        addresses.close_public();
+        all.retain(|rule| match rule.action {
+            RuleAction::Deny | RuleAction::Respond(_) => true,
+            RuleAction::Tunnel | RuleAction::Forward => {
+                notes.push(format!(
+                    "rule {} dropped: DISABLE_EXTERNAL_CONNECTIONS",
+                    rule.name
+                ));
+                false
+            }
+        });
+    }
+    note_closed_addresses(&all, &addresses, &mut notes);
+    if mode == Mode::Report {
+        notes.push("mode is report: what policy would refuse is let through and noted".into());
+    }
+
+    Some(Config {
+        source: source.to_owned(),
+        state_dir: state_dir?,
+        mode,
+        listeners,
+        packs,
+        policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION)),
+        addresses,
+        llm,
+        audit,
+        limits,
+        upstreams,
+        notes,
+    })
+}
+
+fn read_packs(field: Field, errors: &mut Errors) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for field in field.list(errors).unwrap_or_default() {
+        let seen = out.clone();
+        let name = field.parse(errors, "the name of a pack", |text| {
+            if seen.iter().any(|name| name == text) {
+                return Err(format!("pack {text} is there twice: keep one"));
+            }
+            if !packs::names().any(|name| name == text) {
+                let names: Vec<_> = packs::names().collect();
+                return Err(format!(
+                    "{text:?} is no pack: write one of {}",
+                    names.join(", ")
+                ));
+            }
+            Ok(text.to_owned())
+        });
+        out.extend(name);
+    }
+    out
+}
+
+/// Two listeners on one address cannot both be bound.
+fn check_listeners(listeners: &Listeners, errors: &mut Errors, notes: &mut Vec<String>) {
+    let addresses = listeners.addresses();
+    for (i, (name, addr)) in addresses.iter().enumerate() {
+        for (other, taken) in addresses.iter().take(i) {
+            if collide(*addr, *taken) {
+                let message = format!("{addr} is taken by {other} ({taken}): choose another port");
+                errors.add(name, None, message);
+            }
+        }
+        if !addr.ip().is_loopback() {
+            notes.push(format!("{name} is open to the network on {addr}"));
+        }
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let wide = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wide)
+}
+
+/// A route is itself the user's word that its upstream may be reached, by the reverse entry alone.
+fn route_rule(route: &ReverseRoute) -> Rule {
+    let prefix = route.path_prefix.trim_end_matches('/');
+    let (hosts, ips) = match &route.upstream.authority.host {
+        Host::Name(name) => (vec![DomainPattern::Exact(name.clone())], vec![]),
+        Host::Ip(ip) => (vec![], vec![*ip]),
+    };
+    let mut paths = vec![PathPattern::Below(format!("{prefix}/").into())];
+    if !prefix.is_empty() {
+        paths.push(PathPattern::Exact(prefix.into()));
+    }
+    Rule {
+        name: RuleName::new(format!("route{}", route.path_prefix)),
+        hosts,
+        ips,
+        ports: Ports::List(vec![route.upstream.authority.port]),
+        methods: vec![],
+        paths,
+        clients: vec![],
+        entries: vec![Entry::Reverse],
+        action: RuleAction::Forward,
+        upgrade: route.upgrade,
+        mode: None,
+        reason: None,
+    }
+}
+
+/// An allow whose every destination is denied without condition can never match.
+fn note_shadowed(rules: &[Rule], mode: Mode, notes: &mut Vec<String>) {
+    let mut hosts: HashMap<&DomainPattern, &RuleName> = HashMap::new();
+    let mut ips: HashMap<IpAddr, &RuleName> = HashMap::new();
+    for deny in rules.iter().filter(|r| denies_whole_hosts(r, mode)) {
+        hosts.extend(deny.hosts.iter().map(|h| (h, &deny.name)));
+        ips.extend(deny.ips.iter().map(|ip| (*ip, &deny.name)));
+    }
+    if hosts.is_empty() && ips.is_empty() {
+        return;
+    }
+    let host_denied_by = |pattern: &DomainPattern| {
+        hosts.get(pattern).copied().or_else(|| {
+            let name = pattern.base();
+            let suffixes = name
+                .match_indices('.')
+                .filter_map(|(at, _)| name.get(at + 1..));
+            suffixes
+                .map(|s| DomainPattern::Below(s.into()))
+                .find_map(|p| hosts.get(&p).copied())
+        })
+    };
+    for rule in rules.iter().filter(|r| r.action != RuleAction::Deny) {
+        let by_host = rule.hosts.iter().map(host_denied_by);
+        let by_ip = rule.ips.iter().map(|ip| ips.get(ip).copied());
+        let denied: Option<Vec<&RuleName>> = by_host.chain(by_ip).collect();
+        if let Some(name) = denied.and_then(|names| names.first().copied()) {
+            notes.push(format!(
+                "rule {} can never match: rule {name} denies it",
+                rule.name
+            ));
+        }
+    }
+}
+
+fn denies_whole_hosts(rule: &Rule, mode: Mode) -> bool {
+    rule.action == RuleAction::Deny
+        && rule.mode.unwrap_or(mode) == Mode::Enforce
+        && rule.ports == Ports::Any
+        && rule.methods.is_empty()
+        && rule.paths.is_empty()
+        && rule.clients.is_empty()
+        && rule.entries.is_empty()
+}
+
+/// A rule that names a private address does not open it.
+fn note_closed_addresses(rules: &[Rule], addresses: &AddressPolicy, notes: &mut Vec<String>) {
+    for rule in rules
+        .iter()
+        .filter(|r| matches!(r.action, RuleAction::Tunnel | RuleAction::Forward))
+    {
+        let Ports::List(ports) = &rule.ports else {
+            continue;
+        };
+        for ip in rule.ips.iter().filter(|ip| classify(**ip).openable()) {
+            let open = |port| {
+                let authority = crate::net::Authority::new(Host::Ip(*ip), port);
+                addresses.permits_private(&authority)
+            };
+            if !ports.iter().copied().any(open) {
+                notes.push(format!(
+                    "rule {} names {ip}, which stays closed ({}): name it under upstreams too",
+                    rule.name,
+                    classify(*ip)
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Binding, accepting, bounding and draining.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+
+use pingora::{
+    protocols::l4::stream::Stream as L4Stream,
+    proxy::{HttpProxy, http_proxy},
+    server::configuration::ServerConf,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{connect, http};
+use crate::{
+    audit::AuditKind,
+    net::Entry,
+    policy::Reason,
+    proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services},
+};
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Explicit,
+    Reverse,
+    TransparentTls,
+    TransparentHttp,
+}
+
+impl Door {
+    pub fn entry(self) -> Entry {
+        match self {
+            Door::Explicit => Entry::Explicit,
+            Door::Reverse => Entry::Reverse,
+            Door::TransparentTls | Door::TransparentHttp => Entry::Transparent,
+        }
+    }
+    /// The setting that names its address.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Door::Explicit => "listeners.explicit",
+            Door::Reverse => "listeners.reverse.listen",
+            Door::TransparentTls => "listeners.transparent_tls",
+            Door::TransparentHttp => "listeners.transparent_http",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({setting}): {hint}")]
+pub struct BindError {
+    pub address: SocketAddr,
+    pub setting: &'static str,
+    hint: String,
+}
+
+impl BindError {
+    pub fn new(address: SocketAddr, setting: &'static str, source: &io::Error) -> Self {
+        let port = address.port();
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "port {port} is in use by another program; stop it, or set {setting} to a free port"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                format!("port {port} needs privileges; set {setting} to a port above 1023")
+            }
+            io::ErrorKind::AddrNotAvailable => format!(
+                "this machine has no address {}; set {setting} to one it has",
+                address.ip()
+            ),
+            _ => source.to_string(),
+        };
+        Self {
+            address,
+            setting,
+            hint,
+        }
+    }
+}
+
+/// A bound socket that does not accept yet.
+pub struct Listening {
+    pub door: Door,
+    pub address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Listening {
+    pub async fn bind(door: Door, address: SocketAddr) -> Result<Self, BindError> {
+        let error = |e: io::Error| BindError::new(address, door.setting(), &e);
+        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        Ok(Self {
+            door,
+            address,
+            listener,
+        })
+    }
+}
+
+/// Everything a connection needs; one per process.
+pub struct Edge {
+    pub(super) services: Arc<Services>,
+    pub(super) proxy: Arc<HttpProxy<Pipeline>>,
+    pub(super) closing: CancellationToken,
+    pub(super) pingora_shutdown: watch::Receiver<bool>,
+    shutdown: watch::Sender<bool>,
+    connections: TaskTracker,
+    slots: Arc<Semaphore>,
+}
+
+impl Edge {
+    /// `ca_file`: the roots Pingora verifies upstreams with; never our own bundle.
+    pub fn new(services: Arc<Services>, ca_file: Option<String>) -> Arc<Self> {
+        let conf = ServerConf {
+            ca_file,
+            upstream_keepalive_pool_size: 256,
+            max_retries: 3,
+            ..ServerConf::default()
+        };
+        let proxy = http_proxy(&Arc::new(conf), Pipeline::new(services.clone()));
+        let (shutdown, pingora_shutdown) = watch::channel(false);
+        Arc::new(Self {
+            slots: Arc::new(Semaphore::new(services.limits.connections)),
+            services,
+            proxy: Arc::new(proxy),
+            closing: CancellationToken::new(),
+            pingora_shutdown,
+            shutdown,
+            connections: TaskTracker::new(),
+        })
+    }
+
+    /// Accepts until [`Edge::drain`]; returns at once, the loop runs as a task.
+    pub fn serve(self: &Arc<Self>, listening: Listening) {
+        let edge = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    biased;
+                    () = edge.closing.cancelled() => return,
+                    accepted = listening.listener.accept() => accepted,
+                };
+                match accepted {
+                    Ok((stream, client)) => edge.admit(stream, client, listening.door),
+                    Err(e) => {
+                        // Out of descriptors, mostly: wait for some to be freed instead of spinning.
+                        tracing::warn!(error = %e, "accept failed");
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                }
+            }
+        });
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, door: Door) {
+        let edge = self.clone();
+        let slot = self.slots.clone().try_acquire_owned().ok();
+        self.connections.spawn(async move {
+            match slot {
+                Some(slot) => edge.run(stream, client, door, slot).await,
+                None => edge.turn_away(stream, client, door).await,
+            }
+        });
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        door: Door,
+        _slot: OwnedSemaphorePermit,
+    ) {
+        let entry = door.entry();
+        let metrics = self.services.metrics.clone();
+        metrics.connection_opened(entry);
+        // Small writes (streamed tokens) must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let l4 = L4Stream::from(stream);
+        let connection = Arc::new(Connection {
+            entry,
+            client,
+            tls: false,
+            bound_to: None,
+        });
+        match door {
+            Door::Explicit | Door::Reverse | Door::TransparentHttp => {
+                http::serve(&self, Box::new(l4), connection).await;
+            }
+            Door::TransparentTls => connect::transparent(&self, l4, connection).await,
+        }
+        metrics.connection_closed(entry);
+    }
+
+    /// Overload is refused in the open, and audited, never let through.
+    async fn turn_away(&self, mut stream: TcpStream, client: SocketAddr, door: Door) {
+        let denial = Denial::early(Reason::Overloaded, "too many connections; try again");
+        let mut finish = Finish::begin(
+            &self.services,
+            AuditKind::Connection,
+            Uuid::new_v4(),
+            door.entry(),
+            client.ip(),
+            Instant::now(),
+        );
+        finish.denied(&denial);
+        if door != Door::TransparentTls {
+            let refusal = denial.raw();
+            let write = stream.write_all(&refusal);
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), write).await;
+        }
+        finish.done(Outcome::default());
+    }
+
+    /// Stops accepting, lets requests in flight end, cuts what is left after `drain_timeout`.
+    pub async fn drain(&self) {
+        self.closing.cancel();
+        let _ = self.shutdown.send(true);
+        self.connections.close();
+        let patience = self.services.limits.drain_timeout;
+        if tokio::time::timeout(patience, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.connections.len(),
+                "drain timeout: cutting what is left"
+            );
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! Strict parsing of an HTTP/1 request head, before Pingora sees a byte of it.
+//!
+//! Pingora forgives what a firewall must not (both framing headers, illegal request lines, lone
+//! line feeds): what two parsers can read two ways is refused here. Pure; called by `listener::http`.
+
+use bytes::BytesMut;
+
+use crate::{
+    net::{Authority, Port},
+    policy::Reason,
+};
+
+/// More header lines than any client of ours sends.
+const MAX_HEADERS: usize = 100;
+/// Longest request target that is looked at, in bytes.
+const MAX_TARGET: usize = 16 << 10;
+
+/// Where the request says it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `/path?query`
+    Origin(String),
+    /// `http://host/path?query`, as a client sends it to a proxy.
+    Absolute { authority: Authority, path: String },
+    /// `host:port` of a CONNECT.
+    Authority(Authority),
+    /// `*` of an OPTIONS.
+    Asterisk,
+}
+
+/// What a well-formed head says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub method: http::Method,
+    pub target: Target,
+    /// The Host header, if there is one.
+    pub host: Option<Authority>,
+    /// `Upgrade` nominated by `Connection`, lower case.
+    pub upgrade: Option<String>,
+    /// Content-Length above zero, or chunked.
+    pub has_body: bool,
+    /// Bytes of the head, blank line included.
+    pub length: usize,
+}
+
+/// A refusal, with words for the person who wrote the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadError {
+    pub reason: Reason,
+    pub message: &'static str,
+}
+
+const fn malformed(message: &'static str) -> HeadError {
+    HeadError {
+        reason: Reason::MalformedRequest,
+        message,
+    }
+}
+const fn framing(message: &'static str) -> HeadError {
+    HeadError {
+        reason: Reason::AmbiguousFraming,
+        message,
+    }
+}
+const fn authority(message: &'static str) -> HeadError {
+    HeadError {
+        reason: Reason::BadAuthority,
+        message,
+    }
+}
+
+/// Length of the head in `bytes` (blank line included) once it is complete.
+/// `from`: how many bytes earlier calls have looked at.
+pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let start = from.saturating_sub(3);
+    memchr::memmem::find(bytes.get(start..)?, b"\r\n\r\n").map(|at| start + at + 4)
+}
+
+/// Parses a complete head (`head_end` found its blank line).
+///
+/// `default_port`: port of an authority that names none, 80 on plain and 443 on TLS connections.
+pub fn parse(head: &[u8], default_port: Port) -> Result<Head, HeadError> {
+    let text = head
+        .strip_suffix(b"\r\n")
+        .ok_or(malformed("head has no blank line"))?;
+    let mut lines = Lines { rest: text };
+    let request_line = lines.next().ok_or(malformed("empty request"))??;
+    let (method, raw_target, http_10) = parse_request_line(request_line)?;
+
+    let mut fields = Fields::default();
+    let mut count = 0;
+    for line in lines {
+        count += 1;
+        if count > MAX_HEADERS {
+            return Err(HeadError {
+                reason: Reason::HeadTooLarge,
+                message: "more than 100 header lines",
+            });
+        }
+        fields.take(line?)?;
+    }
+    let target = parse_target(&method, raw_target, default_port)?;
+    fields.judge(http_10, &method)?;
+    if fields.host.is_none() && !http_10 {
+        return Err(malformed("an HTTP/1.1 request needs a Host header"));
+    }
+    // A Host without a port means the port of where the request goes.
+    let host_port = match &target {
+        Target::Authority(to) => to.port,
+        Target::Absolute { .. } | Target::Origin(_) | Target::Asterisk => default_port,
+    };
+    let host = match fields.host {
+        None => None,
+        Some(text) => Some(
+            Authority::parse(text, Some(host_port))
+                .map_err(|_| authority("Host is not a valid name or address"))?,
+        ),
+    };
+    let upgrade = fields.upgrade.filter(|_| fields.connection_upgrade);
+    Ok(Head {
+        method,
+        target,
+        host,
+        upgrade,
+        has_body: fields.chunked || fields.length.is_some_and(|n| n > 0),
+        length: head.len(),
+    })
+}
+
+/// Lines ended by CR LF and nothing else.
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], HeadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let Some(at) = memchr::memchr2(b'\r', b'\n', self.rest) else {
+            self.rest = &[];
+            return Some(Err(malformed("a line is not ended by CR LF")));
+        };
+        let (line, tail) = self.rest.split_at(at);
+        let Some(after) = tail.strip_prefix(b"\r\n") else {
+            self.rest = &[];
+            return Some(Err(malformed("a line is not ended by CR LF")));
+        };
+        self.rest = after;
+        Some(Ok(line))
+    }
+}
+
+fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+fn parse_request_line(line: &[u8]) -> Result<(http::Method, &str, bool), HeadError> {
+    const SHAPE: HeadError = malformed("request line is not METHOD SP TARGET SP HTTP/1.1");
+    let line = std::str::from_utf8(line).map_err(|_| SHAPE)?;
+    let mut parts = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(SHAPE);
+    };
+    if method.is_empty() || method.len() > 32 || !method.bytes().all(is_token) {
+        return Err(malformed("method is not a token"));
+    }
+    if method.bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err(malformed("method is not upper case"));
+    }
+    if target.is_empty() || !target.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(malformed(
+            "request target holds a byte that must be percent-encoded",
+        ));
+    }
+    if target.len() > MAX_TARGET {
+        return Err(HeadError {
+            reason: Reason::HeadTooLarge,
+            message: "request target is too long",
+        });
+    }
+    let http_10 = match version {
+        "HTTP/1.1" => false,
+        "HTTP/1.0" => true,
+        _ => return Err(malformed("only HTTP/1.1 and HTTP/1.0 are spoken here")),
+    };
+    let method = http::Method::from_bytes(method.as_bytes())
+        .map_err(|_| malformed("method is not a token"))?;
+    Ok((method, target, http_10))
+}
+
+fn parse_target(method: &http::Method, raw: &str, default: Port) -> Result<Target, HeadError> {
+    if method == http::Method::CONNECT {
+        return Authority::parse(raw, None)
+            .map(Target::Authority)
+            .map_err(|_| authority("CONNECT wants host:port"));
+    }
+    if raw == "*" {
+        return if method == http::Method::OPTIONS {
+            Ok(Target::Asterisk)
+        } else {
+            Err(malformed("the target * goes with OPTIONS only"))
+        };
+    }
+    if raw.contains('#') {
+        return Err(malformed("request target holds a fragment"));
+    }
+    if raw.starts_with('/') {
+        return Ok(Target::Origin(raw.to_owned()));
+    }
+    let Some(rest) = strip_scheme(raw) else {
+        return Err(malformed(
+            "request target is neither a path nor an http:// URL",
+        ));
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let parsed = Authority::parse(host, Some(default))
+        .map_err(|_| authority("the URL's host is not a valid name or address"))?;
+    let path = match path.as_bytes().first() {
+        Some(b'/') => path.to_owned(),
+        _ => format!("/{path}"),
+    };
+    Ok(Target::Absolute {
+        authority: parsed,
+        path,
+    })
+}
+
+/// Only `http`: a TLS destination comes by CONNECT, or the client's bytes would go out in the clear.
+fn strip_scheme(raw: &str) -> Option<&str> {
+    let (scheme, rest) = raw.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case("http://").then_some(rest)
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a str>,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: Option<String>,
+    connection_upgrade: bool,
+    expect: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, line: &'a [u8]) -> Result<(), HeadError> {
+        let colon = memchr::memchr(b':', line).ok_or(malformed("a header line has no colon"))?;
+        let (name, rest) = line.split_at(colon);
+        let value = rest.get(1..).unwrap_or_default().trim_ascii();
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(malformed(
+                "a header name is not a token (folded lines are not spoken here)",
+            ));
+        }
+        if value
+            .iter()
+            .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+        {
+            return Err(malformed("a header value holds a control character"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                let text = std::str::from_utf8(value)
+                    .map_err(|_| authority("Host is not a valid name or address"))?;
+                if self.host.replace(text).is_some() {
+                    return Err(malformed("more than one Host header"));
+                }
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(malformed("only Expect: 100-continue is known"));
+                }
+                self.expect = true;
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                if self.upgrade.is_some() {
+                    return Err(malformed("more than one Upgrade header"));
+                }
+                self.upgrade = Some(String::from_utf8_lossy(value).to_ascii_lowercase());
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.connection_upgrade |= value
+                    .split(|b| *b == b',')
+                    .any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let digits =
+                    !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+                let number = digits
+                    .then(|| std::str::from_utf8(value).ok()?.parse().ok())
+                    .flatten()
+                    .ok_or(framing("Content-Length is not one plain decimal number"))?;
+                if self.length.replace(number).is_some() {
+                    return Err(framing("more than one Content-Length"));
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {
+                    return Err(framing("Transfer-Encoding must be exactly one chunked"));
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn judge(&self, http_10: bool, method: &http::Method) -> Result<(), HeadError> {
+        if self.chunked && self.length.is_some() {
+            return Err(framing("Content-Length and Transfer-Encoding together"));
+        }
+        if self.chunked && http_10 {
+            return Err(framing("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        if http_10 && self.expect {
+            return Err(malformed("HTTP/1.0 has no Expect"));
+        }
+        if method == http::Method::CONNECT && (self.chunked || self.length.is_some_and(|n| n > 0)) {
+            return Err(framing("CONNECT has no body"));
+        }
+        Ok(())
+    }
+}
+
+/// The head in origin form with exactly one, canonical Host: what Pingora and an upstream get to
+/// see is what was judged. `rest` (bytes after the head) stays behind it.
+pub fn rewrite_to_origin(
+    buffer: &mut BytesMut,
+    head: &Head,
+    path: &str,
+    host: &Authority,
+    default: Port,
+) {
+    let rest = buffer.split_off(head.length);
+    let old = std::mem::take(buffer);
+    let mut out = BytesMut::with_capacity(old.len() + rest.len() + 64);
+    let line_end = memchr::memmem::find(&old, b"\r\n").unwrap_or(old.len());
+    let version = if old.get(..line_end).is_some_and(|l| l.ends_with(b"1.0")) {
+        "1.0"
+    } else {
+        "1.1"
+    };
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b" HTTP/");
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b"\r\nHost: ");
+    out.extend_from_slice(host_value(host, default).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let fields = Lines {
+        rest: old.get(line_end + 2..).unwrap_or_default(),
+    };
+    for line in fields.flatten() {
+        let is_host = line
+            .get(..5)
+            .is_some_and(|n| n.eq_ignore_ascii_case(b"host:"));
+        let is_proxy = line
+            .get(..6)
+            .is_some_and(|n| n.eq_ignore_ascii_case(b"proxy-"));
+        if !is_host && !is_proxy && !line.is_empty() {
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out.unsplit(rest);
+    *buffer = out;
+}
+
+/// `host` where the port is the scheme's own, else `host:port`.
+pub fn host_value(authority: &Authority, default: Port) -> String {
+    let full = authority.to_string();
+    match full.strip_suffix(&format!(":{}", default.number())) {
+        Some(host) if authority.port == default => host.to_owned(),
+        _ => full,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Head, HeadError> {
+        assert_eq!(head_end(text.as_bytes(), 0), Some(text.len()), "{text:?}");
+        parse(text.as_bytes(), Port::HTTP)
+    }
+
+    #[test]
+    fn good_heads_are_read() {
+        let connect = parsed("CONNECT allowed.test:443 HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(
+            connect.target,
+            Target::Authority(Authority::parse("allowed.test:443", None).unwrap())
+        );
+        let absolute =
+            parsed("GET HTTP://Allowed.Test?x=1 HTTP/1.1\r\nHost: allowed.test\r\n\r\n").unwrap();
+        let Target::Absolute { authority, path } = absolute.target else {
+            panic!()
+        };
+        assert_eq!(
+            (authority.to_string().as_str(), path.as_str()),
+            ("allowed.test:80", "/?x=1")
+        );
+        let chunked =
+            parsed("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        assert!(chunked.has_body);
+        let upgrade =
+            parsed("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n").unwrap();
+        assert_eq!(upgrade.upgrade.as_deref(), Some("websocket"));
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_two_ways_is_refused() {
+        use Reason::*;
+        let rows: &[(&str, &str, Reason)] = &[
+            (
+                "both framing headers",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "two content lengths",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a signed length",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a list of lengths",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "an unknown coding",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "chunked twice",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "chunked on HTTP/1.0",
+                "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a body on CONNECT",
+                "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 4\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a lone line feed",
+                "GET / HTTP/1.1\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a lone carriage return",
+                "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a folded line",
+                "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a space before the colon",
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "two spaces",
+                "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a lower-case method",
+                "get / HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            ("HTTP/0.9", "GET /\r\n\r\n", MalformedRequest),
+            ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\n", MalformedRequest),
+            (
+                "a NUL in a value",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "two hosts",
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            ("no host", "GET / HTTP/1.1\r\n\r\n", MalformedRequest),
+            (
+                "an https URL in the clear",
+                "GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a fragment",
+                "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "user information",
+                "GET http://a.test@evil.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
+            (
+                "CONNECT without a port",
+                "CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
+            (
+                "CONNECT in absolute form",
+                "CONNECT http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
+        ];
+        for (name, text, reason) in rows {
+            match parsed(text) {
+                Err(e) => assert_eq!(e.reason, *reason, "{name}: {}", e.message),
+                Ok(head) => panic!("{name} was taken: {head:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_header_lines_are_refused() {
+        let text = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "x: y\r\n".repeat(100)
+        );
+        assert_eq!(parsed(&text).unwrap_err().reason, Reason::HeadTooLarge);
+    }
+
+    #[test]
+    fn a_rewritten_head_has_one_canonical_host_no_proxy_headers_and_keeps_the_body() {
+        let text = "POST http://Allowed.test:80/a?b HTTP/1.1\r\nProxy-Connection: x\r\nhost: Allowed.test\r\nContent-Length: 2\r\n\r\n";
+        let head = parsed(text).unwrap();
+        let Target::Absolute { authority, path } = head.target.clone() else {
+            panic!()
+        };
+        let mut buffer = BytesMut::from(format!("{text}hi").as_bytes());
+        rewrite_to_origin(&mut buffer, &head, &path, &authority, Port::HTTP);
+        assert_eq!(
+            buffer,
+            &b"POST /a?b HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 2\r\n\r\nhi"[..]
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_over_split_reads() {
+        let bytes = b"GET / HTTP/1.1\r\n\r\nbody";
+        for seen in 0..18 {
+            assert_eq!(head_end(bytes, seen), Some(18), "after {seen}");
+        }
+        assert_eq!(head_end(&bytes[..17], 0), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! The keep-alive loop of one connection: read a head, judge its form, let Pingora run the request.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::BytesMut;
+use pingora::{
+    apps::{HttpPersistentSettings, HttpServerApp},
+    protocols::{Stream, http::ServerSession, l4::stream::Stream as L4Stream},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+
+use super::{
+    accept::Edge,
+    connect,
+    head::{self, Head, Target},
+    judge,
+};
+use crate::{
+    audit::AuditKind,
+    net::Entry,
+    policy::Reason,
+    proxy::{Connection, Denial, Finish, Outcome},
+};
+
+/// First read of a head; most heads of the plugin fit.
+const HEAD_BUFFER: usize = 4096;
+
+/// Serves requests until the connection ends.
+pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
+    let mut settings: Option<HttpPersistentSettings> = None;
+    loop {
+        let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
+        let length = match read_head(edge, &mut stream, &mut buffer).await {
+            Ok(Some(length)) => length,
+            Ok(None) => return,
+            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+        };
+        let started = Instant::now();
+        let parsed = head::parse(&buffer[..length], connection.default_port());
+        let head = match parsed {
+            Ok(head) => head,
+            Err(e) => {
+                return refuse(
+                    edge,
+                    stream,
+                    &connection,
+                    Denial::early(e.reason, e.message),
+                )
+                .await;
+            }
+        };
+        if let Target::Authority(_) = head.target {
+            return begin_tunnel(edge, stream, connection, &head, buffer, started).await;
+        }
+        let arrival = match judge::arrival(&edge.services, &connection, &head, started) {
+            Ok(arrival) => arrival,
+            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+        };
+        if matches!(head.target, Target::Absolute { .. }) {
+            let port = connection.default_port();
+            let (target, authority) = (&arrival.target, &arrival.authority);
+            head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
+        }
+        let mut session = ServerSession::new_http1(stream);
+        if let Some(settings) = settings.take() {
+            settings.apply_to_session(&mut session);
+        }
+        session.set_pipelined_prefix(buffer);
+        session.set_connection_user_context(Some(Box::new(arrival)));
+        match edge
+            .proxy
+            .process_new_http(session, &edge.pingora_shutdown)
+            .await
+        {
+            Some(reused) => (stream, settings) = reused.consume(),
+            None => return,
+        }
+    }
+}
+
+/// Reads until the blank line. `Ok(None)`: the client closed, idled out, or we are draining.
+async fn read_head(
+    edge: &Edge,
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+) -> Result<Option<usize>, Denial> {
+    let limits = &edge.services.limits;
+    let first = tokio::select! {
+        biased;
+        read = stream.read_buf(buffer) => read,
+        () = edge.closing.cancelled() => return Ok(None),
+        () = tokio::time::sleep(limits.idle_timeout) => return Ok(None),
+    };
+    if !matches!(first, Ok(n) if n > 0) {
+        return Ok(None);
+    }
+    if let Some(end) = head::head_end(buffer, 0) {
+        return within(end, limits.head_bytes);
+    }
+    let rest = async {
+        loop {
+            let seen = buffer.len();
+            if seen > limits.head_bytes {
+                return Err(too_large(limits.head_bytes));
+            }
+            buffer.reserve(HEAD_BUFFER);
+            if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
+                return Ok(None);
+            }
+            if let Some(end) = head::head_end(buffer, seen) {
+                return within(end, limits.head_bytes);
+            }
+        }
+    };
+    match tokio::time::timeout(limits.head_timeout, rest).await {
+        Ok(result) => result,
+        Err(_) => Err(Denial::early(
+            Reason::HeadTimeout,
+            format!(
+                "the request head was not complete after {:?}",
+                limits.head_timeout
+            ),
+        )),
+    }
+}
+
+fn within(end: usize, limit: usize) -> Result<Option<usize>, Denial> {
+    if end > limit {
+        Err(too_large(limit))
+    } else {
+        Ok(Some(end))
+    }
+}
+
+fn too_large(limit: usize) -> Denial {
+    Denial::early(
+        Reason::HeadTooLarge,
+        format!("a request head may have {limit} bytes"),
+    )
+}
+
+async fn begin_tunnel(
+    edge: &Arc<Edge>,
+    stream: Stream,
+    connection: Arc<Connection>,
+    head: &Head,
+    mut buffer: BytesMut,
+    started: Instant,
+) {
+    let Target::Authority(authority) = &head.target else {
+        return;
+    };
+    let wrong = if connection.bound_to.is_some() {
+        Some("CONNECT inside a tunnel")
+    } else if connection.entry != Entry::Explicit {
+        Some("CONNECT goes to the proxy port (listeners.explicit)")
+    } else {
+        None
+    };
+    if let Some(words) = wrong {
+        let mut denial = Denial::early(Reason::WrongEntry, words);
+        denial.authority = Some(authority.clone());
+        return refuse(edge, stream, &connection, denial).await;
+    }
+    if let Some(host) = head.host.as_ref().filter(|host| *host != authority) {
+        let mut denial = Denial::early(
+            Reason::AuthorityMismatch,
+            format!("Host says {host}, CONNECT {authority}"),
+        );
+        denial.authority = Some(authority.clone());
+        return refuse(edge, stream, &connection, denial).await;
+    }
+    let Ok(mut l4) = stream.into_any().downcast::<L4Stream>() else {
+        return;
+    };
+    // A client may send its ClientHello without waiting for our 200.
+    let early = buffer.split_off(head.length);
+    l4.rewind(&early);
+    connect::explicit(edge, *l4, connection, authority.clone(), started).await;
+}
+
+/// Answers a head that goes nowhere, records it, and closes.
+async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: Denial) {
+    let mut finish = Finish::begin(
+        &edge.services,
+        AuditKind::Request,
+        Uuid::new_v4(),
+        connection.entry,
+        connection.client.ip(),
+        Instant::now(),
+    );
+    if let Some(authority) = &denial.authority {
+        finish.authority(authority);
+    }
+    finish.denied(&denial);
+    write_refusal(stream, &denial).await;
+    finish.done(Outcome::default());
+}
+
+/// Writes the refusal and reads off, within bounds, what the client still sends: closing a socket
+/// with unread bytes resets it, and the client would lose the answer.
+pub async fn write_refusal(mut stream: Stream, denial: &Denial) {
+    let talk = async {
+        if stream.write_all(&denial.raw()).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+        let _ = AsyncWriteExt::shutdown(&mut stream).await;
+        let mut sink = [0u8; 4096];
+        for _ in 0..256 {
+            if !matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), talk).await;
+}

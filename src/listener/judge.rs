@@ -1,0 +1,174 @@
+//! What a request head is about: the one authority and the one path, or a refusal.
+//!
+//! URI, Host, tunnel and entry must all say the same. Pure; called by `listener::http`.
+
+use std::time::Instant;
+
+use std::sync::Arc;
+use uuid::Uuid;
+
+use super::head::{Head, Target};
+use crate::net::Entry;
+use crate::{
+    net::Authority,
+    policy::{Reason, RuleName, path},
+    proxy::{Arrival, Connection, Denial, Services},
+};
+
+/// Turns a parsed head into an [`Arrival`].
+pub fn arrival(
+    services: &Services,
+    connection: &Arc<Connection>,
+    head: &Head,
+    started: Instant,
+) -> Result<Arrival, Denial> {
+    let mut route = None;
+    let (authority, raw_target) = match connection.entry {
+        _ if connection.bound_to.is_some() => bound(connection, head)?,
+        Entry::Explicit => explicit(head)?,
+        Entry::Reverse => {
+            let (authority, target, found) = reverse(services, head)?;
+            route = found;
+            (authority, target)
+        }
+        Entry::Transparent => transparent(head)?,
+    };
+    let refuse = |reason, detail: String| Denial {
+        reason,
+        rule: RuleName::none(),
+        authority: Some(authority.clone()),
+        detail: Some(detail),
+        method: head.method.to_string(),
+        path: String::new(),
+    };
+    let (raw_path, query) = match raw_target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (raw_target, None),
+    };
+    let canonical =
+        path::canonical(raw_path).map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
+    let path_length = canonical.len();
+    let mut target = canonical.into_owned();
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    let rewritten = !matches!(&head.target, Target::Origin(t) if *t == target);
+    if let Some(protocol) = &head.upgrade
+        && protocol != "websocket"
+    {
+        // h2c and the like would leave the pipeline's sight.
+        return Err(refuse(
+            Reason::UpgradeNotAllowed,
+            "only WebSocket upgrades are known".into(),
+        ));
+    }
+    Ok(Arrival {
+        connection: connection.clone(),
+        id: Uuid::new_v4(),
+        started,
+        authority,
+        target,
+        path_length,
+        upgrade: head.upgrade.is_some(),
+        rewritten,
+        route,
+    })
+}
+
+fn mismatch(authority: &Authority, detail: String) -> Denial {
+    Denial {
+        reason: Reason::AuthorityMismatch,
+        rule: RuleName::none(),
+        authority: Some(authority.clone()),
+        detail: Some(detail),
+        method: String::new(),
+        path: String::new(),
+    }
+}
+
+fn agree(head: &Head, authority: &Authority) -> Result<(), Denial> {
+    match &head.host {
+        Some(host) if host != authority => Err(mismatch(
+            authority,
+            format!("Host says {host}, the request goes to {authority}"),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn origin(head: &Head) -> Option<&str> {
+    match &head.target {
+        Target::Origin(target) => Some(target),
+        Target::Asterisk => Some("/"),
+        Target::Absolute { .. } | Target::Authority(_) => None,
+    }
+}
+
+const FORM: &str = "this request form is not spoken here";
+
+/// Inside an intercepted tunnel or behind a transparent TLS listener.
+fn bound<'h>(connection: &Connection, head: &'h Head) -> Result<(Authority, &'h str), Denial> {
+    let Some(authority) = &connection.bound_to else {
+        return Err(Denial::early(
+            Reason::Internal,
+            "connection has no authority",
+        ));
+    };
+    let target = origin(head).ok_or_else(|| Denial::early(Reason::WrongEntry, FORM))?;
+    agree(head, authority)?;
+    Ok((authority.clone(), target))
+}
+
+fn explicit(head: &Head) -> Result<(Authority, &str), Denial> {
+    let Target::Absolute { authority, path } = &head.target else {
+        return Err(Denial::early(
+            Reason::WrongEntry,
+            "this is a proxy port: set it as HTTP_PROXY, or use the reverse port as a base URL",
+        ));
+    };
+    agree(head, authority)?;
+    Ok((authority.clone(), path))
+}
+
+fn reverse<'h>(
+    services: &Services,
+    head: &'h Head,
+) -> Result<(Authority, &'h str, Option<usize>), Denial> {
+    let target = origin(head).ok_or_else(|| {
+        Denial::early(
+            Reason::WrongEntry,
+            "this is a base URL; the proxy port is listeners.explicit",
+        )
+    })?;
+    // A page of a foreign site that rebinds its name to loopback shows itself by its Host.
+    if let Some(host) = head
+        .host
+        .as_ref()
+        .filter(|h| !services.host_is_ours(&h.host))
+    {
+        return Err(mismatch(
+            host,
+            "Host is no name of this listener; use its address".into(),
+        ));
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    match services.routes.find(path) {
+        None => Ok((services.routes.vendor.clone(), target, None)),
+        Some(index) => match services.routes.routes.get(index) {
+            Some(route) => Ok((route.authority.clone(), target, Some(index))),
+            None => Err(Denial::early(Reason::Internal, "route is gone")),
+        },
+    }
+}
+
+fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {
+    let target = origin(head).ok_or_else(|| Denial::early(Reason::WrongEntry, FORM))?;
+    let Some(authority) = &head.host else {
+        return Err(Denial::early(
+            Reason::BadAuthority,
+            "a transparent request needs a Host",
+        ));
+    };
+    Ok((authority.clone(), target))
+}

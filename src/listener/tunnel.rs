@@ -1,0 +1,55 @@
+//! The undecrypted relay of an allowed tunnel, after the SNI check.
+
+use std::sync::Arc;
+
+use pingora::protocols::l4::stream::Stream as L4Stream;
+
+use super::accept::Edge;
+use crate::{
+    net::Authority,
+    policy::Reason,
+    proxy::{Denial, Finish, Outcome},
+    upstream::counted::Counted,
+};
+
+/// Bytes of each direction's copy buffer.
+const BUFFER: usize = 16 << 10;
+
+/// Dials a checked address and copies both ways until either side is done.
+pub async fn relay(edge: &Arc<Edge>, mut l4: L4Stream, authority: &Authority, mut finish: Finish) {
+    let patience = edge.services.limits.connect_timeout;
+    let dialed = match edge.services.dialer.dial(authority, patience).await {
+        Ok(dialed) => dialed,
+        Err(e) => {
+            let mut denial = Denial::early(e.reason, e.detail);
+            denial.authority = Some(authority.clone());
+            finish.denied(&denial);
+            return finish.done(Outcome::default());
+        }
+    };
+    let leaves = dialed.leaves_machine();
+    let upstream_name = dialed.address.socket().to_string();
+    let mut upstream = Counted::new(dialed.stream);
+    let copied = tokio::select! {
+        biased;
+        () = edge.closing.cancelled() => Ok(()),
+        copied = tokio::io::copy_bidirectional_with_sizes(&mut l4, &mut upstream, BUFFER, BUFFER) => {
+            copied.map(drop)
+        }
+    };
+    if copied.is_err() {
+        // A reset is how many clients end a tunnel; the counts stand all the same.
+        finish.failed(Reason::ClientGone, Some("closed by reset".into()));
+    }
+    let (sent, received) = (upstream.written(), upstream.read());
+    let mut outcome = Outcome {
+        status: Some(200),
+        bytes_in: sent,
+        bytes_out: received,
+        left_machine_bytes: if leaves { sent } else { 0 },
+        ..Outcome::default()
+    };
+    outcome.note.answered_by = Some("tunnel".into());
+    outcome.note.upstream = Some(upstream_name);
+    finish.done(outcome);
+}

@@ -1,0 +1,290 @@
+//! A decision in words: which rule, why, and the rule that would allow it.
+//!
+//! Called by `cli explain`; [`how_to_allow`] is also in the body of every refusal.
+
+use std::{fmt::Write, net::IpAddr};
+
+use serde::Serialize;
+
+use crate::net::{Authority, AuthorityError, Entry, Host, Port};
+
+use super::{
+    Action, CompiledPolicy, ConnectionAction, Decision, Flow, PathError, Reason, RequestFacts,
+    Responder, RuleName, path,
+};
+
+/// What would happen to one request. Field names are the `--json` contract of `airlock explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `deny`, `tunnel`, `forward` or `respond`.
+    pub action: String,
+    pub rule: RuleName,
+    pub reason: Reason,
+    /// A rule to paste into the configuration; absent where the request is allowed.
+    pub how_to_allow: Option<String>,
+    /// Who answers, for `respond`.
+    pub responder: Option<Responder>,
+    /// Report mode: what enforce mode would say.
+    pub would_deny: Option<Reason>,
+    /// What is done with the connection (TLS only).
+    pub connection: Option<ConnectionAction>,
+    pub host: String,
+    pub port: u16,
+    /// As it was judged.
+    pub path: String,
+    /// The author's words for the rule.
+    pub rule_reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    #[error("not a web address: write http://host/path or https://host/path")]
+    Scheme,
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
+    #[error("{0}")]
+    Path(#[from] PathError),
+}
+
+impl From<crate::net::HostError> for ExplainError {
+    fn from(e: crate::net::HostError) -> Self {
+        Self::Authority(e.into())
+    }
+}
+
+/// Judges `method url` as if `client` had sent it by `entry`.
+pub fn explain(
+    policy: &CompiledPolicy,
+    method: &str,
+    url: &str,
+    entry: Entry,
+    client: IpAddr,
+) -> Result<Explanation, ExplainError> {
+    let Scheme { tls, upgrade, rest } = split_scheme(url).ok_or(ExplainError::Scheme)?;
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let rest = rest.split('?').next().unwrap_or(rest);
+    let (authority, raw_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let default = if tls { Port::HTTPS } else { Port::HTTP };
+    let authority = Authority::parse(authority, Some(default))?;
+    let path = path::canonical(raw_path)?;
+
+    let connection = tls.then(|| {
+        policy.decide_connection(&Flow {
+            entry,
+            client,
+            authority: &authority,
+        })
+    });
+    let request = || {
+        let facts = RequestFacts {
+            entry,
+            client,
+            authority: &authority,
+            method,
+            path: &path,
+            upgrade,
+        };
+        policy.decide_request(&facts)
+    };
+    let connection_action = connection.as_ref().map(|c| c.action);
+    let (action, responder, decided) = match connection {
+        Some(d) if d.action != ConnectionAction::Intercept => (d.action.as_str(), None, strip(d)),
+        Some(_) | None => {
+            let d = request();
+            let responder = match d.action {
+                Action::Respond(by) => Some(by),
+                Action::Deny | Action::Forward => None,
+            };
+            (d.action.as_str(), responder, strip(d))
+        }
+    };
+    let Decision {
+        action: (),
+        rule,
+        reason,
+        would_deny,
+    } = decided;
+    let how_to_allow = (action == "deny").then(|| how_to_allow(reason, &authority, method, &path));
+    let rule_reason = policy
+        .rule(&rule)
+        .and_then(|r| r.reason.as_deref())
+        .map(str::to_owned);
+    Ok(Explanation {
+        action: action.to_owned(),
+        rule,
+        reason,
+        how_to_allow,
+        responder,
+        would_deny,
+        connection: connection_action,
+        host: authority.host.to_string(),
+        port: authority.port.number(),
+        path: path.into_owned(),
+        rule_reason,
+    })
+}
+
+struct Scheme<'a> {
+    tls: bool,
+    /// A WebSocket address stands for a request that asks to upgrade.
+    upgrade: bool,
+    rest: &'a str,
+}
+
+fn split_scheme(url: &str) -> Option<Scheme<'_>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (tls, upgrade) = match scheme.to_ascii_lowercase().as_str() {
+        "https" => (true, false),
+        "http" => (false, false),
+        "wss" => (true, true),
+        "ws" => (false, true),
+        _ => return None,
+    };
+    Some(Scheme { tls, upgrade, rest })
+}
+
+fn strip<A>(d: Decision<A>) -> Decision<()> {
+    let Decision {
+        action: _,
+        rule,
+        reason,
+        would_deny,
+    } = d;
+    Decision {
+        action: (),
+        rule,
+        reason,
+        would_deny,
+    }
+}
+
+/// What to write into the configuration so that this request is allowed: a rule in YAML where one
+/// helps, else a comment that says what does.
+///
+/// `method` is `CONNECT` (and `path` ignored) where a connection was refused.
+pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &str) -> String {
+    match reason {
+        Reason::RuleAllows => "# it is allowed already".into(),
+        Reason::RuleDenies => {
+            "# a deny rule wins over every allow: remove or narrow the rule named here".into()
+        }
+        Reason::NoRuleMatched | Reason::HostKnownRequestNot => {
+            rule_yaml(authority, method, path, false)
+        }
+        Reason::UpgradeNotAllowed => rule_yaml(authority, method, path, true),
+        Reason::AddressClosed => upstream_yaml(authority),
+        Reason::OwnListener => "# no rule can allow it: it is an address of airlock itself".into(),
+        Reason::BadAuthority
+        | Reason::AuthorityMismatch
+        | Reason::MalformedRequest
+        | Reason::AmbiguousFraming
+        | Reason::HeadTooLarge
+        | Reason::HeadTimeout
+        | Reason::BodyTooLarge
+        | Reason::WrongEntry
+        | Reason::NotTls
+        | Reason::SniMissing
+        | Reason::SniMismatch
+        | Reason::ClientHelloInvalid
+        | Reason::ClientHelloTimeout
+        | Reason::TlsHandshakeFailed => {
+            "# no rule can allow it: the client has to send it differently".into()
+        }
+        Reason::ResolveFailed
+        | Reason::ResolveTimeout
+        | Reason::ConnectFailed
+        | Reason::ConnectTimeout
+        | Reason::UpstreamTlsFailed
+        | Reason::UpstreamFailed
+        | Reason::UpstreamTimeout
+        | Reason::Overloaded
+        | Reason::ClientGone
+        | Reason::Internal => "# no rule refused it: it failed on the way".into(),
+    }
+}
+
+fn rule_yaml(authority: &Authority, method: &str, path: &str, upgrade: bool) -> String {
+    let connect = method == "CONNECT";
+    let (key, destination) = match &authority.host {
+        Host::Name(name) => ("hosts", name.to_string()),
+        Host::Ip(ip) => ("ips", format!("\"{ip}\"")),
+    };
+    let defaults: &[Port] = if connect {
+        &[Port::HTTPS]
+    } else {
+        &[Port::HTTP, Port::HTTPS]
+    };
+    let mut out = format!("rules:\n  - name: allow-{}\n", name_for(authority));
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "    {key}: [{destination}]");
+    if !defaults.contains(&authority.port) {
+        let _ = writeln!(out, "    ports: [{}]", authority.port);
+    }
+    if !connect {
+        let _ = writeln!(out, "    methods: [{}]", quoted(method));
+        let _ = writeln!(out, "    paths: [{}]", quoted(&pattern_for(path)));
+    }
+    if upgrade {
+        out.push_str("    upgrade: true\n");
+    }
+    let _ = writeln!(
+        out,
+        "    action: {}",
+        if connect { "tunnel" } else { "forward" }
+    );
+    out
+}
+
+fn upstream_yaml(authority: &Authority) -> String {
+    format!(
+        "# the address is private; it opens for exactly this host and port by\nupstreams:\n  - name: \
+         {}\n    url: http://{authority}\n",
+        name_for(authority)
+    )
+}
+
+/// Letters, digits and '-': a name that YAML takes without quotes.
+fn name_for(authority: &Authority) -> String {
+    let host = authority.host.to_string();
+    host.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
+}
+
+/// A path holding '*' cannot be a pattern: its folder stands for it.
+fn pattern_for(path: &str) -> String {
+    match path.find('*') {
+        None if path.is_empty() => "/*".to_owned(),
+        None => path.to_owned(),
+        Some(at) => {
+            let folder = path
+                .get(..at)
+                .and_then(|p| p.rsplit_once('/'))
+                .map_or("", |(f, _)| f);
+            format!("{folder}/*")
+        }
+    }
+}
+
+/// Double-quoted YAML; method and path hold no control characters once they were judged.
+fn quoted(text: &str) -> String {
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/-_.*".contains(&b))
+        && !text.starts_with(['*', '-']);
+    if plain {
+        return text.to_owned();
+    }
+    let inner: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| {
+            let escaped = matches!(c, '"' | '\\');
+            escaped
+                .then_some('\\')
+                .into_iter()
+                .chain(std::iter::once(c))
+        })
+        .collect();
+    format!("\"{inner}\"")
+}

@@ -1,0 +1,634 @@
+//! The decision tables. A rule is written in one line: `name | where | what`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::net::{Authority, DomainPattern, Entry, Port};
+
+use super::*;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn base(name: &str, action: RuleAction) -> Rule {
+    Rule {
+        name: RuleName::new(name),
+        hosts: vec![],
+        ips: vec![],
+        ports: action.default_ports(),
+        methods: vec![],
+        paths: vec![],
+        clients: vec![],
+        entries: vec![],
+        action,
+        upgrade: false,
+        mode: None,
+        reason: None,
+    }
+}
+
+/// `name host[,host] action [key=value ...]`
+fn rule(text: &str) -> Rule {
+    let mut words = text.split_whitespace();
+    let name = words.next().unwrap();
+    let hosts = words.next().unwrap();
+    let action = match words.next().unwrap() {
+        "deny" => RuleAction::Deny,
+        "tunnel" => RuleAction::Tunnel,
+        "forward" => RuleAction::Forward,
+        "llm" => RuleAction::Respond(Responder::Llm),
+        "sink" => RuleAction::Respond(Responder::Sink),
+        other => panic!("{other}"),
+    };
+    let mut rule = base(name, action);
+    for host in hosts.split(',') {
+        match host.parse() {
+            Ok(ip) => rule.ips.push(ip),
+            Err(_) => rule.hosts.push(DomainPattern::parse(host).unwrap()),
+        }
+    }
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap();
+        let values = value.split(',');
+        match key {
+            "ports" => {
+                rule.ports = Ports::List(values.map(|v| Port::parse(v).unwrap()).collect());
+            }
+            "methods" => rule.methods = values.map(Into::into).collect(),
+            "paths" => rule.paths = values.map(|v| PathPattern::parse(v).unwrap()).collect(),
+            "clients" => rule.clients = values.map(|v| v.parse().unwrap()).collect(),
+            "entries" => {
+                let entry = |v| Entry::ALL.into_iter().find(|e| e.as_str() == v).unwrap();
+                rule.entries = values.map(entry).collect();
+            }
+            "upgrade" => rule.upgrade = true,
+            "mode" if value == "report" => rule.mode = Some(Mode::Report),
+            "mode" => rule.mode = Some(Mode::Enforce),
+            other => panic!("{other}"),
+        }
+    }
+    rule
+}
+
+fn policy(mode: Mode, rules: &[&str]) -> CompiledPolicy {
+    CompiledPolicy::new(rules.iter().map(|r| rule(r)).collect(), mode, 1)
+}
+
+fn connect(p: &CompiledPolicy, authority: &str) -> String {
+    connect_as(p, authority, CLIENT, Entry::Explicit)
+}
+
+fn connect_as(p: &CompiledPolicy, authority: &str, client: IpAddr, entry: Entry) -> String {
+    let authority = Authority::parse(authority, None).unwrap();
+    let d = p.decide_connection(&Flow {
+        entry,
+        client,
+        authority: &authority,
+    });
+    show(d.action.as_str(), &d.rule, d.reason, d.would_deny)
+}
+
+fn request(p: &CompiledPolicy, line: &str) -> String {
+    let (method, rest) = line.split_once(' ').unwrap();
+    let (authority, path) = rest.split_once('/').unwrap();
+    let authority = Authority::parse(authority, None).unwrap();
+    let d = p.decide_request(&RequestFacts {
+        entry: Entry::Explicit,
+        client: CLIENT,
+        authority: &authority,
+        method: method.trim_start_matches('^'),
+        path: &format!("/{path}"),
+        upgrade: method.starts_with('^'),
+    });
+    let action = match d.action {
+        Action::Respond(by) => by.as_str(),
+        other => other.as_str(),
+    };
+    show(action, &d.rule, d.reason, d.would_deny)
+}
+
+fn show(action: &str, rule: &RuleName, reason: Reason, would: Option<Reason>) -> String {
+    let would = would
+        .map(|r| format!(" would deny {r}"))
+        .unwrap_or_default();
+    format!("{action} {rule} {reason}{would}")
+}
+
+#[test]
+fn connections() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "t allowed.test,*.w.test tunnel",
+            "api api.test forward methods=GET paths=/v1/*",
+            "llm vendor.test llm",
+            "bad sub.w.test deny",
+            "half half.test tunnel",
+            "halfdeny half.test deny methods=POST",
+            "odd odd.test tunnel ports=8443",
+            "lan lan.test tunnel clients=10.0.0.0/8 entries=explicit,transparent",
+            "ip 192.0.2.1 tunnel",
+            "both both.test forward methods=GET",
+            "bothtunnel both.test tunnel",
+            "onlydeny d.test deny paths=/x",
+        ],
+    );
+    let rows = [
+        (
+            "an allowed name",
+            "allowed.test:443",
+            "tunnel t rule_allows",
+        ),
+        (
+            "another port of it",
+            "allowed.test:22",
+            "deny t host_known_request_not",
+        ),
+        (
+            "port 80 is not a tunnel's default",
+            "allowed.test:80",
+            "deny t host_known_request_not",
+        ),
+        ("a name below", "a.w.test:443", "tunnel t rule_allows"),
+        ("deep below", "c.b.a.w.test:443", "tunnel t rule_allows"),
+        ("the apex", "w.test:443", "deny none no_rule_matched"),
+        (
+            "a longer label",
+            "evilallowed.test:443",
+            "deny none no_rule_matched",
+        ),
+        (
+            "the name as a prefix",
+            "allowed.test.evil.test:443",
+            "deny none no_rule_matched",
+        ),
+        (
+            "a later deny wins over an earlier allow",
+            "sub.w.test:443",
+            "deny bad rule_denies",
+        ),
+        (
+            "a deny covers every port",
+            "sub.w.test:9",
+            "deny bad rule_denies",
+        ),
+        (
+            "below the denied name the allow stands",
+            "x.sub.w.test:443",
+            "tunnel t rule_allows",
+        ),
+        (
+            "forward means intercept",
+            "api.test:443",
+            "intercept api rule_allows",
+        ),
+        (
+            "respond means intercept",
+            "vendor.test:443",
+            "intercept llm rule_allows",
+        ),
+        (
+            "a deny that needs the request closes a tunnel",
+            "half.test:443",
+            "deny halfdeny rule_denies",
+        ),
+        ("a named port", "odd.test:8443", "tunnel odd rule_allows"),
+        (
+            "the usual port is then closed",
+            "odd.test:443",
+            "deny odd host_known_request_not",
+        ),
+        (
+            "a client outside the network",
+            "lan.test:443",
+            "deny lan host_known_request_not",
+        ),
+        (
+            "a literal address",
+            "192.0.2.1:443",
+            "tunnel ip rule_allows",
+        ),
+        (
+            "its mapped form is another destination",
+            "[::ffff:192.0.2.1]:443",
+            "deny none no_rule_matched",
+        ),
+        (
+            "its neighbour",
+            "192.0.2.2:443",
+            "deny none no_rule_matched",
+        ),
+        (
+            "the first allow decides",
+            "both.test:443",
+            "intercept both rule_allows",
+        ),
+        (
+            "only a deny names it",
+            "d.test:443",
+            "deny onlydeny host_known_request_not",
+        ),
+    ];
+    for (what, authority, want) in rows {
+        assert_eq!(connect(&p, authority), want, "{what}");
+    }
+    let inside: IpAddr = "::ffff:10.1.2.3".parse().unwrap();
+    let got = connect_as(&p, "lan.test:443", inside, Entry::Explicit);
+    assert_eq!(
+        got, "tunnel lan rule_allows",
+        "a mapped client is the IPv4 client"
+    );
+    let got = connect_as(&p, "lan.test:443", inside, Entry::Reverse);
+    assert_eq!(got, "deny lan host_known_request_not", "another entry");
+}
+
+#[test]
+fn requests() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "get api.test forward methods=GET,HEAD paths=/v1/*,/health",
+            "post api.test forward methods=POST paths=/v1/chat",
+            "noadmin api.test deny paths=/v1/admin/*",
+            "first v.test sink paths=/track",
+            "rest v.test,*.v.test llm",
+            "specific a.v.test sink",
+            "tunnel t.test tunnel ports=80,443",
+            "ws ws.test forward upgrade=yes paths=/ws",
+            "plain ws.test forward",
+        ],
+    );
+    let rows = [
+        (
+            "method and path fit",
+            "GET api.test:443/v1/models",
+            "forward get rule_allows",
+        ),
+        (
+            "plain HTTP is a default port too",
+            "GET api.test:80/v1/models",
+            "forward get rule_allows",
+        ),
+        (
+            "an exact path",
+            "HEAD api.test:443/health",
+            "forward get rule_allows",
+        ),
+        (
+            "below an exact path",
+            "GET api.test:443/health/x",
+            "deny get host_known_request_not",
+        ),
+        (
+            "the prefix without its slash",
+            "GET api.test:443/v1",
+            "deny get host_known_request_not",
+        ),
+        (
+            "another method",
+            "DELETE api.test:443/v1/models",
+            "deny get host_known_request_not",
+        ),
+        (
+            "methods are case-sensitive",
+            "get api.test:443/v1/models",
+            "deny get host_known_request_not",
+        ),
+        (
+            "a second rule for one host",
+            "POST api.test:443/v1/chat",
+            "forward post rule_allows",
+        ),
+        (
+            "a deny by path wins",
+            "GET api.test:443/v1/admin/x",
+            "deny noadmin rule_denies",
+        ),
+        (
+            "an unknown host",
+            "GET other.test:443/",
+            "deny none no_rule_matched",
+        ),
+        (
+            "another port",
+            "GET api.test:8080/v1/x",
+            "deny get host_known_request_not",
+        ),
+        (
+            "the first rule in order",
+            "POST v.test:443/track",
+            "sink first rule_allows",
+        ),
+        (
+            "the catch-all after it",
+            "POST v.test:443/other",
+            "llm rest rule_allows",
+        ),
+        (
+            "order counts, not how exact a pattern is",
+            "GET a.v.test:443/",
+            "llm rest rule_allows",
+        ),
+        (
+            "a tunnel rule allows no request",
+            "GET t.test:80/",
+            "deny tunnel host_known_request_not",
+        ),
+        (
+            "an upgrade where a rule says so",
+            "^GET ws.test:443/ws",
+            "forward ws rule_allows",
+        ),
+        (
+            "an upgrade elsewhere",
+            "^GET ws.test:443/x",
+            "deny plain upgrade_not_allowed",
+        ),
+        (
+            "an upgrade at an unknown host",
+            "^GET o.test:443/x",
+            "deny none no_rule_matched",
+        ),
+        (
+            "no upgrade asked for",
+            "GET ws.test:443/ws",
+            "forward ws rule_allows",
+        ),
+    ];
+    for (what, line, want) in rows {
+        assert_eq!(request(&p, line), want, "{what}");
+    }
+}
+
+#[test]
+fn report_mode_of_the_whole_policy() {
+    let p = policy(
+        Mode::Report,
+        &[
+            "get api.test forward methods=GET",
+            "bad bad.test deny",
+            "t t.test tunnel",
+            "tdeny t.test deny methods=POST",
+            "strict s.test forward methods=GET mode=enforce",
+            "strictdeny sd.test deny mode=enforce",
+            "hidden h.test deny paths=/x mode=enforce",
+            "vdeny v.test deny paths=/track",
+            "v v.test llm",
+        ],
+    );
+    let rows = [
+        (
+            "unknown host",
+            "o.test:443",
+            "tunnel none no_rule_matched would deny no_rule_matched",
+        ),
+        (
+            "a deny is noted",
+            "bad.test:443",
+            "tunnel bad rule_denies would deny rule_denies",
+        ),
+        (
+            "a deny by request on a tunnel",
+            "t.test:443",
+            "tunnel tdeny rule_allows would deny rule_denies",
+        ),
+        (
+            "a rule in enforce mode keeps its host",
+            "s.test:22",
+            "deny strict host_known_request_not",
+        ),
+        (
+            "a deny in enforce mode",
+            "sd.test:443",
+            "deny strictdeny rule_denies",
+        ),
+        (
+            "an enforced deny that a tunnel would hide",
+            "h.test:443",
+            "deny hidden rule_denies",
+        ),
+        (
+            "an allow stays what it is",
+            "v.test:443",
+            "intercept v rule_allows",
+        ),
+    ];
+    for (what, authority, want) in rows {
+        assert_eq!(connect(&p, authority), want, "{what}");
+    }
+    let rows = [
+        (
+            "unknown host",
+            "GET o.test:80/",
+            "forward none no_rule_matched would deny no_rule_matched",
+        ),
+        (
+            "known host, other method",
+            "POST api.test:80/",
+            "forward get host_known_request_not would deny host_known_request_not",
+        ),
+        (
+            "a deny before an allow",
+            "POST v.test:443/track",
+            "llm vdeny rule_allows would deny rule_denies",
+        ),
+        (
+            "enforced near miss",
+            "POST s.test:443/",
+            "deny strict host_known_request_not",
+        ),
+        (
+            "an upgrade is never let through",
+            "^GET o.test:80/",
+            "deny none upgrade_not_allowed",
+        ),
+        (
+            "an allowed request",
+            "GET api.test:80/",
+            "forward get rule_allows",
+        ),
+    ];
+    for (what, line, want) in rows {
+        assert_eq!(request(&p, line), want, "{what}");
+    }
+}
+
+#[test]
+fn report_mode_of_one_rule() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "learn api.test forward methods=GET mode=report",
+            "bad bad.test deny mode=report",
+            "vdeny v.test deny paths=/track mode=report",
+            "v v.test llm",
+        ],
+    );
+    let rows = [
+        (
+            "a near miss is noted",
+            "POST api.test:443/",
+            "forward learn host_known_request_not would deny host_known_request_not",
+        ),
+        (
+            "other hosts stay closed",
+            "GET o.test:443/",
+            "deny none no_rule_matched",
+        ),
+        (
+            "a deny in report mode opens nothing",
+            "GET bad.test:443/",
+            "deny bad host_known_request_not",
+        ),
+        (
+            "it is noted where an allow follows",
+            "GET v.test:443/track",
+            "llm vdeny rule_allows would deny rule_denies",
+        ),
+        (
+            "and only where it matches",
+            "GET v.test:443/x",
+            "llm v rule_allows",
+        ),
+    ];
+    for (what, line, want) in rows {
+        assert_eq!(request(&p, line), want, "{what}");
+    }
+    assert_eq!(
+        connect(&p, "bad.test:443"),
+        "deny bad host_known_request_not"
+    );
+    assert_eq!(connect(&p, "o.test:443"), "deny none no_rule_matched");
+}
+
+#[test]
+fn an_empty_policy_denies_all() {
+    let p = policy(Mode::Enforce, &[]);
+    assert_eq!(connect(&p, "a.test:443"), "deny none no_rule_matched");
+    assert_eq!(request(&p, "GET a.test:80/"), "deny none no_rule_matched");
+    assert_eq!(
+        request(&p, "GET 127.0.0.1:80/"),
+        "deny none no_rule_matched"
+    );
+}
+
+#[test]
+fn intercepted_hosts_are_those_decrypted_on_tls_ports() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "a b.test,*.a.test forward",
+            "b b.test llm",
+            "c c.test tunnel",
+            "d d.test deny",
+            "e e.test forward ports=80",
+            "f f.test forward ports=8443",
+            "g 192.0.2.1 forward",
+        ],
+    );
+    let mut hosts: Vec<_> = p
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    hosts.sort();
+    assert_eq!(hosts, ["*.a.test", "b.test", "f.test"]);
+}
+
+#[test]
+fn ten_thousand_rules_on_one_host_and_as_many_hosts_are_found() {
+    let mut rules = Vec::new();
+    for i in 0..10_000 {
+        rules.push(rule(&format!("h{i} h{i}.many.test forward")));
+        rules.push(rule(&format!("p{i} one.test forward paths=/a/{i}/*")));
+    }
+    let p = CompiledPolicy::new(rules, Mode::Enforce, 7);
+    assert_eq!(p.rule_count(), 20_000);
+    assert_eq!(p.generation(), 7);
+    assert_eq!(
+        request(&p, "GET h9999.many.test:80/"),
+        "forward h9999 rule_allows"
+    );
+    assert_eq!(
+        request(&p, "GET one.test:80/a/9999/x"),
+        "forward p9999 rule_allows"
+    );
+    assert_eq!(
+        request(&p, "GET one.test:80/a/10000/x"),
+        "deny p0 host_known_request_not"
+    );
+}
+
+#[test]
+fn explanations() {
+    let p = policy(
+        Mode::Enforce,
+        &["llm v.test llm", "t t.test tunnel", "bad bad.test deny"],
+    );
+    let e = |method: &str, url: &str| {
+        explain(&p, method, url, Entry::Explicit, CLIENT).map(|e| {
+            (
+                e.action,
+                e.rule.to_string(),
+                e.reason,
+                e.how_to_allow.unwrap_or_default(),
+            )
+        })
+    };
+    let ok = |action: &str, rule: &str, reason, how: &str| {
+        Ok((action.to_owned(), rule.to_owned(), reason, how.to_owned()))
+    };
+    let rows = [
+        (
+            "POST",
+            "https://v.test/v1/x?a=b",
+            ok("respond", "llm", Reason::RuleAllows, ""),
+        ),
+        (
+            "GET",
+            "https://T.test",
+            ok("tunnel", "t", Reason::RuleAllows, ""),
+        ),
+        (
+            "GET",
+            "https://bad.test/",
+            ok(
+                "deny",
+                "bad",
+                Reason::RuleDenies,
+                "# a deny rule wins over every allow: remove or narrow the rule named here",
+            ),
+        ),
+        (
+            "GET",
+            "http://o.test:8080/a/../b%2dc?q",
+            ok(
+                "deny",
+                "none",
+                Reason::NoRuleMatched,
+                "rules:\n  - name: allow-o-test\n    hosts: [o.test]\n    ports: [8080]\n    \
+                 methods: [GET]\n    paths: [/b-c]\n    action: forward\n",
+            ),
+        ),
+        ("GET", "ftp://o.test/", Err(ExplainError::Scheme)),
+        (
+            "GET",
+            "https://a b/",
+            Err(crate::net::HostError::InvalidCharacter(' ').into()),
+        ),
+        (
+            "GET",
+            "https://o.test/%2f",
+            Err(PathError::ForbiddenEscape.into()),
+        ),
+    ];
+    for (method, url, want) in rows {
+        assert_eq!(e(method, url), want, "{method} {url}");
+    }
+    let json = serde_json::to_value(
+        explain(&p, "GET", "http://o.test/", Entry::Explicit, CLIENT).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(json["action"], "deny");
+    assert_eq!(json["reason"], "no_rule_matched");
+    assert_eq!(json["rule"], "none");
+    assert!(json["how_to_allow"].is_string());
+}

@@ -1,0 +1,53 @@
+//! What the edge established about a connection and a request before Pingora runs.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use uuid::Uuid;
+
+use crate::net::{Authority, Entry, Port};
+
+/// Facts of a downstream connection; shared by its requests.
+#[derive(Debug)]
+pub struct Connection {
+    pub entry: Entry,
+    pub client: SocketAddr,
+    /// The client spoke TLS to us (interception, transparent TLS).
+    pub tls: bool,
+    /// Every request must be for this: the CONNECT target, or the name in the SNI.
+    pub bound_to: Option<Authority>,
+}
+
+impl Connection {
+    /// Port of an authority that names none.
+    pub fn default_port(&self) -> Port {
+        if self.tls { Port::HTTPS } else { Port::HTTP }
+    }
+}
+
+/// One request, as the edge read and judged its form. Travels to [`super::Pipeline`] inside the
+/// session, so that both decide about the same thing.
+#[derive(Debug)]
+pub struct Arrival {
+    pub connection: Arc<Connection>,
+    pub id: Uuid,
+    /// When its head was complete.
+    pub started: Instant,
+    /// The one authority that is judged, resolved, dialled and logged.
+    pub authority: Authority,
+    /// Canonical path and query: what is judged is what is sent.
+    pub target: String,
+    /// Length of the path in `target`.
+    pub path_length: usize,
+    /// It asks for a protocol upgrade.
+    pub upgrade: bool,
+    /// The target differs from the request line and must be set on what goes upstream.
+    pub rewritten: bool,
+    /// The reverse route it came by, an index into [`super::Routes`].
+    pub route: Option<usize>,
+}
+
+impl Arrival {
+    pub fn path(&self) -> &str {
+        self.target.get(..self.path_length).unwrap_or(&self.target)
+    }
+}

@@ -1,0 +1,206 @@
+//! The end of every connection and request: exactly one audit record, and the metrics.
+//!
+//! [`Finish`] is made when something is decided and consumed by [`Finish::done`]. Dropped without
+//! that (a panic, a cancelled task), it records the decision as ended by an internal error.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{denial::Denial, services::Services};
+use crate::{
+    audit::{AuditKind, AuditRecord},
+    handler::NoteFields,
+    net::{Authority, Entry},
+    policy::{Decision, Reason, RuleName},
+};
+
+/// How it ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub status: Option<u16>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub left_machine_bytes: u64,
+    pub note: NoteFields,
+}
+
+/// An open audit record.
+pub struct Finish {
+    services: Arc<Services>,
+    record: Option<Box<AuditRecord>>,
+    started: Instant,
+}
+
+impl Finish {
+    pub fn begin(
+        services: &Arc<Services>,
+        kind: AuditKind,
+        id: Uuid,
+        entry: Entry,
+        client: IpAddr,
+        started: Instant,
+    ) -> Self {
+        let record = AuditRecord {
+            time: OffsetDateTime::now_utc(),
+            id,
+            kind,
+            entry,
+            client,
+            authority: None,
+            method: None,
+            path: None,
+            action: "deny",
+            rule: RuleName::none(),
+            reason: Reason::Internal,
+            would_deny: None,
+            ended: None,
+            status: None,
+            answered_by: None,
+            upstream: None,
+            detail: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            left_machine_bytes: 0,
+            duration_us: 0,
+            generation: services.policy.load().generation(),
+        };
+        Self {
+            services: services.clone(),
+            record: Some(Box::new(record)),
+            started,
+        }
+    }
+
+    pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
+        if let Some(record) = &mut self.record {
+            record.authority = Some(authority.to_string());
+            record.method = Some(method_word(method));
+            record.path = Some(AuditRecord::path_of(target));
+        }
+    }
+
+    pub fn authority(&mut self, authority: &Authority) {
+        if let Some(record) = &mut self.record {
+            record.authority = Some(authority.to_string());
+        }
+    }
+
+    pub fn decided<A>(&mut self, decision: &Decision<A>, action: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.action = action;
+            record.rule = decision.rule.clone();
+            record.reason = decision.reason;
+            record.would_deny = decision.would_deny;
+        }
+    }
+
+    /// What began as an allow ended in a refusal (closed address, SNI, upstream), or as it was denied.
+    pub fn denied(&mut self, denial: &Denial) {
+        if let Some(record) = &mut self.record {
+            record.action = "deny";
+            record.reason = denial.reason;
+            record.detail = denial.detail.clone();
+            record.status = Some(denial.status());
+        }
+    }
+
+    /// It broke off after the decision, which stands.
+    pub fn failed(&mut self, reason: Reason, detail: Option<String>) {
+        if let Some(record) = &mut self.record {
+            record.ended = Some(reason);
+            record.detail = detail;
+        }
+    }
+
+    /// Writes the record. The only way to end a decision in peace.
+    pub fn done(mut self, outcome: Outcome) {
+        self.close(outcome);
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        let Outcome {
+            status,
+            bytes_in,
+            bytes_out,
+            left_machine_bytes,
+            note,
+        } = outcome;
+        record.status = status.or(record.status);
+        record.bytes_in = bytes_in;
+        record.bytes_out = bytes_out;
+        record.left_machine_bytes = left_machine_bytes;
+        record.duration_us = self.started.elapsed().as_micros() as u64;
+        record.answered_by = note.answered_by.or(record.answered_by);
+        record.upstream = note.upstream.or(record.upstream);
+        record.detail = note.detail.or(record.detail);
+        self.count(&record);
+        self.services.audit.record(*record);
+    }
+
+    fn count(&self, record: &AuditRecord) {
+        let metrics = &self.services.metrics;
+        let reason = record.reason.code();
+        metrics.decision(record.entry, record.action, record.rule.as_str(), reason);
+        if let Some(ended) = record.ended {
+            metrics.broken_off(record.entry, ended.code());
+        }
+        // Names of destinations come from rules and configuration only, never from a client.
+        let (answered_by, destination) = match record.action {
+            "deny" => ("airlock", "refused"),
+            "respond" if record.left_machine_bytes > 0 => ("local", "llm"),
+            "respond" => ("local", "local"),
+            "tunnel" => ("tunnel", record.rule.as_str()),
+            "intercept" => return,
+            _ => ("upstream", record.rule.as_str()),
+        };
+        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny"
+        {
+            metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
+        }
+        let totals = &self.services.totals;
+        match record.action {
+            "deny" => totals.count_refused(),
+            "respond" => totals.count_answered_here(),
+            _ => totals.count_forwarded(),
+        }
+        totals.add_left_machine(record.left_machine_bytes);
+        metrics.bytes("sent", destination, record.bytes_in);
+        metrics.bytes("received", destination, record.bytes_out);
+        metrics.left_machine(record.rule.as_str(), record.left_machine_bytes);
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if self.record.is_some() {
+            // Nobody closed it: a panic, or a task that was cut at the end of a drain.
+            let panicked = std::thread::panicking();
+            let (reason, words) = if panicked {
+                (Reason::Internal, "panic")
+            } else {
+                (Reason::ClientGone, "cut")
+            };
+            self.failed(reason, Some(words.into()));
+            self.close(Outcome::default());
+        }
+    }
+}
+
+fn method_word(method: &http::Method) -> Cow<'static, str> {
+    use http::Method;
+    match *method {
+        Method::GET => "GET".into(),
+        Method::POST => "POST".into(),
+        Method::PUT => "PUT".into(),
+        Method::HEAD => "HEAD".into(),
+        Method::DELETE => "DELETE".into(),
+        Method::OPTIONS => "OPTIONS".into(),
+        Method::CONNECT => "CONNECT".into(),
+        _ => method.as_str().to_owned().into(),
+    }
+}

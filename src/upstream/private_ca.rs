@@ -1,0 +1,84 @@
+//! CAs that are named for one upstream and trusted for nothing else, as Pingora's peers want them.
+
+use std::{path::Path, sync::Arc};
+
+use hashbrown::HashMap;
+use pingora::{
+    protocols::tls::CaType,
+    utils::tls::{WrappedX509, parse_x509},
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use crate::net::Authority;
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "ca_file {path} of {authority}: {problem}; write the PEM file of the CA that signed its certificate"
+)]
+pub struct PrivateCaError {
+    path: String,
+    authority: Authority,
+    problem: String,
+}
+
+/// Loaded at start, so that a wrong path stops the start and not a request.
+#[derive(Default)]
+pub struct PrivateCas {
+    by_authority: HashMap<Authority, Arc<CaType>>,
+}
+
+impl PrivateCas {
+    pub fn load<'a>(
+        named: impl IntoIterator<Item = (&'a Authority, &'a Path)>,
+    ) -> Result<Self, PrivateCaError> {
+        let mut by_authority = HashMap::new();
+        for (authority, path) in named {
+            let fail = |problem: String| PrivateCaError {
+                path: path.display().to_string(),
+                authority: authority.clone(),
+                problem,
+            };
+            let pem = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
+            let mut certificates: Vec<WrappedX509> = Vec::new();
+            for der in pem {
+                let der = der.map_err(|e| fail(e.to_string()))?;
+                // Pingora's own constructor panics on bad DER; look first.
+                x509_parser::parse_x509_certificate(&der).map_err(|e| fail(e.to_string()))?;
+                certificates.push(WrappedX509::new(der.to_vec(), parse_x509));
+            }
+            if certificates.is_empty() {
+                return Err(fail("holds no certificate".into()));
+            }
+            by_authority.insert(authority.clone(), certificates.into());
+        }
+        Ok(Self { by_authority })
+    }
+
+    pub fn of(&self, authority: &Authority) -> Option<Arc<CaType>> {
+        if self.by_authority.is_empty() {
+            return None;
+        }
+        self.by_authority.get(authority).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused_with_the_fix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, "nothing").unwrap();
+        let authority = Authority::parse("sparkle:13000", None).unwrap();
+        let error = PrivateCas::load([(&authority, path.as_path())])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("holds no certificate; write the PEM file"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Nothing leaves: the demo's whole traffic in a network namespace, under a packet capture.
+//!
+//! `tests/netns/capture.py` gives the namespace an interface with a default route, captures it, and
+//! sends controls that must be seen. Where the kernel allows no namespace the test says so and
+//! passes, unless `AIRLOCK_REQUIRE_NETNS` is set, as it is in CI.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn namespaces_work() -> bool {
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+/// Runs `command` in a fresh namespace under the capture; its standard output and the report.
+fn captured(command: &[&str]) -> Option<(String, Value)> {
+    if !namespaces_work() {
+        assert!(
+            std::env::var_os("AIRLOCK_REQUIRE_NETNS").is_none(),
+            "AIRLOCK_REQUIRE_NETNS is set, and `unshare --user --net` does not work here"
+        );
+        eprintln!("skipped: this kernel allows no unprivileged network namespace");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("capture.json");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/capture.py");
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "python3", script])
+        .arg(&report)
+        .args(command)
+        .output()
+        .unwrap();
+    let text = std::fs::read_to_string(&report).unwrap_or_else(|e| {
+        panic!(
+            "no report ({e}): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    });
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        report["controls_seen"], report["controls_sent"],
+        "the capture is blind: {report}"
+    );
+    Some((String::from_utf8_lossy(&output.stdout).into_owned(), report))
+}
+
+#[test]
+fn during_the_whole_demo_not_one_packet_leaves_the_machine() {
+    let Some((stdout, report)) = captured(&[env!("CARGO_BIN_EXE_airlock"), "demo", "--json"])
+    else {
+        return;
+    };
+    assert_eq!(report["exit_code"], 0, "{stdout}");
+    assert_eq!(report["leaked"], Value::Array(vec![]), "{report}");
+    let demo: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(demo["ok"], true, "{demo}");
+    assert_eq!(demo["left_machine_bytes"], 0, "{demo}");
+}
+
+#[test]
+fn the_capture_sees_what_a_careless_program_sends() {
+    let careless = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\
+                    .sendto(b'x', ('203.0.113.9', 53))";
+    let Some((_, report)) = captured(&["python3", "-c", careless]) else {
+        return;
+    };
+    let leaked = report["leaked"].as_array().unwrap();
+    assert!(
+        leaked.iter().any(|l| l["summary"]["to"] == "203.0.113.9"),
+        "{report}"
+    );
+}
