@@ -8,5 +8,6 @@ pub mod connector;
 pub mod control;
 pub mod counted;
 pub mod dial;
+pub mod loopback;
 pub mod private_ca;
 pub mod resolver;
