@@ -2,7 +2,7 @@
 //! the exported bundle.
 //!
 //! It speaks CONNECT, TLS and HTTP/1.1 for itself: a client that shared the proxy's code would
-//! share its mistakes. Everything is bounded by [`Player::patience`] and by [`MAX_BODY`].
+//! share its mistakes. Everything is bounded in time by [`Player::patience`], and in size.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -69,9 +69,9 @@ pub struct Turn {
     pub traces: Vec<Trace>,
 }
 
-/// What came of a CONNECT.
-pub enum Tunnel {
-    Open(Box<TlsStream<TcpStream>>),
+/// What came of a CONNECT: a stream through the proxy, or its refusal.
+pub enum Tunnel<S> {
+    Open(S),
     Refused(Answer),
 }
 
@@ -101,7 +101,7 @@ impl Turn {
         let connecting = async {
             match call.way {
                 Way::Tunnel => match self.tunnel(&call.authority, None).await? {
-                    Tunnel::Open(tls) => Line::over(*tls).await,
+                    Tunnel::Open(tls) => Line::over(tls).await,
                     Tunnel::Refused(answer) => Err(refused(&answer)),
                 },
                 Way::Plain => Line::over(dial(player.explicit).await?).await,
@@ -133,23 +133,29 @@ impl Turn {
         Ok(reply)
     }
 
-    /// CONNECT, then TLS with `sni` (the host's own name if none is given).
-    pub async fn tunnel(&self, to: &Authority, sni: Option<&str>) -> Result<Tunnel, Fault> {
+    /// CONNECT alone, as httpx writes it (WIRE.md 0.2).
+    pub async fn connect(&self, to: &Authority) -> Result<Tunnel<TcpStream>, Fault> {
         let mut stream = dial(self.player.explicit).await?;
-        // As httpx writes it (WIRE.md 0.2).
         let head = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nAccept: */*\r\n\r\n");
         stream.write_all(head.as_bytes()).await.map_err(io_fault)?;
         let answer = connect_answer(&mut stream).await?;
-        if answer.status != 200 {
-            return Ok(Tunnel::Refused(answer));
-        }
+        Ok(if answer.status == 200 { Tunnel::Open(stream) } else { Tunnel::Refused(answer) })
+    }
+
+    /// CONNECT, then TLS with `sni` (the host's own name if none is given).
+    pub async fn tunnel(
+        &self,
+        to: &Authority,
+        sni: Option<&str>,
+    ) -> Result<Tunnel<TlsStream<TcpStream>>, Fault> {
+        let stream = match self.connect(to).await? {
+            Tunnel::Open(stream) => stream,
+            Tunnel::Refused(answer) => return Ok(Tunnel::Refused(answer)),
+        };
         let name = sni.map_or_else(|| to.host.to_string(), str::to_owned);
         let name = ServerName::try_from(name).map_err(|e| Fault(e.to_string()))?;
         let tls = TlsConnector::from(self.player.tls.clone()).connect(name, stream).await;
-        match tls {
-            Ok(tls) => Ok(Tunnel::Open(Box::new(tls))),
-            Err(e) => Err(Fault(format!("TLS inside the tunnel: {e}"))),
-        }
+        tls.map(Tunnel::Open).map_err(|e| Fault(format!("TLS inside the tunnel: {e}")))
     }
 }
 

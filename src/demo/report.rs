@@ -38,7 +38,7 @@ pub struct StepReport {
     pub name: &'static str,
     pub entry: Entry,
     /// `METHOD URL`, or `CONNECT host:port`.
-    pub request: String,
+    pub request: &'static str,
     /// The record's action; `null` if no record was written, which is a failure.
     pub decision: Option<&'static str>,
     pub reason: Option<&'static str>,

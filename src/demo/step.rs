@@ -68,7 +68,6 @@ pub struct Step {
 /// Joins what the client saw with what the audit log says about it.
 pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
     step: &Step,
-    request: String,
     seen: Result<String, Fault>,
     traces: &[Trace],
     ledger: &mut Ledger<R>,
@@ -103,7 +102,7 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
     StepReport {
         name: step.name,
         entry: step.entry,
-        request,
+        request: step.request,
         decision: first.as_ref().map(|r| r.action),
         reason: first.as_ref().map(|r| r.reason.code()),
         // A refusal and a handshake are our own answers; their records name nobody else.
