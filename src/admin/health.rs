@@ -31,6 +31,8 @@ pub struct LlmStatus {
     pub kind: Option<String>,
     pub up: bool,
     pub models: Vec<String>,
+    /// The newest problem, until a call succeeds.
+    pub problem: Option<String>,
 }
 
 /// Implemented by the composition root.

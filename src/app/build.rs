@@ -78,7 +78,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
     let gateway = Arc::new(Gateway::new(GatewayDeps {
-        settings: super::gateway_settings(config),
+        settings: super::llm::gateway_settings(config),
         client,
         metrics: metrics.clone(),
     }));

@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+pub mod llm;
 mod status;
 
 use std::{
@@ -73,7 +74,17 @@ impl App {
         let saver = Saver { store: built.store, totals: built.services.totals.clone() };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
-        built.gateway.start_discovery();
+        let gateway = built.gateway.clone();
+        tokio::spawn(async move {
+            let llm = gateway.warm_up().await;
+            match (&llm.url, llm.up) {
+                (Some(url), true) => tracing::info!("the LLM at {url} answers"),
+                _ => tracing::warn!(
+                    "{}",
+                    llm.problem.as_deref().unwrap_or("no LLM found")
+                ),
+            }
+        });
 
         health.set_ready();
         let metrics = &built.services.metrics;

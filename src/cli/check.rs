@@ -7,6 +7,7 @@ use super::{
     settings::{ConfigArg, environment},
     table::table,
 };
+use crate::policy::RuleAction;
 
 /// Check a configuration without starting anything
 #[derive(clap::Args)]
@@ -36,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             let mut rules = table(["rule", "action", "hosts"]);
             for rule in config.policy.rules() {
                 let hosts: Vec<_> = rule.hosts.iter().map(ToString::to_string).collect();
-                rules.add_row([rule.name.to_string(), rule.action.to_string(), hosts.join(" ")]);
+                rules.add_row([rule.name.to_string(), action_words(rule.action), hosts.join(" ")]);
             }
             println!("{rules}");
             for note in &config.notes {
@@ -47,6 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(errors) => {
             if args.json {
                 let list: Vec<_> = errors
+                    .errors
                     .iter()
                     .map(|e| serde_json::json!({"path": e.path, "message": e.message}))
                     .collect();
@@ -56,5 +58,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::from(EXIT_CONFIG))
         }
+    }
+}
+
+fn action_words(action: RuleAction) -> String {
+    match action {
+        RuleAction::Respond(by) => format!("respond: {}", by.as_str()),
+        other => other.as_str().to_owned(),
     }
 }

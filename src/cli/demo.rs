@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! `airlock demo`: the table that fills while the demo plays.
 
 use std::{
@@ -324,4 +325,13 @@ mod tests {
             assert_eq!(text.contains("words about it"), expected, "{row}: {text}");
         }
     }
+=======
+//! `airlock demo`
+/// demo
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  airlock demo")]
+pub struct Args {}
+pub fn run(_args: Args) -> anyhow::Result<std::process::ExitCode> {
+    anyhow::bail!("not in this build")
+>>>>>>> main
 }

@@ -12,7 +12,7 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
     } else {
         presets::NOTHING
     };
-    table.load_preset(preset).set_header(header);
+    table.load_style(preset).set_header(header);
     table
 }
 

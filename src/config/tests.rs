@@ -421,3 +421,52 @@ fn errors_of_the_environment_name_the_variable() {
     );
     assert!(!errors.to_string().contains("two words"));
 }
+
+#[test]
+fn what_a_refusal_says_to_paste_allows_the_request() {
+    use crate::policy::{Reason, explain, how_to_allow};
+    let rows = [
+        ("GET", "http://o.test/a", "/a"),
+        ("GET", "http://o.test:8080/", "/"),
+        ("POST", "https://o.test/x%20y/z", "/x%20y/z"),
+        ("GET", "https://o.test/a:b,c/[d]", "/a:b,c/[d]"),
+        ("GET", "https://o.test/null", "/null"),
+        ("M-SEARCH", "https://o.test/a*b/c", "/a*b/c"),
+        ("GET", "http://192.0.2.1/", "/"),
+    ];
+    let client = "127.0.0.1".parse().unwrap();
+    for (method, url, path) in rows {
+        let url = url.replace("192.0.2.1", "8.8.8.8");
+        let denied = explain(
+            &good("version: 1\n", &[]).policy,
+            method,
+            &url,
+            Entry::Explicit,
+            client,
+        );
+        let denied = denied.unwrap();
+        assert_eq!(denied.action, "deny", "{url}");
+        assert_eq!(denied.path, path);
+        let yaml = format!("version: 1\n{}", denied.how_to_allow.unwrap());
+        let config = good(&yaml, &[]);
+        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client).unwrap();
+        assert_eq!(allowed.action, "forward", "{url}:\n{yaml}");
+    }
+    let connect = Authority::parse("my_llm.test:8443", None).unwrap();
+    let yaml = how_to_allow(Reason::NoRuleMatched, &connect, "CONNECT", "");
+    let config = good(&format!("version: 1\n{yaml}"), &[]);
+    let flow = crate::policy::Flow {
+        entry: Entry::Explicit,
+        client,
+        authority: &connect,
+    };
+    let action = config.policy.decide_connection(&flow).action;
+    assert_eq!(action, crate::policy::ConnectionAction::Tunnel, "{yaml}");
+    let private = Authority::parse("192.168.1.9:8188", None).unwrap();
+    let yaml = how_to_allow(Reason::AddressClosed, &private, "GET", "/");
+    assert!(
+        good(&format!("version: 1\n{yaml}"), &[])
+            .addresses
+            .permits_private(&private)
+    );
+}

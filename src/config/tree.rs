@@ -57,6 +57,14 @@ pub(crate) fn parse(yaml: &str, errors: &mut Errors) -> Option<Node> {
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
         with_snippet: false,
+        // A hundred thousand rules fit; aliases cannot blow a small file up.
+        budget: serde_yaml::budget! {
+            max_events: 8_000_000,
+            max_nodes: 4_000_000,
+            max_depth: 32,
+            max_documents: 2,
+        },
+        alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: 100_000 },
     };
     if let Some((line, _)) = (1..).zip(yaml.lines()).find(|(_, l)| indented_by_tab(l)) {
         errors.add(
@@ -90,11 +98,15 @@ fn indented_by_tab(line: &str) -> bool {
 fn describe(e: &serde_yaml::Error) -> String {
     use serde_yaml::Error as E;
     match e.without_snippet() {
+        E::AliasError { error, .. } => describe(error),
         E::DuplicateMappingKey { key: Some(key), .. } => {
             format!("key {key:?} is there twice: keep one")
         }
         E::DuplicateMappingKey { key: None, .. } => "a key is there twice: keep one".into(),
         E::MergeKeyNotAllowed { .. } => "'<<' is not known here: write the keys out".into(),
+        E::Budget { .. } | E::AliasReplayLimitExceeded { .. } => {
+            "holds more than is read here, or nests too deep: write fewer or flatter values".into()
+        }
         E::MultipleDocuments { .. } => "a second document begins: write one document".into(),
         other => {
             let text = other.to_string();
@@ -244,6 +256,16 @@ b: 2
                 (Some(line), want),
                 "{yaml}"
             );
+        }
+        let deep = format!("a: {}1{}", "[".repeat(60), "]".repeat(60));
+        let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n\
+                    c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n\
+                    e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+        for yaml in [deep.as_str(), bomb] {
+            let mut errors = Errors::default();
+            assert!(parse(yaml, &mut errors).is_none());
+            let shown = errors.into_errors("x").to_string();
+            assert!(shown.contains("more than is read here"), "{shown}");
         }
         let mut errors = Errors::default();
         assert!(parse("a: [1\nb: 2\n", &mut errors).is_none());

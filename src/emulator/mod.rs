@@ -1,1 +1,38 @@
-//! (map of this module)
+//! Stand-ins: the answers that keep the plugin and its page working without the vendor's cloud.
+//!
+//! | file | answers | contract |
+//! |---|---|---|
+//! | [`copilot`] | account, announcement, intents, image upload, RSA key | WIRE.md 10 to 18 |
+//! | [`mcp_transport`] | both MCP servers, legacy HTTP+SSE and streamable HTTP | WIRE.md 4, 5, 24 |
+//! | [`sink`] | telemetry and agents' traces: counted, thrown away | WIRE.md 8, 12 |
+//! | [`model_scope`] | model search and download | WIRE.md 6, 7 |
+//! | [`image`] | a placeholder for a vendor's picture | WIRE.md 20 |
+//!
+//! Shared: [`http`] (JSON and NDJSON bodies), [`cors`] (which page may read an answer),
+//! [`fields`] (bounded look at a JSON object), [`language`], [`multipart`], [`picture`], [`rsa_key`].
+//!
+//! Called by `proxy::respond` through [`crate::handler::Handler`]; built by `app`.
+//! Nothing here opens a socket, logs a body, or says that something worked which did not.
+
+pub mod copilot;
+pub mod cors;
+pub mod fields;
+pub mod http;
+pub mod image;
+pub mod language;
+pub mod mcp_transport;
+pub mod model_scope;
+pub mod multipart;
+pub mod picture;
+pub mod rsa_key;
+pub mod sink;
+
+pub use copilot::CopilotResponder;
+pub use cors::OriginPolicy;
+pub use image::ImageResponder;
+pub use mcp_transport::{McpBounds, McpResponder};
+pub use model_scope::ModelScopeResponder;
+pub use sink::SinkResponder;
+
+#[cfg(test)]
+mod test_support;

@@ -281,6 +281,61 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_the_canonical_form_is_stable_and_plain() {
+        let pieces = [
+            "a",
+            "B",
+            "-",
+            "_",
+            ".",
+            "1",
+            "0x",
+            "127",
+            "xn--",
+            "bcher-kva",
+            "ü",
+            "Ü",
+            "ß",
+            "\u{ad}",
+            "\u{200d}",
+            "\u{3002}",
+            "\u{ff41}",
+            "İ",
+            "ς",
+            "中",
+            "e\u{301}",
+            "[",
+            "]",
+            ":",
+            "%",
+            "@",
+        ];
+        // A small generator, so that every run tries the same inputs.
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let mut accepted = 0;
+        for _ in 0..100_000 {
+            let mut input = String::new();
+            for _ in 0..=next() % 6 {
+                input.push_str(pieces[usize::try_from(next() % 26).unwrap()]);
+            }
+            let Ok(Host::Name(name)) = Host::parse(&input) else {
+                continue;
+            };
+            accepted += 1;
+            assert_eq!(Host::parse(&name), Ok(Host::Name(name.clone())), "{input}");
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+            assert!(name.bytes().all(plain), "{input} gave {name}");
+        }
+        assert!(accepted > 10_000, "{accepted}");
+    }
+
+    #[test]
     fn refused_spellings() {
         use HostError as E;
         let long_label = "a".repeat(64);

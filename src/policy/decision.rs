@@ -38,6 +38,15 @@ pub enum Mode {
     Report,
 }
 
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Report => "report",
+        }
+    }
+}
+
 /// Who answers a request that a rule keeps on this machine. Closed set; YAML `respond: NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

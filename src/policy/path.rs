@@ -354,6 +354,70 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_the_canonical_form_is_stable_and_plain() {
+        let pieces = [
+            "/",
+            ".",
+            "..",
+            ";",
+            "%",
+            "%2",
+            "2e",
+            "%2e",
+            "%2E",
+            "%25",
+            "%2f",
+            "%5c",
+            "%00",
+            "%c0",
+            "%af",
+            "%e4%b8%ad",
+            "a",
+            "Z",
+            "~",
+            "*",
+            "\\",
+            " ",
+            "ü",
+            "?",
+            "%3b",
+            "%61",
+            "//",
+            "/../",
+        ];
+        // A small generator, so that every run tries the same inputs.
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            let mut input = String::from("/");
+            for _ in 0..next() % 8 {
+                input.push_str(pieces[usize::try_from(next() % 28).unwrap()]);
+            }
+            let Ok(form) = canonical(&input) else {
+                continue;
+            };
+            accepted += 1;
+            assert_eq!(canonical(&form).as_deref(), Ok(&*form), "{input}");
+            let dots = form.split('/').any(|s| s == "." || s == "..");
+            assert!(
+                form.starts_with('/') && !dots && !form.contains("//"),
+                "{input} gave {form}"
+            );
+            assert!(
+                form.bytes().all(|b| b.is_ascii_graphic()),
+                "{input} gave {form}"
+            );
+        }
+        assert!(accepted > 10_000, "{accepted}");
+    }
+
+    #[test]
     fn patterns() {
         let below = PathPattern::parse("/v1/*").unwrap();
         assert!(below.matches("/v1/models") && below.matches("/v1/"));

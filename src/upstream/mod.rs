@@ -8,6 +8,7 @@ pub mod connector;
 pub mod control;
 pub mod counted;
 pub mod dial;
+pub mod http_client;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;

@@ -1,0 +1,110 @@
+//! Metrics of one call, written when it ends, however it ends.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    llm::{Repairs, Usage, request::Operation},
+    metrics::{Metrics, TokenType},
+};
+
+/// Label where no model is known.
+const NO_MODEL: &str = "unknown";
+
+/// Dropped without [`CallRecord::done`] or [`CallRecord::failed`], the client went away.
+pub struct CallRecord {
+    metrics: Arc<Metrics>,
+    operation: Operation,
+    model: String,
+    started: Instant,
+    first_token: Option<Instant>,
+    usage: Usage,
+    streaming: bool,
+    end: Option<&'static str>,
+}
+
+impl CallRecord {
+    pub fn new(metrics: Arc<Metrics>, operation: Operation) -> Self {
+        Self {
+            metrics,
+            operation,
+            model: NO_MODEL.to_owned(),
+            started: Instant::now(),
+            first_token: None,
+            usage: Usage::default(),
+            streaming: false,
+            end: None,
+        }
+    }
+    pub fn model(&mut self, model: &str) {
+        self.model = if model.is_empty() {
+            NO_MODEL.to_owned()
+        } else {
+            model.chars().take(120).collect()
+        };
+    }
+    pub fn streaming(&mut self) {
+        if !self.streaming {
+            self.streaming = true;
+            self.metrics.llm_stream_opened();
+        }
+    }
+    pub fn first_token(&mut self) {
+        let now = Instant::now();
+        if self.first_token.is_none() {
+            self.first_token = Some(now);
+            self.metrics
+                .llm_ttft(self.operation.as_str(), &self.model, now - self.started);
+        }
+    }
+    pub fn usage(&mut self, usage: Usage) {
+        self.usage = usage;
+    }
+    pub fn repairs(&self, repairs: &Repairs) {
+        for (repair, times) in repairs.iter() {
+            for _ in 0..times {
+                self.metrics.llm_repair(repair.code());
+            }
+        }
+    }
+    pub fn done(&mut self) {
+        self.end.get_or_insert("");
+    }
+    /// `kind`: as [`crate::llm::problem::Problem::metric`] gives it.
+    pub fn failed(&mut self, kind: &'static str) {
+        if self.end.is_none() {
+            self.end = Some(kind);
+            self.metrics.llm_error(kind);
+        }
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        let operation = self.operation.as_str();
+        let model = &self.model;
+        if self.streaming {
+            self.metrics.llm_stream_closed();
+        }
+        let end = self.end.unwrap_or("client_gone");
+        self.metrics
+            .llm_duration(operation, model, end, self.started.elapsed());
+        for (kind, tokens) in [
+            (TokenType::Input, self.usage.prompt),
+            (TokenType::Output, self.usage.completion),
+        ] {
+            if let Some(tokens) = tokens {
+                self.metrics.llm_tokens(operation, model, kind, tokens);
+            }
+        }
+        if let (Some(first), Some(tokens)) = (self.first_token, self.usage.completion)
+            && let Some(after_first) = tokens.checked_sub(1).and_then(|n| u32::try_from(n).ok())
+            && after_first > 0
+        {
+            let pace: Duration = first.elapsed() / after_first;
+            self.metrics.llm_per_token(operation, model, pace);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! JSON edits by byte span: what is not touched stays byte for byte.
+//!
+//! Unknown keys, number spellings, whitespace and duplicate keys survive, because nothing is
+//! re-serialised. A key may stand twice and servers differ in which one they read, so callers
+//! replace [`Object::all`] occurrences of a key they act on.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// One member of an object; slices of the text it was parsed from.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// Decoded; a key that does not decode (a lone surrogate) stays raw and so matches nothing.
+    pub key: Cow<'a, str>,
+    pub value: &'a str,
+}
+
+/// An object's members in order, duplicates included.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    /// From `{` to `}`.
+    text: &'a str,
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Object<'a> {
+    /// `None` when `text` is not one well-formed object. Nested values are checked, not decoded.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let text = trim(text);
+        if !text.starts_with('{') {
+            return None;
+        }
+        let Members(members) = serde_json::from_str(text).ok()?;
+        Some(Self { text, members })
+    }
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+    pub fn members(&self) -> &[Member<'a>] {
+        &self.members
+    }
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+    /// Value of the last member of that name: what most servers read.
+    pub fn last(&self, key: &str) -> Option<&'a str> {
+        self.members.iter().rfind(|m| m.key == key).map(|m| m.value)
+    }
+    /// As [`Object::last`], and not `null`.
+    pub fn present(&self, key: &str) -> Option<&'a str> {
+        self.last(key).filter(|v| *v != "null")
+    }
+    /// Decoded string value of the last member of that name.
+    pub fn string(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.last(key).and_then(string)
+    }
+    pub fn all<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'a str> + 's {
+        self.members
+            .iter()
+            .filter(move |m| m.key == key)
+            .map(|m| m.value)
+    }
+}
+
+/// Elements of an array as slices of `text`; `None` when it is not a well-formed array.
+pub fn elements(text: &str) -> Option<Vec<&str>> {
+    let text = trim(text);
+    if !text.starts_with('[') {
+        return None;
+    }
+    let Elements(elements) = serde_json::from_str(text).ok()?;
+    Some(elements)
+}
+
+/// Decodes a JSON string; borrows when nothing is escaped.
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix('"')?;
+    if let Some(plain) = inner.strip_suffix('"')
+        && !plain.bytes().any(|b| b == b'\\' || b == b'"' || b < 0x20)
+    {
+        return Some(Cow::Borrowed(plain));
+    }
+    serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+}
+
+pub fn unsigned(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+/// `text` as a JSON string, quotes included.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The first `max` bytes of `text`, cut between characters.
+pub fn head(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// True when `text` is one well-formed JSON value.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Collects splices of `root` and applies them at once.
+#[derive(Debug)]
+pub struct Editor<'a> {
+    root: &'a str,
+    splices: Vec<(Range<usize>, String)>,
+}
+
+impl<'a> Editor<'a> {
+    pub fn new(root: &'a str) -> Self {
+        Self {
+            root,
+            splices: Vec::new(),
+        }
+    }
+    pub fn is_untouched(&self) -> bool {
+        self.splices.is_empty()
+    }
+    /// Replaces `part`, a slice of the root.
+    pub fn replace(&mut self, part: &str, with: impl Into<String>) {
+        if let Some(range) = self.range_of(part) {
+            self.splices.push((range, with.into()));
+        }
+    }
+    /// Inserts right behind `part`, a slice of the root.
+    pub fn insert_after(&mut self, part: &str, text: impl Into<String>) {
+        if let Some(range) = self.range_of(part) {
+            self.splices.push((range.end..range.end, text.into()));
+        }
+    }
+    /// Adds members to `object`; `pairs` hold a plain key and a JSON value. Once per object.
+    pub fn add_members(&mut self, object: &Object<'_>, pairs: &[(&str, String)]) {
+        if pairs.is_empty() {
+            return;
+        }
+        let mut text = String::new();
+        for (key, value) in pairs {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push('"');
+            text.push_str(key);
+            text.push_str("\":");
+            text.push_str(value);
+        }
+        match object.members().last() {
+            Some(last) => {
+                text.insert(0, ',');
+                self.insert_after(last.value, text);
+            }
+            None => {
+                if let Some(brace) = object.text().get(..1) {
+                    self.insert_after(brace, text);
+                }
+            }
+        }
+    }
+    /// The root with all splices applied; untouched bytes are the root's own.
+    pub fn finish(mut self) -> Cow<'a, str> {
+        if self.splices.is_empty() {
+            return Cow::Borrowed(self.root);
+        }
+        // Stable: an insertion behind a replaced value starts at the value's end, so it follows it.
+        self.splices.sort_by_key(|(range, _)| range.start);
+        let grown: usize = self.splices.iter().map(|(_, with)| with.len()).sum();
+        let mut out = String::with_capacity(self.root.len() + grown);
+        let mut at = 0;
+        for (range, with) in &self.splices {
+            debug_assert!(range.start >= at, "edits of one text must not overlap");
+            out.push_str(self.root.get(at..range.start).unwrap_or_default());
+            out.push_str(with);
+            at = at.max(range.end);
+        }
+        out.push_str(self.root.get(at..).unwrap_or_default());
+        Cow::Owned(out)
+    }
+
+    /// Where `part` lies in the root; `None` for a slice of something else.
+    fn range_of(&self, part: &str) -> Option<Range<usize>> {
+        let start = (part.as_ptr() as usize).checked_sub(self.root.as_ptr() as usize)?;
+        let end = start.checked_add(part.len())?;
+        let inside = end <= self.root.len();
+        debug_assert!(inside, "part is a slice of the root");
+        inside.then_some(start..end)
+    }
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+struct Members<'a>(Vec<Member<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    let key = string(key.get()).unwrap_or(Cow::Borrowed(key.get()));
+                    members.push(Member {
+                        key,
+                        value: value.get(),
+                    });
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(V)
+    }
+}
+
+struct Elements<'a>(Vec<&'a str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Elements<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(value) = seq.next_element::<&RawValue>()? {
+                    elements.push(value.get());
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(V)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_model(text: &str) -> String {
+        let object = Object::parse(text).expect("an object");
+        let mut editor = Editor::new(text);
+        let mut found = false;
+        for value in object.all("model") {
+            editor.replace(value, "\"new\"");
+            found = true;
+        }
+        if !found {
+            editor.add_members(&object, &[("model", "\"new\"".into())]);
+        }
+        editor.finish().into_owned()
+    }
+
+    #[test]
+    fn only_the_edited_span_changes() {
+        let cases = [
+            (
+                "a plain value",
+                r#"{"model":"a","x":1}"#,
+                r#"{"model":"new","x":1}"#,
+            ),
+            (
+                "number spellings, whitespace and unknown keys stay",
+                "{ \"t\" : 1.50e+0 ,\n\t\"model\" : \"a\" , \"big\":123456789012345678901234567890, \"u\":\"\\u00e9\"} ",
+                "{ \"t\" : 1.50e+0 ,\n\t\"model\" : \"new\" , \"big\":123456789012345678901234567890, \"u\":\"\\u00e9\"} ",
+            ),
+            (
+                "every duplicate is replaced, so no server reads an old one",
+                r#"{"model":"a","model":{"x":[1,2]},"mod\u0065l":null}"#,
+                r#"{"model":"new","model":"new","mod\u0065l":"new"}"#,
+            ),
+            (
+                "a missing key is added at the end",
+                r#"{"x":"}" }"#,
+                r#"{"x":"}","model":"new" }"#,
+            ),
+            (
+                "an empty object gets its first member",
+                "{ }",
+                r#"{"model":"new" }"#,
+            ),
+            (
+                "a nested key of that name is left alone",
+                r#"{"x":{"model":"a"},"model":1}"#,
+                r#"{"x":{"model":"a"},"model":"new"}"#,
+            ),
+            (
+                "a lone surrogate elsewhere is none of our business",
+                r#"{"x":"\ud800","\ud800":1,"model":"a"}"#,
+                r#"{"x":"\ud800","\ud800":1,"model":"new"}"#,
+            ),
+        ];
+        for (name, input, want) in cases {
+            assert_eq!(set_model(input), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn malformed_text_is_no_object_and_no_array() {
+        for text in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{\"a\":1,}",
+            "{\"a\":1}{",
+            "{'a':1}",
+            "{\"a\":01}",
+            "\u{feff}{}",
+        ] {
+            assert!(Object::parse(text).is_none(), "{text:?}");
+        }
+        for text in ["", "{}", "[1,]", "[1", "[1]]", "[\u{1}]"] {
+            assert!(elements(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let deep = format!(
+            "{{\"a\":{}{},\"model\":1}}",
+            "[".repeat(200_000),
+            "]".repeat(200_000)
+        );
+        assert!(set_model(&deep).ends_with(r#""model":"new"}"#));
+    }
+
+    #[test]
+    fn strings_decode_with_and_without_escapes() {
+        let cases = [
+            (r#""plain""#, Some("plain")),
+            (r#""""#, Some("")),
+            (r#""a\n\u003cb""#, Some("a\n<b")),
+            (r#""a"b""#, None),
+            (r#"""#, None),
+            ("1", None),
+            (r#""\ud800""#, None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(string(text).as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_edits_apply_together() {
+        let text = r#"{"a":[{"b":1},{}],"c":2}"#;
+        let object = Object::parse(text).expect("an object");
+        let array = elements(object.last("a").expect("a")).expect("an array");
+        let mut editor = Editor::new(text);
+        for element in &array {
+            let inner = Object::parse(element).expect("an object");
+            editor.add_members(&inner, &[("n", "1".into()), ("m", "2".into())]);
+        }
+        editor.replace(object.last("c").expect("c"), "3");
+        editor.add_members(&object, &[("d", "4".into())]);
+        assert_eq!(
+            editor.finish(),
+            r#"{"a":[{"b":1,"n":1,"m":2},{"n":1,"m":2}],"c":3,"d":4}"#
+        );
+    }
+}

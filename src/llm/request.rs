@@ -1,0 +1,381 @@
+//! What is read of a request, and the edits made to it; the rest goes on byte for byte.
+
+use std::borrow::Cow;
+
+use super::{
+    edit::{self, Editor, Object},
+    messages::{self, Message},
+    repair::Repairs,
+};
+
+/// Which OpenAI operation a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Chat,
+    Completion,
+    Embeddings,
+}
+
+impl Operation {
+    /// OTel's `gen_ai.operation.name`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Chat => "chat",
+            Operation::Completion => "text_completion",
+            Operation::Embeddings => "embeddings",
+        }
+    }
+    /// Path below the base URL.
+    pub fn path(self) -> &'static str {
+        match self {
+            Operation::Chat => "/chat/completions",
+            Operation::Completion => "/completions",
+            Operation::Embeddings => "/embeddings",
+        }
+    }
+}
+
+/// Which of the plugin's callers a request comes from (WIRE.md 2.3, 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    Main,
+    Rewrite,
+    DebugCoordinator,
+    Parameter,
+    Link,
+    Bugfix,
+    Summary,
+    SimpleRewrite,
+}
+
+impl Agent {
+    const MARKERS: [(&'static str, Agent); 7] = [
+        (
+            "You are a powerful AI assistant for designing image processing workflows",
+            Agent::Main,
+        ),
+        ("工作流改写代理", Agent::Rewrite),
+        (
+            "You are a ComfyUI workflow debugging coordinator",
+            Agent::DebugCoordinator,
+        ),
+        ("You are the Parameter Agent", Agent::Parameter),
+        ("You are the Link Agent", Agent::Link),
+        ("You are the Workflow Bugfix Default Agent", Agent::Bugfix),
+        ("You are an expert conversation summarizer", Agent::Summary),
+    ];
+    /// Markers stand at the beginning of a system prompt; later text may quote anything.
+    const MARKER_WINDOW: usize = 2000;
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Agent::Main => "main",
+            Agent::Rewrite => "rewrite",
+            Agent::DebugCoordinator => "debug",
+            Agent::Parameter => "parameter",
+            Agent::Link => "link",
+            Agent::Bugfix => "bugfix",
+            Agent::Summary => "summary",
+            Agent::SimpleRewrite => "simple_rewrite",
+        }
+    }
+
+    fn of_system_prompt(prompt: &str) -> Option<Self> {
+        let start = edit::head(prompt, Self::MARKER_WINDOW);
+        Self::MARKERS
+            .iter()
+            .find(|(marker, _)| start.contains(marker))
+            .map(|(_, agent)| *agent)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("the request body is not a JSON object")]
+    NotAnObject,
+    #[error("`model` is not a string, write the name of a model")]
+    Model,
+    #[error("`messages` is not a list, write a list of messages")]
+    Messages,
+    #[error("`stream` is not a boolean, write true or false")]
+    Stream,
+}
+
+/// View of one request body.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    text: &'a str,
+    object: Object<'a>,
+    pub operation: Operation,
+    pub model: Option<Cow<'a, str>>,
+    pub stream: bool,
+    pub agent: Option<Agent>,
+    /// Names of the tools offered, in order.
+    pub tools: Vec<String>,
+}
+
+impl<'a> Request<'a> {
+    pub fn parse(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
+        let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
+        let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
+        let model = match object.present("model") {
+            None => None,
+            Some(value) => Some(edit::string(value).ok_or(RequestError::Model)?),
+        };
+        let stream = match object.present("stream") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(RequestError::Stream),
+        };
+        let mut agent = None;
+        if operation == Operation::Chat {
+            let messages = object
+                .last("messages")
+                .and_then(edit::elements)
+                .ok_or(RequestError::Messages)?;
+            agent = agent_of(&object, &messages);
+        }
+        let tools = offered_tools(&object);
+        Ok(Self {
+            text,
+            object,
+            operation,
+            model,
+            stream,
+            agent,
+            tools,
+        })
+    }
+
+    /// The body as it goes to the upstream.
+    pub fn rewrite(&self, model: Option<&str>) -> (Cow<'a, str>, Repairs) {
+        let mut editor = Editor::new(self.text);
+        let mut repairs = Repairs::default();
+        let mut added = Vec::new();
+        if let Some(model) = model
+            && self.model.as_deref() != Some(model)
+        {
+            self.set("model", edit::quote(model), &mut editor, &mut added);
+        }
+        if self.stream && self.operation != Operation::Embeddings {
+            self.ask_for_usage(&mut editor, &mut added);
+        }
+        if self.operation == Operation::Chat {
+            for array in self.object.all("messages") {
+                messages::repair(array, &mut editor, &mut repairs);
+            }
+        }
+        editor.add_members(&self.object, &added);
+        (editor.finish(), repairs)
+    }
+
+    fn set<'k>(
+        &self,
+        key: &'k str,
+        value: String,
+        editor: &mut Editor<'_>,
+        added: &mut Vec<(&'k str, String)>,
+    ) {
+        let mut found = false;
+        for old in self.object.all(key) {
+            editor.replace(old, value.clone());
+            found = true;
+        }
+        if !found {
+            added.push((key, value));
+        }
+    }
+
+    fn ask_for_usage(&self, editor: &mut Editor<'_>, added: &mut Vec<(&str, String)>) {
+        const KEY: &str = "stream_options";
+        const ASK: &str = r#"{"include_usage":true}"#;
+        let mut found = false;
+        for value in self.object.all(KEY) {
+            found = true;
+            match Object::parse(value) {
+                // Who said false meant it.
+                Some(options) if options.last("include_usage").is_some() => {}
+                Some(options) => editor.add_members(&options, &[("include_usage", "true".into())]),
+                None if value == "null" => editor.replace(value, ASK),
+                // Of a wrong kind: the upstream's to refuse.
+                None => {}
+            }
+        }
+        if !found {
+            added.push((KEY, ASK.to_owned()));
+        }
+    }
+}
+
+fn agent_of(object: &Object<'_>, messages: &[&str]) -> Option<Agent> {
+    let by_prompt = messages
+        .iter()
+        .map_while(|m| Message::parse(m).filter(|m| matches!(&*m.role, "system" | "developer")))
+        .find_map(|m| Agent::of_system_prompt(&m.text()?));
+    by_prompt.or_else(|| {
+        let format = Object::parse(object.last("response_format")?)?;
+        let schema = Object::parse(format.last("json_schema")?)?;
+        match schema.string("name").as_deref() {
+            Some("RewriteResponse") => Some(Agent::SimpleRewrite),
+            Some("SummaryResponse") => Some(Agent::Summary),
+            _ => None,
+        }
+    })
+}
+
+fn offered_tools(object: &Object<'_>) -> Vec<String> {
+    let Some(tools) = object.last("tools").and_then(edit::elements) else {
+        return Vec::new();
+    };
+    tools
+        .into_iter()
+        .filter_map(|tool| {
+            let tool = Object::parse(tool)?;
+            let function = Object::parse(tool.last("function")?)?;
+            function.string("name").map(Cow::into_owned)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(body: &str) -> String {
+        let request = Request::parse(Operation::Chat, body.as_bytes()).expect(body);
+        request.rewrite(Some("m")).0.into_owned()
+    }
+
+    #[test]
+    fn a_chat_request_is_changed_only_where_it_must() {
+        let cases = [
+            (
+                "a whole answer asked for: the model alone changes",
+                r#"{"model": "gemini-2.5-flash", "temperature":1.0e0, "messages":[{"role":"user","content":"h"}], "x_unknown":{"a":[1.10]}}"#,
+                r#"{"model": "m", "temperature":1.0e0, "messages":[{"role":"user","content":"h"}], "x_unknown":{"a":[1.10]}}"#,
+            ),
+            (
+                "a stream asks for usage",
+                r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"h"}]}"#,
+                r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"h"}],"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                "other stream options stay",
+                r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"h"}]}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true},"messages":[{"role":"user","content":"h"}]}"#,
+            ),
+            (
+                "null stream options are as good as none",
+                r#"{"model":"m","stream":true,"stream_options":null,"messages":[{"role":"user","content":"h"}]}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"h"}]}"#,
+            ),
+            (
+                "who asked for no usage gets none",
+                r#"{"model":"m","stream":true,"stream_options":{"include_usage":false},"messages":[{"role":"user","content":"h"}]}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"include_usage":false},"messages":[{"role":"user","content":"h"}]}"#,
+            ),
+            (
+                "a missing model is added",
+                r#"{"messages":[{"role":"user","content":"h"}]}"#,
+                r#"{"messages":[{"role":"user","content":"h"}],"model":"m"}"#,
+            ),
+            (
+                "a doubled model cannot smuggle one in",
+                r#"{"model":"a","messages":[{"role":"user","content":"h"}],"model":"b"}"#,
+                r#"{"model":"m","messages":[{"role":"user","content":"h"}],"model":"m"}"#,
+            ),
+        ];
+        for (name, input, want) in cases {
+            assert_eq!(rewrite(input), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_names_the_field() {
+        let cases = [
+            ("not JSON", "hello", RequestError::NotAnObject),
+            ("not UTF-8 safe nesting", "[]", RequestError::NotAnObject),
+            (
+                "model of a wrong kind",
+                r#"{"model":1,"messages":[]}"#,
+                RequestError::Model,
+            ),
+            ("no messages", r#"{"model":"m"}"#, RequestError::Messages),
+            (
+                "messages of a wrong kind",
+                r#"{"messages":{}}"#,
+                RequestError::Messages,
+            ),
+            (
+                "stream of a wrong kind",
+                r#"{"messages":[],"stream":"yes"}"#,
+                RequestError::Stream,
+            ),
+        ];
+        for (name, body, want) in cases {
+            let got = Request::parse(Operation::Chat, body.as_bytes()).expect_err(name);
+            assert_eq!(got, want, "{name}");
+        }
+        assert!(Request::parse(Operation::Chat, b"{\"messages\":[\"\xff\"]}").is_err());
+    }
+
+    #[test]
+    fn embeddings_and_completions_need_no_messages() {
+        for operation in [Operation::Completion, Operation::Embeddings] {
+            let body = br#"{"model":"a","input":"x","prompt":"y"}"#;
+            let request = Request::parse(operation, body).expect("a request");
+            assert_eq!(
+                request.rewrite(Some("e")).0,
+                r#"{"model":"e","input":"x","prompt":"y"}"#
+            );
+        }
+    }
+
+    #[test]
+    fn agents_are_recognised_by_their_prompts() {
+        let with_system = |content: &str| {
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"system","content":{content}}},{{"role":"user","content":"h"}}]}}"#
+            )
+        };
+        let cases = [
+            (
+                "the main agent",
+                with_system(r#""You are a powerful AI assistant for designing image processing workflows, …""#),
+                Some(Agent::Main),
+            ),
+            (
+                "the rewrite agent, escaped",
+                with_system(r#""\u5de5\u4f5c\u6d41\u6539\u5199\u4ee3\u7406 …""#),
+                Some(Agent::Rewrite),
+            ),
+            (
+                "a system prompt as parts",
+                with_system(r#"[{"type":"text","text":"\n  You are the Link Agent, …"}]"#),
+                Some(Agent::Link),
+            ),
+            (
+                "a quote far down is no marker",
+                with_system(&format!(r#""{}You are the Link Agent""#, "x".repeat(4000))),
+                None,
+            ),
+            (
+                "the simple rewrite by its schema",
+                r#"{"messages":[{"role":"user","content":"h"}],"response_format":{"type":"json_schema","json_schema":{"name":"RewriteResponse"}}}"#.into(),
+                Some(Agent::SimpleRewrite),
+            ),
+            ("someone else", with_system(r#""You are helpful""#), None),
+        ];
+        for (name, body, want) in cases {
+            let request = Request::parse(Operation::Chat, body.as_bytes()).expect(name);
+            assert_eq!(request.agent, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn offered_tools_are_listed() {
+        let body = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"a","parameters":{}}},{"type":"x"},{"function":{"name":"b"}}]}"#;
+        let request = Request::parse(Operation::Chat, body.as_bytes()).expect("a request");
+        assert_eq!(request.tools, ["a", "b"]);
+    }
+}
