@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! `airlock demo`: the table that fills while the demo plays.
 
 use std::{
@@ -10,7 +9,10 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 
-use super::settings::{environment, runtime};
+use super::{
+    run::stop_signal,
+    settings::{environment, runtime},
+};
 use crate::demo::{
     self, Event, Finished, Options,
     report::{LlmReport, Report, StepReport},
@@ -52,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Dropping the demo removes its scratch folder; dying of the signal would not.
         tokio::select! {
             finished = play => finished,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
+            () = stop_signal() => Err(anyhow::anyhow!("stopped")),
         }
     })?;
     if let Some(path) = &args.metrics_file {
@@ -68,8 +70,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Columns of the table; with the mark and the gaps they are [`WIDTH`].
-const NAME: usize = 33;
-const REQUEST: usize = 36;
+const NAME: usize = 26;
+const REQUEST: usize = 43;
 const DECISION: usize = 9;
 const ANSWERED_BY: usize = 10;
 const LEFT: usize = 5;
@@ -109,7 +111,7 @@ impl<W: Write> Screen<W> {
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { llm } => self.header(llm),
+            Event::Started { llm, searched } => self.header(llm, *searched),
             Event::Scene { title, host } => {
                 self.host = host;
                 let heading = self.painted(HEADING, title);
@@ -130,13 +132,18 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    fn header(&mut self, llm: &LlmReport) {
-        self.line(&self.painted(HEADING, "Airlock plays ComfyUI-Copilot's traffic, on this machine alone."));
-        if llm.is_stand_in() {
-            self.line("LLM: a small stand-in, which says so in its answers. Start vLLM, llama.cpp, Ollama or");
-            self.line(&format!("     LM Studio, and the demo uses that. ({})", llm.url));
+    fn header(&mut self, llm: &LlmReport, searched: bool) {
+        let title = "Airlock plays ComfyUI-Copilot's traffic, on this machine alone.";
+        self.line(&self.painted(HEADING, title));
+        let LlmReport { kind, url } = llm;
+        if !llm.is_stand_in() {
+            self.line(&format!("LLM: {kind} at {url}, found on this machine."));
         } else {
-            self.line(&format!("LLM: {} at {}, found on this machine.", llm.kind, llm.url));
+            self.line(&format!("LLM: a small stand-in at {url}, which says so in its answers."));
+            if searched {
+                let words = "     No vLLM, llama.cpp, Ollama or LM Studio was found on its usual port.";
+                self.line(words);
+            }
         }
         self.line("");
         let titles = self.row(" ", "step", "request", "decision", "answered", "left");
@@ -242,8 +249,10 @@ fn fit(text: &str, columns: usize) -> String {
 }
 
 /// Lines of at most `columns` characters, broken at spaces; a longer word stays whole.
+/// What an LLM said may hold anything, so nothing of it commands the terminal.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
+    let text = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "?");
     for word in text.split_whitespace() {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
@@ -315,6 +324,13 @@ mod tests {
     }
 
     #[test]
+    fn words_are_wrapped_and_cannot_command_the_terminal() {
+        assert_eq!(wrapped("one two\nthree", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a\x1b[2Jb", 20), ["a?[2Jb"]);
+        assert_eq!(fit("abcdefghij", 5), "ab…ij");
+    }
+
+    #[test]
     fn what_a_step_saw_is_shown_where_it_matters() {
         for (row, decision, ok, expected) in [
             ("a refusal says why", "deny", true, true),
@@ -325,13 +341,4 @@ mod tests {
             assert_eq!(text.contains("words about it"), expected, "{row}: {text}");
         }
     }
-=======
-//! `airlock demo`
-/// demo
-#[derive(clap::Args)]
-#[command(after_help = "Example:\n  airlock demo")]
-pub struct Args {}
-pub fn run(_args: Args) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("not in this build")
->>>>>>> main
 }

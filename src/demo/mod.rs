@@ -66,7 +66,8 @@ pub struct Options {
 /// What happens, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
-    Started { llm: &'a LlmReport },
+    /// `searched`: whether an LLM was looked for before the stand-in was taken.
+    Started { llm: &'a LlmReport, searched: bool },
     Scene { title: &'static str, host: &'static str },
     Begun { name: &'static str, request: &'a str },
     Ended(&'a StepReport),
@@ -89,7 +90,8 @@ pub async fn run(options: &Options, mut tell: impl FnMut(Event<'_>)) -> anyhow::
     let config = configuration(scratch.path(), &stand_in.url(), options.search_for_llm)?;
     let running = App::start(config, &options.environment).await?;
 
-    let played = play_all(&running, &stand_in, &mut tell).await;
+    let searched = options.search_for_llm;
+    let played = play_all(&running, &stand_in, searched, &mut tell).await;
     let metrics = metrics_page(&running).await;
     running.stop().await;
     let (mut report, metrics) = (played?, metrics?);
@@ -123,6 +125,7 @@ fn configuration(state: &Path, stand_in: &str, search: bool) -> anyhow::Result<C
 async fn play_all(
     running: &Running,
     stand_in: &StandIn,
+    searched: bool,
     tell: &mut impl FnMut(Event<'_>),
 ) -> anyhow::Result<Report> {
     let llm = which_llm(listener(running, "admin")?, stand_in).await?;
@@ -135,7 +138,7 @@ async fn play_all(
         running.ca_bundle(),
     )?;
     let player = Arc::new(player);
-    tell(Event::Started { llm: &llm });
+    tell(Event::Started { llm: &llm, searched });
 
     let mut ledger = Ledger::new(|| running.recent());
     let mut steps = Vec::new();

@@ -34,7 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use script::{INTRODUCTION, MODEL};
 
 /// Between two pieces of a stream: a quick LLM's pace, and long enough to tell buffering.
-pub const PAUSE: Duration = Duration::from_millis(12);
+pub const PAUSE: Duration = Duration::from_millis(10);
 const MAX_REQUEST: usize = 8 << 20;
 
 /// A listening stand-in; gone when dropped.

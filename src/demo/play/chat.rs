@@ -25,6 +25,8 @@ const HARD_CODED_MODEL: &str = "us.anthropic.claude-sonnet-4-20250514-v1:0";
 const PICKED_MODEL: &str = "gemini-2.5-flash";
 /// For a real LLM: a demo is no place for an essay.
 const FEW_TOKENS: u32 = 48;
+/// How much of an answer is shown, in characters.
+const SHOWN: usize = 48;
 
 pub async fn models(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::get(MODELS)?.as_plugin()).await?;
@@ -96,7 +98,8 @@ fn judge_stream(turn: &Turn, chat: &Chat, answer: &Answer) -> Result<String, Fau
             format!("{} pieces within {}: somebody buffers", answer.pieces, seconds(answer.span))
         })?;
     }
-    Ok(format!("{} pieces over {}, to the end", answer.pieces, seconds(answer.span)))
+    let start: String = chat.text.chars().take(SHOWN).collect();
+    Ok(format!("{} pieces over {}, to the end: {start}...", answer.pieces, seconds(answer.span)))
 }
 
 fn seconds(span: Duration) -> String {

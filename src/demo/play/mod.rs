@@ -51,7 +51,7 @@ pub fn scenes() -> Vec<Scene> {
 
 fn chat_scene() -> Scene {
     let steps = vec![
-        step!("open an encrypted connection", "CONNECT comfyui-copilot-server.onrender.com:443",
+        step!("open an encrypted tunnel", "CONNECT comfyui-copilot-server.onrender.com:443",
             doors::handshake, Explicit, Expect::Intercepted),
         step!("list the models", "GET https://comfyui-copilot-server.onrender.com/v1/models",
             chat::models),
@@ -65,7 +65,7 @@ fn chat_scene() -> Scene {
             chat::with_a_tool),
         step!("hand over to another agent", "POST https://comfyui-copilot-server.onrender.com/v1/chat/completions",
             chat::hand_over),
-        step!("the rewrite agent takes over", "POST https://comfyui-copilot-server.onrender.com/v1/chat/completions",
+        step!("the rewrite agent answers", "POST https://comfyui-copilot-server.onrender.com/v1/chat/completions",
             chat::rewrite),
         step!("summarise a long chat", "POST https://comfyui-copilot-server.onrender.com/v1/chat/completions",
             chat::summary),
@@ -77,7 +77,7 @@ fn page_scene() -> Scene {
     let steps = vec![
         step!("ask for announcements", "GET https://comfyui-copilot-server-pre.onrender.com/api/chat/announcement",
             page::announcement),
-        step!("fetch the key that hides keys", "GET https://comfyui-copilot-server-pre.onrender.com/api/chat/rsa_public_key",
+        step!("fetch the encryption key", "GET https://comfyui-copilot-server-pre.onrender.com/api/chat/rsa_public_key",
             page::rsa_key),
         step!("report what the user typed", "POST https://comfyui-copilot-server-pre.onrender.com/api/chat/track_event",
             page::telemetry),
@@ -115,7 +115,7 @@ fn hubs_scene() -> Scene {
 
 fn doors_scene() -> Scene {
     let steps = vec![
-        step!("the proxy, without encryption", "GET http://comfyui-copilot-server.onrender.com/v1/models",
+        step!("the proxy, unencrypted", "GET http://comfyui-copilot-server.onrender.com/v1/models",
             doors::plain_models),
         step!("a base URL of ours: models", "GET https://comfyui-copilot-server.onrender.com/v1/models",
             doors::reverse_models, Reverse, Expect::AnsweredHere),
@@ -129,13 +129,13 @@ fn refusals_scene() -> Scene {
     let steps = vec![
         step!("a host that no rule names", "CONNECT example.org:443",
             refusals::unlisted_tunnel, refused NoRuleMatched),
-        step!("the same without encryption", "GET http://example.org/",
+        step!("the same, unencrypted", "GET http://example.org/",
             refusals::unlisted_plain, refused NoRuleMatched),
-        step!("a known host, another request", "POST https://api.openai.com/v1/chat/completions",
+        step!("a known host, wrong path", "POST https://api.openai.com/v1/chat/completions",
             refusals::other_path, refused HostKnownRequestNot),
-        step!("one name outside, another inside", "CONNECT comfyui-copilot-server.onrender.com:443",
+        step!("two names for one tunnel", "CONNECT comfyui-copilot-server.onrender.com:443",
             refusals::wrong_sni, refused SniMismatch),
-        step!("a tunnel for something else", "CONNECT comfyui-copilot-server.onrender.com:443",
+        step!("a tunnel without TLS", "CONNECT comfyui-copilot-server.onrender.com:443",
             refusals::no_tls, refused NotTls),
         step!("a cloud's metadata address", "GET http://169.254.169.254/latest/meta-data/",
             refusals::metadata, refused NoRuleMatched),

@@ -108,9 +108,9 @@ pub async fn rsa_key(turn: &mut Turn) -> Result<String, Fault> {
     let pem = data.as_str().ok_or_else(|| Fault("the key is no text".into()))?;
     let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
         .map_err(|e| Fault(format!("the key is no PEM: {e}")))?;
-    let key = PublicEncryptingKey::from_der(&der)
-        .and_then(OaepPublicEncryptingKey::new)
-        .map_err(|_| Fault("the key is no RSA key".into()))?;
+    let not_rsa = || Fault("the key is no RSA key".into());
+    let key = PublicEncryptingKey::from_der(&der).map_err(|_| not_rsa())?;
+    let key = OaepPublicEncryptingKey::new(key).map_err(|_| not_rsa())?;
     let mut sealed = vec![0; key.ciphertext_size()];
     let sealed = key
         .encrypt(&OAEP_SHA256_MGF1SHA256, b"sk-the-users-own-key", &mut sealed, None)

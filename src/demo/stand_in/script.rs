@@ -39,7 +39,7 @@ pub fn answer(request: &Value) -> Result<Answer, Refusal> {
         return Err(Refusal::Model);
     }
     let messages = request["messages"].as_array().ok_or(Refusal::NoMessages)?;
-    let of_role = |role: &str| messages.iter().filter(move |m| m["role"] == role);
+    let of_role = |role: &'static str| messages.iter().filter(move |m| m["role"] == role);
     if of_role("tool").any(|m| !m["content"].is_string()) {
         return Err(Refusal::ToolContent);
     }
