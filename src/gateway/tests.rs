@@ -37,7 +37,11 @@ fn tls_config(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
 }
 
 fn client(metrics: &Arc<Metrics>) -> HttpClient {
-    let dialer = Arc::new(Dialer::new(metrics.clone()));
+    let dialer = Arc::new(Dialer::new(
+        metrics.clone(),
+        crate::policy::AddressPolicy::for_tests(),
+        Duration::from_secs(2),
+    ));
     HttpClient::new(
         dialer,
         tls_config(rustls::RootCertStore::empty()),

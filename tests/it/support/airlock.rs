@@ -7,18 +7,17 @@ use tempfile::TempDir;
 
 use super::{llm::Llm, process::Process};
 
-/// `airlock run --print-ready` prints this once every port is bound.
+/// `airlock run --print-ready` prints this once every port is bound (and `admin`, which no test dials yet).
 #[derive(Debug, Deserialize)]
 pub struct Ready {
     pub ready: bool,
     pub explicit: SocketAddr,
     pub reverse: SocketAddr,
-    pub admin: SocketAddr,
     pub ca_bundle: PathBuf,
 }
 
 pub struct Airlock {
-    pub process: Process,
+    _process: Process,
     pub ready: Ready,
     /// Configuration and state; removed with the value.
     pub scratch: TempDir,
@@ -54,7 +53,7 @@ impl Airlock {
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
         Self {
-            process,
+            _process: process,
             ready,
             scratch,
         }
