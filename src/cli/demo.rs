@@ -1,7 +1,7 @@
 //! `airlock demo`: the table that fills while the demo plays.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -12,15 +12,18 @@ use anyhow::Context;
 use super::{
     run::stop_signal,
     settings::{environment, runtime},
+    table::colour,
 };
 use crate::demo::{
-    self, Event, Finished, Options,
+    self, Event, Finished, Options, Search,
     report::{LlmReport, Report, StepReport},
 };
 
 /// Play the plugin's traffic against a scratch airlock and show what happens to each request
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock demo\n  airlock demo --details             # what each step saw\n  airlock demo --json | jq .ok\n  airlock demo --metrics-file demo.prom\n\nNeeds no configuration and leaves nothing behind. Talks to nothing but this machine.\nExit code 0 only if every step was answered as the plugin needs and nothing left the machine.")]
+#[command(
+    after_help = "Examples:\n  airlock demo\n  airlock demo --details             # what each step saw\n  airlock demo --json | jq .ok\n  airlock demo --metrics-file demo.prom\n\nNeeds no configuration and leaves nothing behind. Talks to nothing but this machine.\nExit code 0 only if every step was answered as the plugin needs and nothing left the machine."
+)]
 pub struct Args {
     /// Print one JSON object at the end: {"ok", "left_machine_bytes", "llm", "steps"}
     #[arg(long)]
@@ -40,10 +43,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What the demo shows is its table; the log is for what goes wrong with the program itself.
     crate::logging::install(Some("error"), false);
     let environment = environment();
-    let terminal = io::stdout().is_terminal();
-    let colour = terminal && environment.get("NO_COLOR").is_none_or(String::is_empty);
-    let mut screen = Screen::new(io::stdout().lock(), terminal, colour, args.details);
-    let options = Options { search_for_llm: !args.no_llm_search, environment };
+    let terminal = colour();
+    let painted = terminal && environment.get("NO_COLOR").is_none_or(String::is_empty);
+    let mut screen = Screen::new(io::stdout().lock(), terminal, painted, args.details);
+    let options = Options {
+        search_for_llm: !args.no_llm_search,
+        environment,
+    };
 
     let finished = runtime()?.block_on(async {
         let play = demo::run(&options, |event| {
@@ -66,7 +72,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         screen.summary(&finished);
     }
-    Ok(if finished.report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if finished.report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Columns of the table; with the mark and the gaps they are [`WIDTH`].
@@ -97,7 +107,13 @@ struct Screen<W> {
 
 impl<W: Write> Screen<W> {
     fn new(out: W, terminal: bool, colour: bool, details: bool) -> Self {
-        Self { out, terminal, colour, details, host: "" }
+        Self {
+            out,
+            terminal,
+            colour,
+            details,
+            host: "",
+        }
     }
 
     fn line(&mut self, text: &str) {
@@ -106,12 +122,16 @@ impl<W: Write> Screen<W> {
     }
 
     fn painted(&self, style: Style, text: &str) -> String {
-        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { llm, searched } => self.header(llm, *searched),
+            Event::Started { llm, search } => self.header(llm, search),
             Event::Scene { title, host } => {
                 self.host = host;
                 let heading = self.painted(HEADING, title);
@@ -132,17 +152,26 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    fn header(&mut self, llm: &LlmReport, searched: bool) {
+    fn header(&mut self, llm: &LlmReport, search: &Search) {
         let title = "Airlock plays ComfyUI-Copilot's traffic, on this machine alone.";
         self.line(&self.painted(HEADING, title));
         let LlmReport { kind, url } = llm;
-        if !llm.is_stand_in() {
-            self.line(&format!("LLM: {kind} at {url}, found on this machine."));
+        if llm.is_stand_in() {
+            self.line(&format!(
+                "LLM: a small stand-in at {url}, which says so in its answers."
+            ));
         } else {
-            self.line(&format!("LLM: a small stand-in at {url}, which says so in its answers."));
-            if searched {
-                let words = "     No vLLM, llama.cpp, Ollama or LM Studio was found on its usual port.";
+            self.line(&format!("LLM: {kind} at {url}, found on this machine."));
+        }
+        match search {
+            Search::Done if llm.is_stand_in() => {
+                let words =
+                    "     No vLLM, llama.cpp, Ollama or LM Studio was found on its usual port.";
                 self.line(words);
+            }
+            Search::Done | Search::Skipped => {}
+            Search::FoundEmpty(LlmReport { kind, url }) => {
+                self.line(&format!("     {kind} at {url} runs, but has no model yet."));
             }
         }
         self.line("");
@@ -151,9 +180,21 @@ impl<W: Write> Screen<W> {
     }
 
     /// One row of plain text, exactly [`WIDTH`] columns.
-    fn row(&self, mark: &str, name: &str, request: &str, decision: &str, by: &str, left: &str) -> String {
+    fn row(
+        &self,
+        mark: &str,
+        name: &str,
+        request: &str,
+        decision: &str,
+        by: &str,
+        left: &str,
+    ) -> String {
         let request = fit(&self.short(request), REQUEST);
-        let (name, decision, by) = (fit(name, NAME), fit(decision, DECISION), fit(by, ANSWERED_BY));
+        let (name, decision, by) = (
+            fit(name, NAME),
+            fit(decision, DECISION),
+            fit(by, ANSWERED_BY),
+        );
         format!(
             " {mark} {name:<NAME$} {request:<REQUEST$} {decision:<DECISION$} {by:<ANSWERED_BY$} {left:>LEFT$}"
         )
@@ -161,9 +202,13 @@ impl<W: Write> Screen<W> {
 
     /// A request without what its heading says already.
     fn short(&self, request: &str) -> String {
-        let Some((method, url)) = request.split_once(' ') else { return request.to_owned() };
+        let Some((method, url)) = request.split_once(' ') else {
+            return request.to_owned();
+        };
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let path = rest.strip_prefix(self.host).filter(|p| !self.host.is_empty() && p.starts_with('/'));
+        let path = rest
+            .strip_prefix(self.host)
+            .filter(|p| !self.host.is_empty() && p.starts_with('/'));
         match (path, url.starts_with("http://")) {
             (Some(path), false) => format!("{method} {path}"),
             // That it is not encrypted is what such a step is about.
@@ -176,7 +221,14 @@ impl<W: Write> Screen<W> {
         let decision = step.decision.unwrap_or("none");
         let by = step.answered_by.as_deref().unwrap_or("nobody");
         let left = step.left_machine_bytes.to_string();
-        let row = self.row(if step.ok { "✓" } else { "✗" }, step.name, step.request, decision, by, &left);
+        let row = self.row(
+            if step.ok { "✓" } else { "✗" },
+            step.name,
+            step.request,
+            decision,
+            by,
+            &left,
+        );
         if self.terminal {
             // Back to the start of the line, over the row that said "...".
             let _ = write!(self.out, "\r\x1b[2K");
@@ -199,7 +251,11 @@ impl<W: Write> Screen<W> {
         if !self.colour {
             return row.trim_end().to_owned();
         }
-        let at = |columns: usize| row.char_indices().nth(columns).map_or(row.len(), |(i, _)| i);
+        let at = |columns: usize| {
+            row.char_indices()
+                .nth(columns)
+                .map_or(row.len(), |(i, _)| i)
+        };
         let (mark, rest) = row.split_at(at(2));
         let decision_at = at(3 + NAME + 1 + REQUEST + 1) - mark.len();
         let (middle, tail) = rest.split_at(decision_at);
@@ -213,18 +269,34 @@ impl<W: Write> Screen<W> {
     }
 
     fn summary(&mut self, finished: &Finished) {
-        let Finished { report, metrics: _, took } = finished;
-        let Report { ok, left_machine_bytes, llm: _, steps, witnesses } = report;
+        let Finished {
+            report,
+            metrics: _,
+            took,
+        } = finished;
+        let Report {
+            ok,
+            left_machine_bytes,
+            llm: _,
+            steps,
+            witnesses,
+        } = report;
         let good = steps.iter().filter(|s| s.ok).count();
         let refused = steps.iter().filter(|s| s.ok && s.is_refusal()).count();
-        let verdict = if *ok { self.painted(GOOD, "ok") } else { self.painted(BAD, "FAILED") };
+        let verdict = if *ok {
+            self.painted(GOOD, "ok")
+        } else {
+            self.painted(BAD, "FAILED")
+        };
         self.line(&format!(
             "\n{verdict}: {good} of {} steps as they should be, {} answered here and {refused} refused, in {:.1} s",
             steps.len(),
             good - refused,
             took.as_secs_f64(),
         ));
-        self.line(&format!("    bytes that left this machine: {left_machine_bytes}"));
+        self.line(&format!(
+            "    bytes that left this machine: {left_machine_bytes}"
+        ));
         self.line(&format!(
             "    sockets dialled to anywhere else: {}, names looked up: {}",
             witnesses.sockets_off_machine, witnesses.name_lookups
@@ -270,7 +342,12 @@ mod tests {
     use super::*;
     use crate::net::Entry;
 
-    fn step(name: &'static str, request: &'static str, decision: &'static str, ok: bool) -> StepReport {
+    fn step(
+        name: &'static str,
+        request: &'static str,
+        decision: &'static str,
+        ok: bool,
+    ) -> StepReport {
         StepReport {
             name,
             entry: Entry::Explicit,
@@ -287,7 +364,10 @@ mod tests {
     fn shown(colour: bool, steps: &[StepReport]) -> String {
         let mut out = Vec::new();
         let mut screen = Screen::new(&mut out, false, colour, false);
-        screen.show(&Event::Scene { title: "Scene", host: "a.test" });
+        screen.show(&Event::Scene {
+            title: "Scene",
+            host: "a.test",
+        });
         for step in steps {
             screen.show(&Event::Ended(step));
         }
@@ -299,7 +379,12 @@ mod tests {
         let long = "POST https://a-host-with-a-very-long-name.example.test/and/a/path/that/goes/on";
         let steps = [
             step("short", "GET https://a.test/x", "respond", true),
-            step("a name that is far too long for the column it has", long, "respond", true),
+            step(
+                "a name that is far too long for the column it has",
+                long,
+                "respond",
+                true,
+            ),
             step("refused", "CONNECT b.test:443", "deny", true),
         ];
         let text = shown(false, &steps);

@@ -44,7 +44,11 @@ impl Answer {
             let value = HeaderValue::from_bytes(field.value).map_err(|e| bad(e.to_string()))?;
             headers.append(name, value);
         }
-        Ok(Self { status: response.code.unwrap_or_default(), headers, ..Self::default() })
+        Ok(Self {
+            status: response.code.unwrap_or_default(),
+            headers,
+            ..Self::default()
+        })
     }
 
     /// Empty if it is not there.
@@ -80,7 +84,10 @@ impl Answer {
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    headers
+        .get(name)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// An answer whose body is still coming.
@@ -143,7 +150,9 @@ impl Reply {
             span = first.get_or_insert_with(Instant::now).elapsed();
             pieces += 1;
             body.extend_from_slice(&piece);
-            must(body.len() <= MAX_BODY, || format!("the answer is larger than {MAX_BODY} bytes"))?;
+            must(body.len() <= MAX_BODY, || {
+                format!("the answer is larger than {MAX_BODY} bytes")
+            })?;
         }
         Ok(Answer {
             status: self.status,
@@ -157,7 +166,11 @@ impl Reply {
     /// The next event of an event stream that carries data.
     pub async fn event(&mut self) -> Result<Frame, Fault> {
         loop {
-            while let Some(frame) = self.splitter.next_frame().map_err(|e| Fault(e.to_string()))? {
+            while let Some(frame) = self
+                .splitter
+                .next_frame()
+                .map_err(|e| Fault(e.to_string()))?
+            {
                 if frame.data.is_some() {
                     return Ok(frame);
                 }
@@ -178,7 +191,10 @@ mod tests {
     fn a_raw_head_becomes_status_and_headers() {
         let head = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nX-A: b\r\n\r\n";
         let answer = Answer::of_head(head).unwrap();
-        assert_eq!((answer.status, answer.header("x-a"), answer.header("none")), (403, "b", ""));
+        assert_eq!(
+            (answer.status, answer.header("x-a"), answer.header("none")),
+            (403, "b", "")
+        );
         assert!(Answer::of_head(b"SSH-2.0\r\n\r\n").is_err());
     }
 }

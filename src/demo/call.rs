@@ -52,7 +52,14 @@ impl Call {
         let authority = uri.authority().ok_or_else(bad)?.as_str();
         let authority = Authority::parse(authority, Some(port)).map_err(|_| bad())?;
         let target = uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
-        Ok(Self { way, method, authority, target, headers: Vec::new(), body: Bytes::new() })
+        Ok(Self {
+            way,
+            method,
+            authority,
+            target,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        })
     }
 
     pub fn get(url: &str) -> Result<Self, Fault> {
@@ -65,7 +72,8 @@ impl Call {
     }
 
     pub fn json(self, body: &Value) -> Self {
-        self.header(CONTENT_TYPE, "application/json").body(body.to_string())
+        self.header(CONTENT_TYPE, "application/json")
+            .body(body.to_string())
     }
 
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
@@ -93,7 +101,10 @@ impl Call {
     pub fn as_page(self) -> Self {
         self.header(ORIGIN, PAGE)
             .header(AUTHORIZATION, "Bearer null")
-            .header(HeaderName::from_static("trace-id"), "0f9d0cf1-6a6e-4f9e-9a55-3d4a4d3f0a11")
+            .header(
+                HeaderName::from_static("trace-id"),
+                "0f9d0cf1-6a6e-4f9e-9a55-3d4a4d3f0a11",
+            )
     }
 
     pub fn path(&self) -> &str {
@@ -103,18 +114,26 @@ impl Call {
     /// As it goes onto a connection; `listener` is the reverse listener's own address.
     pub fn request(&self, listener: &str) -> Result<Request<Full<Bytes>>, Fault> {
         let (uri, host) = match self.way {
-            Way::Tunnel => (self.target.clone(), self.authority.without_port(Port::HTTPS)),
+            Way::Tunnel => (
+                self.target.clone(),
+                self.authority.without_port(Port::HTTPS),
+            ),
             Way::Plain => {
                 let host = self.authority.without_port(Port::HTTP);
                 (format!("http://{host}{}", self.target), host)
             }
             Way::Reverse => (self.target.clone(), listener.to_owned()),
         };
-        let mut builder = Request::builder().method(self.method.clone()).uri(uri).header(HOST, host);
+        let mut builder = Request::builder()
+            .method(self.method.clone())
+            .uri(uri)
+            .header(HOST, host);
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
-        builder.body(Full::new(self.body.clone())).map_err(|e| Fault(e.to_string()))
+        builder
+            .body(Full::new(self.body.clone()))
+            .map_err(|e| Fault(e.to_string()))
     }
 }
 

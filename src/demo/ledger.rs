@@ -23,8 +23,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub enum Trace {
     Id(Uuid),
     /// A CONNECT, allowed or refused.
-    Connection { authority: String },
-    Request { authority: String, method: Method, path: String },
+    Connection {
+        authority: String,
+    },
+    Request {
+        authority: String,
+        method: Method,
+        path: String,
+    },
 }
 
 impl Trace {
@@ -35,7 +41,11 @@ impl Trace {
             Trace::Connection { authority } => {
                 record.kind == AuditKind::Connection && names(authority)
             }
-            Trace::Request { authority, method, path } => {
+            Trace::Request {
+                authority,
+                method,
+                path,
+            } => {
                 record.kind == AuditKind::Request
                     && names(authority)
                     && record.method.as_deref() == Some(method.as_str())
@@ -54,7 +64,10 @@ pub struct Ledger<R> {
 impl<R: Fn() -> Vec<AuditRecord>> Ledger<R> {
     /// `recent`: the last records, oldest first.
     pub fn new(recent: R) -> Self {
-        Self { recent, given: HashSet::new() }
+        Self {
+            recent,
+            given: HashSet::new(),
+        }
     }
 
     /// What is recorded so far belongs to earlier steps.

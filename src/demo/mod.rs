@@ -66,11 +66,29 @@ pub struct Options {
 /// What happens, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// `searched`: whether an LLM was looked for before the stand-in was taken.
-    Started { llm: &'a LlmReport, searched: bool },
-    Scene { title: &'static str, host: &'static str },
-    Begun { name: &'static str, request: &'a str },
+    Started {
+        llm: &'a LlmReport,
+        search: &'a Search,
+    },
+    Scene {
+        title: &'static str,
+        host: &'static str,
+    },
+    Begun {
+        name: &'static str,
+        request: &'a str,
+    },
     Ended(&'a StepReport),
+}
+
+/// What came of looking for an LLM on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Search {
+    Skipped,
+    /// Whatever was found is in use.
+    Done,
+    /// This one answered, but has no model.
+    FoundEmpty(LlmReport),
 }
 
 /// The outcome, and the last `/metrics` page.
@@ -85,25 +103,74 @@ pub struct Finished {
 /// the report.
 pub async fn run(options: &Options, mut tell: impl FnMut(Event<'_>)) -> anyhow::Result<Finished> {
     let began = Instant::now();
-    let scratch = Scratch::below(&std::env::temp_dir()).context("cannot make a scratch folder")?;
-    let stand_in = StandIn::start().await.context("cannot start the stand-in LLM")?;
-    let config = configuration(scratch.path(), &stand_in.url(), options.search_for_llm)?;
-    let running = App::start(config, &options.environment).await?;
+    let mut stage = Stage::set(options, options.search_for_llm).await?;
+    let mut search = match options.search_for_llm {
+        true => Search::Done,
+        false => Search::Skipped,
+    };
+    if !stage.has_a_model {
+        // A server without a model can answer nothing; Ollama is one after its installation.
+        search = Search::FoundEmpty(stage.llm.clone());
+        stage.running.stop().await;
+        stage = Stage::set(options, false).await?;
+    }
+    tell(Event::Started {
+        llm: &stage.llm,
+        search: &search,
+    });
 
-    let searched = options.search_for_llm;
-    let played = play_all(&running, &stand_in, searched, &mut tell).await;
-    let metrics = metrics_page(&running).await;
-    running.stop().await;
+    let played = play_all(&stage, &mut tell).await;
+    let metrics = metrics_page(&stage.running).await;
+    stage.running.stop().await;
     let (mut report, metrics) = (played?, metrics?);
     report.witnesses = Witnesses::of(&metrics);
     report.ok &= report.witnesses.all_zero();
-    Ok(Finished { report, metrics, took: began.elapsed() })
+    Ok(Finished {
+        report,
+        metrics,
+        took: began.elapsed(),
+    })
+}
+
+/// Everything that runs during a demo. The scratch folder goes last.
+struct Stage {
+    running: Running,
+    stand_in: StandIn,
+    llm: LlmReport,
+    has_a_model: bool,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn set(options: &Options, search: bool) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir();
+        let scratch = Scratch::below(&folder)
+            .with_context(|| format!("cannot make a folder in {}; set TMPDIR", folder.display()))?;
+        let stand_in = StandIn::start()
+            .await
+            .context("cannot start the stand-in LLM")?;
+        let config = configuration(scratch.path(), &stand_in.url(), search)?;
+        let running = App::start(config, &options.environment).await?;
+        let (llm, has_a_model) = which_llm(listener(&running, "admin")?, &stand_in).await?;
+        Ok(Self {
+            running,
+            stand_in,
+            llm,
+            has_a_model,
+            _scratch: scratch,
+        })
+    }
 }
 
 /// The embedded default, on free ports of loopback, with its state in `state`. The stand-in is the
 /// last of the addresses at which an LLM is looked for, so a real one wins.
 fn configuration(state: &Path, stand_in: &str, search: bool) -> anyhow::Result<Config> {
-    let urls: Vec<&str> = search.then_some(DISCOVER).into_iter().flatten().chain([stand_in]).collect();
+    let urls: Vec<&str> = search
+        .then_some(DISCOVER)
+        .into_iter()
+        .flatten()
+        .chain([stand_in])
+        .collect();
     // JSON is YAML; paths and URLs are quoted as they must be.
     let yaml = serde_json::json!({
         "version": 1,
@@ -119,17 +186,27 @@ fn configuration(state: &Path, stand_in: &str, search: bool) -> anyhow::Result<C
     });
     let source = "the demo's configuration";
     // The person's own settings (LOCAL_LLM_BASE_URL above all) may lead off this machine.
-    Ok(config::compile(&yaml.to_string(), source, state.to_owned(), &HashMap::new())?)
+    Ok(config::compile(
+        &yaml.to_string(),
+        source,
+        state.to_owned(),
+        &HashMap::new(),
+    )?)
 }
 
-async fn play_all(
-    running: &Running,
-    stand_in: &StandIn,
-    searched: bool,
-    tell: &mut impl FnMut(Event<'_>),
-) -> anyhow::Result<Report> {
-    let llm = which_llm(listener(running, "admin")?, stand_in).await?;
-    let patience = if llm.is_stand_in() { PATIENCE } else { PATIENCE_WITH_AN_LLM };
+async fn play_all(stage: &Stage, tell: &mut impl FnMut(Event<'_>)) -> anyhow::Result<Report> {
+    let Stage {
+        running,
+        stand_in,
+        llm,
+        has_a_model: _,
+        _scratch,
+    } = stage;
+    let patience = if llm.is_stand_in() {
+        PATIENCE
+    } else {
+        PATIENCE_WITH_AN_LLM
+    };
     let player = Player::new(
         listener(running, "explicit")?,
         listener(running, "reverse")?,
@@ -138,14 +215,19 @@ async fn play_all(
         running.ca_bundle(),
     )?;
     let player = Arc::new(player);
-    tell(Event::Started { llm: &llm, searched });
 
     let mut ledger = Ledger::new(|| running.recent());
     let mut steps = Vec::new();
     for scene in play::scenes() {
-        tell(Event::Scene { title: scene.title, host: scene.host });
+        tell(Event::Scene {
+            title: scene.title,
+            host: scene.host,
+        });
         for step in scene.steps {
-            tell(Event::Begun { name: step.name, request: step.request });
+            tell(Event::Begun {
+                name: step.name,
+                request: step.request,
+            });
             ledger.begin_step();
             let mut turn = Turn::new(player.clone());
             let seen = (step.play)(&mut turn).await.and_then(|words| {
@@ -159,15 +241,23 @@ async fn play_all(
     }
     let left_machine_bytes = ledger.left_machine_bytes();
     let ok = steps.iter().all(|s| s.ok) && left_machine_bytes == 0;
-    Ok(Report { ok, left_machine_bytes, llm, steps, witnesses: Witnesses::default() })
+    Ok(Report {
+        ok,
+        left_machine_bytes,
+        llm: llm.clone(),
+        steps,
+        witnesses: Witnesses::default(),
+    })
 }
 
 fn listener(running: &Running, name: &str) -> anyhow::Result<SocketAddr> {
-    running.address(name).with_context(|| format!("the {name} listener is not there"))
+    running
+        .address(name)
+        .with_context(|| format!("the {name} listener is not there"))
 }
 
-/// Asks the control plane which LLM was found.
-async fn which_llm(admin: SocketAddr, stand_in: &StandIn) -> anyhow::Result<LlmReport> {
+/// Asks the control plane which LLM was found, and whether it has a model.
+async fn which_llm(admin: SocketAddr, stand_in: &StandIn) -> anyhow::Result<(LlmReport, bool)> {
     let deadline = Instant::now() + LLM_WITHIN;
     loop {
         let (_, status) = control::get(admin, "/status").await?;
@@ -178,9 +268,15 @@ async fn which_llm(admin: SocketAddr, stand_in: &StandIn) -> anyhow::Result<LlmR
                 true => LlmReport::STAND_IN.to_owned(),
                 false => text("kind").unwrap_or_else(|| "OpenAI-compatible".to_owned()),
             };
-            return Ok(LlmReport { kind, url });
+            let has_a_model = status["llm"]["models"]
+                .as_array()
+                .is_some_and(|m| !m.is_empty());
+            return Ok((LlmReport { kind, url }, has_a_model));
         }
-        anyhow::ensure!(Instant::now() < deadline, "no LLM was found, not even the stand-in");
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "no LLM was found, not even the stand-in"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

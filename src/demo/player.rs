@@ -58,8 +58,16 @@ impl Player {
         let pem = CertificateDer::pem_file_iter(bundle).map_err(|e| unusable(e.to_string()))?;
         // A system's bundle holds one or two roots that rustls cannot read; clients skip them.
         roots.add_parsable_certificates(pem.filter_map(Result::ok));
-        let tls = ClientTls::new(roots).config_for(None).map_err(|e| unusable(e.to_string()))?;
-        Ok(Self { explicit, reverse, llm, patience, tls })
+        let tls = ClientTls::new(roots)
+            .config_for(None)
+            .map_err(|e| unusable(e.to_string()))?;
+        Ok(Self {
+            explicit,
+            reverse,
+            llm,
+            patience,
+            tls,
+        })
     }
 }
 
@@ -77,7 +85,10 @@ pub enum Tunnel<S> {
 
 impl Turn {
     pub fn new(player: Arc<Player>) -> Self {
-        Self { player, traces: Vec::new() }
+        Self {
+            player,
+            traces: Vec::new(),
+        }
     }
 
     /// Sends one request on a connection of its own and reads the whole answer.
@@ -139,7 +150,11 @@ impl Turn {
         let head = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nAccept: */*\r\n\r\n");
         stream.write_all(head.as_bytes()).await.map_err(io_fault)?;
         let answer = connect_answer(&mut stream).await?;
-        Ok(if answer.status == 200 { Tunnel::Open(stream) } else { Tunnel::Refused(answer) })
+        Ok(if answer.status == 200 {
+            Tunnel::Open(stream)
+        } else {
+            Tunnel::Refused(answer)
+        })
     }
 
     /// CONNECT, then TLS with `sni` (the host's own name if none is given).
@@ -154,15 +169,25 @@ impl Turn {
         };
         let name = sni.map_or_else(|| to.host.to_string(), str::to_owned);
         let name = ServerName::try_from(name).map_err(|e| Fault(e.to_string()))?;
-        let tls = TlsConnector::from(self.player.tls.clone()).connect(name, stream).await;
-        tls.map(Tunnel::Open).map_err(|e| Fault(format!("TLS inside the tunnel: {e}")))
+        let tls = TlsConnector::from(self.player.tls.clone())
+            .connect(name, stream)
+            .await;
+        tls.map(Tunnel::Open)
+            .map_err(|e| Fault(format!("TLS inside the tunnel: {e}")))
     }
 }
 
 /// The words for an unexpected refusal.
 fn refused(answer: &Answer) -> Fault {
-    let message = answer.json().ok().and_then(|j| Some(j.pointer("/error/message")?.to_string()));
-    Fault(format!("CONNECT was refused with {}: {}", answer.status, message.unwrap_or_default()))
+    let message = answer
+        .json()
+        .ok()
+        .and_then(|j| Some(j.pointer("/error/message")?.to_string()));
+    Fault(format!(
+        "CONNECT was refused with {}: {}",
+        answer.status,
+        message.unwrap_or_default()
+    ))
 }
 
 /// Bounds one exchange in time.
@@ -196,13 +221,17 @@ impl Line {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|e| Fault(e.to_string()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| Fault(e.to_string()))?;
         let driver = tokio::spawn(async move {
             // How it ended shows in the answer that it carried.
             let _ = connection.await;
         });
-        Ok(Self { sender, _driver: AbortOnDropHandle::new(driver) })
+        Ok(Self {
+            sender,
+            _driver: AbortOnDropHandle::new(driver),
+        })
     }
 }
 
@@ -211,13 +240,17 @@ impl Line {
 async fn connect_answer(stream: &mut TcpStream) -> Result<Answer, Fault> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        must(head.len() < MAX_CONNECT_ANSWER, || "the answer to CONNECT has no end".into())?;
+        must(head.len() < MAX_CONNECT_ANSWER, || {
+            "the answer to CONNECT has no end".into()
+        })?;
         head.push(stream.read_u8().await.map_err(io_fault)?);
     }
     let mut answer = Answer::of_head(&head)?;
     if answer.status != 200 {
         let length: usize = answer.header("content-length").parse().unwrap_or(0);
-        must(length <= MAX_CONNECT_ANSWER, || "the refusal of CONNECT is too long".into())?;
+        must(length <= MAX_CONNECT_ANSWER, || {
+            "the refusal of CONNECT is too long".into()
+        })?;
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.map_err(io_fault)?;
         answer.body = body.into();

@@ -69,7 +69,9 @@ impl Witnesses {
     pub fn of(metrics: &str) -> Self {
         let mut out = Self::default();
         for line in metrics.lines().filter(|l| !l.starts_with('#')) {
-            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Some((series, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
             // Counters are whole numbers; one that cannot be read must not pass for zero.
             let value = value.parse::<f64>().map_or(u64::MAX, |v| v as u64);
             let name = series.split('{').next().unwrap_or(series);
@@ -107,8 +109,11 @@ mod tests {
              airlock_left_machine_bytes_total{{rule=\"a\"}} 5\n\
              airlock_left_machine_bytes_total{{rule=\"b\"}} 6\n"
         );
-        let expected =
-            Witnesses { sockets_off_machine: 3, name_lookups: 4, bytes_off_machine: 11 };
+        let expected = Witnesses {
+            sockets_off_machine: 3,
+            name_lookups: 4,
+            bytes_off_machine: 11,
+        };
         assert_eq!(Witnesses::of(&page), expected);
         assert!(!Witnesses::of("airlock_dns_queries_total{outcome=\"ok\"} what").all_zero());
     }

@@ -63,7 +63,11 @@ impl StandIn {
                 tracing::error!(error = %e, "stand-in failed");
             }
         });
-        Ok(Self { address, seen, _server: AbortOnDropHandle::new(server) })
+        Ok(Self {
+            address,
+            seen,
+            _server: AbortOnDropHandle::new(server),
+        })
     }
 
     /// Its OpenAI base URL.
@@ -109,7 +113,11 @@ async fn chat(State(seen): State<Arc<Seen>>, headers: HeaderMap, body: String) -
         tokio::time::sleep(PAUSE).await;
         Ok::<_, Infallible>(event)
     });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(events),
+    )
+        .into_response()
 }
 
 fn look_for_a_credential(seen: &Seen, headers: &HeaderMap) {

@@ -30,6 +30,8 @@ pub fn must(ok: bool, words: impl FnOnce() -> String) -> Result<(), Fault> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     AnsweredHere,
+    /// A failed LLM is answered for with a chat message (WIRE.md 2.4), which is no success.
+    AnsweredByLlm,
     Intercepted,
     Refused(Reason),
 }
@@ -41,6 +43,10 @@ impl Expect {
                 record.action == "respond"
                     // The client itself ends an event stream, which is how the record says so.
                     && matches!(record.reason, Reason::RuleAllows | Reason::ClientGone)
+            }
+            Expect::AnsweredByLlm => {
+                Expect::AnsweredHere.fits(record)
+                    && record.answered_by.as_deref() == Some("local llm")
             }
             Expect::Intercepted => record.action == ConnectionAction::Intercept.as_str(),
             Expect::Refused(reason) => record.action == "deny" && record.reason == reason,
@@ -74,7 +80,12 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
 ) -> StepReport {
     let mut first: Option<AuditRecord> = None;
     let mut left = 0;
-    let mut faults: Vec<String> = seen.as_ref().err().map(Fault::to_string).into_iter().collect();
+    let mut faults: Vec<String> = seen
+        .as_ref()
+        .err()
+        .map(Fault::to_string)
+        .into_iter()
+        .collect();
     if traces.is_empty() {
         faults.push("no request was made".into());
     }
@@ -89,8 +100,11 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
         }
         if !step.expect.fits(&record) {
             faults.push(format!(
-                "the audit record says {} ({})",
-                record.action, record.reason
+                "the audit record says {} ({}), answered by {} ({})",
+                record.action,
+                record.reason,
+                record.answered_by.as_deref().unwrap_or("nobody else"),
+                record.detail.as_deref().unwrap_or("no remark"),
             ));
         }
         first.get_or_insert(record);
@@ -110,8 +124,8 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
         left_machine_bytes: left,
         ok,
         detail: match seen {
-            Ok(words) if ok => words,
-            Ok(_) | Err(_) => faults.join("; "),
+            Ok(words) => [faults, vec![words]].concat().join("; "),
+            Err(_) => faults.join("; "),
         },
     }
 }

@@ -17,7 +17,8 @@ use super::super::{
 
 const MODELS: &str = "https://comfyui-copilot-server.onrender.com/v1/models";
 const CHAT: &str = "https://comfyui-copilot-server.onrender.com/v1/chat/completions";
-const MAIN_AGENT: &str = "You are a powerful AI assistant for designing image processing workflows.";
+const MAIN_AGENT: &str =
+    "You are a powerful AI assistant for designing image processing workflows.";
 const REWRITE_AGENT: &str = "你是一个工作流改写代理 (workflow rewrite agent).";
 const REWRITE_INTENT: &str = "add an upscaler behind the VAE decoder";
 /// What the rewrite and debug agents ask for, whatever the user picked (WIRE.md 2.3).
@@ -26,7 +27,7 @@ const PICKED_MODEL: &str = "gemini-2.5-flash";
 /// For a real LLM: a demo is no place for an essay.
 const FEW_TOKENS: u32 = 48;
 /// How much of an answer is shown, in characters.
-const SHOWN: usize = 48;
+const SHOWN: usize = 160;
 
 pub async fn models(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::get(MODELS)?.as_plugin()).await?;
@@ -37,9 +38,15 @@ pub async fn models(turn: &mut Turn) -> Result<String, Fault> {
 pub fn judge_models(answer: &Answer) -> Result<String, Fault> {
     answer.must_be(200)?;
     let list = answer.json()?;
-    let ids: Vec<&str> =
-        list["data"].as_array().into_iter().flatten().filter_map(|m| m["id"].as_str()).collect();
-    let first = ids.first().ok_or_else(|| Fault("the model list is empty".into()))?;
+    let ids: Vec<&str> = list["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|m| m["id"].as_str())
+        .collect();
+    let first = ids
+        .first()
+        .ok_or_else(|| Fault("the model list is empty".into()))?;
     Ok(match ids.len() {
         1 => format!("1 model: {first}"),
         n => format!("{n} models, the first is {first}"),
@@ -51,7 +58,14 @@ pub async fn streamed(turn: &mut Turn) -> Result<String, Fault> {
         {"role": "system", "content": MAIN_AGENT},
         {"role": "user", "content": "What does a KSampler do?"},
     ]);
-    let (chat, answer) = ask(turn, Call::post(CHAT, &Value::Null)?, PICKED_MODEL, messages, json!([])).await?;
+    let (chat, answer) = ask(
+        turn,
+        Call::post(CHAT, &Value::Null)?,
+        PICKED_MODEL,
+        messages,
+        json!([]),
+    )
+    .await?;
     judge_stream(turn, &chat, &answer)
 }
 
@@ -89,17 +103,35 @@ pub async fn short_chat(turn: &mut Turn, call: Call) -> Result<String, Fault> {
 
 /// A stream that came as one: pieces over time, with an end, and words in it.
 fn judge_stream(turn: &Turn, chat: &Chat, answer: &Answer) -> Result<String, Fault> {
-    must(answer.pieces > 1, || "the whole stream came in one piece".into())?;
+    must(answer.pieces > 1, || {
+        "the whole stream came in one piece".into()
+    })?;
     if turn.player.llm.is_stand_in() {
-        must(chat.text.starts_with(INTRODUCTION), || format!("the text is: {}", chat.text))?;
+        must(chat.text.starts_with(INTRODUCTION), || {
+            format!("the text is: {}", chat.text)
+        })?;
         // Half of its pauses at least: whoever buffers gives them all at once.
         let shortest = PAUSE * u32::try_from(chat.chunks / 2).unwrap_or(u32::MAX);
         must(answer.span >= shortest, || {
-            format!("{} pieces within {}: somebody buffers", answer.pieces, seconds(answer.span))
+            format!(
+                "{} pieces within {}: somebody buffers",
+                answer.pieces,
+                seconds(answer.span)
+            )
         })?;
     }
-    let start: String = chat.text.chars().take(SHOWN).collect();
-    Ok(format!("{} pieces over {}, to the end: {start}...", answer.pieces, seconds(answer.span)))
+    let (pieces, span) = (answer.pieces, seconds(answer.span));
+    Ok(format!(
+        "{pieces} pieces over {span}, to the end: {}",
+        start_of(&chat.text)
+    ))
+}
+
+fn start_of(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 fn seconds(span: Duration) -> String {
@@ -113,24 +145,45 @@ pub async fn with_a_tool(turn: &mut Turn) -> Result<String, Fault> {
         {"role": "user", "content": "Use get_current_workflow and tell me what is in my workflow."},
     ]);
     let call = Call::post(CHAT, &Value::Null)?;
-    let (chat, _) = ask(turn, call.clone(), PICKED_MODEL, question.clone(), tools.clone()).await?;
+    let (chat, _) = ask(
+        turn,
+        call.clone(),
+        PICKED_MODEL,
+        question.clone(),
+        tools.clone(),
+    )
+    .await?;
     let Some(asked) = chat.calls.first() else {
-        must(!turn.player.llm.is_stand_in(), || "no tool was called".into())?;
-        return Ok("the LLM answered without the tool".into());
+        must(!turn.player.llm.is_stand_in(), || {
+            "no tool was called".into()
+        })?;
+        return Ok(format!(
+            "the LLM answered without it: {}",
+            start_of(&chat.text)
+        ));
     };
-    must(asked.name == "get_current_workflow", || format!("tool {} was called", asked.name))?;
+    must(asked.name == "get_current_workflow", || {
+        format!("tool {} was called", asked.name)
+    })?;
     // The result as the new SDK sends it: a list, which local chat templates refuse (WIRE.md 2.2).
     let mut messages = question;
     if let Some(messages) = messages.as_array_mut() {
-        messages.push(json!({"role": "assistant", "content": null, "tool_calls": [asked.as_message()]}));
+        messages.push(
+            json!({"role": "assistant", "content": null, "tool_calls": [asked.as_message()]}),
+        );
         messages.push(json!({"role": "tool", "tool_call_id": asked.id,
             "content": [{"type": "text", "text": "KSampler -> VAEDecode -> SaveImage"}]}));
     }
     let (chat, answer) = ask(turn, call, PICKED_MODEL, messages, tools).await?;
     if turn.player.llm.is_stand_in() {
-        must(chat.text.contains("VAEDecode"), || "the tool's result did not arrive".into())?;
+        must(chat.text.contains("VAEDecode"), || {
+            "the tool's result did not arrive".into()
+        })?;
     }
-    Ok(format!("{} called, its result read, answer in {} pieces", asked.name, answer.pieces))
+    Ok(format!(
+        "{} called, its result read, answer in {} pieces",
+        asked.name, answer.pieces
+    ))
 }
 
 pub async fn hand_over(turn: &mut Turn) -> Result<String, Fault> {
@@ -150,12 +203,19 @@ pub async fn hand_over(turn: &mut Turn) -> Result<String, Fault> {
             let arguments: Value = serde_json::from_str(&call.arguments)
                 .map_err(|e| Fault(format!("the call's arguments are no JSON: {e}")))?;
             let has_intent = arguments["latest_rewrite_intent"].is_string();
-            must(has_intent || !turn.player.llm.is_stand_in(), || "the intent is missing".into())?;
+            must(has_intent || !turn.player.llm.is_stand_in(), || {
+                "the intent is missing".into()
+            })?;
             Ok(format!("{} called", call.name))
         }
         None => {
-            must(!turn.player.llm.is_stand_in(), || "no hand-over was called".into())?;
-            Ok("the LLM answered without handing over".into())
+            must(!turn.player.llm.is_stand_in(), || {
+                "no hand-over was called".into()
+            })?;
+            Ok(format!(
+                "the LLM answered without it: {}",
+                start_of(&chat.text)
+            ))
         }
     }
 }
@@ -174,7 +234,10 @@ pub async fn rewrite(turn: &mut Turn) -> Result<String, Fault> {
         {"role": "tool", "tool_call_id": handed_over.id,
          "content": "{\"assistant\": \"Workflow Rewrite Agent\"}"},
     ]);
-    let tools = json!([tool("update_workflow", json!({"workflow_data": {"type": "string"}}))]);
+    let tools = json!([tool(
+        "update_workflow",
+        json!({"workflow_data": {"type": "string"}})
+    )]);
     let call = Call::post(CHAT, &Value::Null)?;
     let (chat, _) = ask(turn, call, HARD_CODED_MODEL, messages, tools).await?;
     if turn.player.llm.is_stand_in() {
@@ -182,7 +245,10 @@ pub async fn rewrite(turn: &mut Turn) -> Result<String, Fault> {
             format!("the intent did not arrive; the answer was: {}", chat.text)
         })?;
     }
-    Ok("no user message was sent; the intent arrived as one".into())
+    Ok(match turn.player.llm.is_stand_in() {
+        true => "no user message was sent; the intent arrived as one".into(),
+        false => "no user message was sent; the LLM got one and answered".into(),
+    })
 }
 
 pub async fn summary(turn: &mut Turn) -> Result<String, Fault> {
@@ -202,7 +268,9 @@ pub async fn summary(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::post(CHAT, &body)?.as_plugin()).await?;
     answer.must_be(200)?;
     let whole = answer.json()?;
-    let content = whole.pointer("/choices/0/message/content").and_then(Value::as_str);
+    let content = whole
+        .pointer("/choices/0/message/content")
+        .and_then(Value::as_str);
     let content = content.ok_or_else(|| Fault("the answer has no content".into()))?;
     let parsed: Option<Value> = serde_json::from_str(content).ok();
     let summary = parsed.as_ref().and_then(|v| v["summary"].as_str());
@@ -258,22 +326,36 @@ impl Chat {
             chat.add(&chunk)?;
         }
         must(done, || "the stream has no [DONE]".into())?;
-        must(!chat.text.is_empty() || !chat.calls.is_empty(), || "the answer is empty".into())?;
-        let incomplete = chat.calls.iter().find(|c| c.id.is_empty() || c.name.is_empty());
-        must(incomplete.is_none(), || "a tool call has no id or no name".into())?;
+        must(!chat.text.is_empty() || !chat.calls.is_empty(), || {
+            "the answer is empty".into()
+        })?;
+        let incomplete = chat
+            .calls
+            .iter()
+            .find(|c| c.id.is_empty() || c.name.is_empty());
+        must(incomplete.is_none(), || {
+            "a tool call has no id or no name".into()
+        })?;
         Ok(chat)
     }
 
     fn add(&mut self, chunk: &Value) -> Result<(), Fault> {
-        must(chunk.get("error").is_none(), || format!("the stream holds an error: {chunk}"))?;
+        must(chunk.get("error").is_none(), || {
+            format!("the stream holds an error: {chunk}")
+        })?;
         for field in ["id", "object", "created", "model", "choices"] {
-            must(chunk.get(field).is_some(), || format!("a chunk has no {field}"))?;
+            must(chunk.get(field).is_some(), || {
+                format!("a chunk has no {field}")
+            })?;
         }
         self.chunks += 1;
         for choice in chunk["choices"].as_array().into_iter().flatten() {
-            must(choice["index"].is_number(), || "a choice has no index".into())?;
+            must(choice["index"].is_number(), || {
+                "a choice has no index".into()
+            })?;
             let delta = &choice["delta"];
-            self.text.push_str(delta["content"].as_str().unwrap_or_default());
+            self.text
+                .push_str(delta["content"].as_str().unwrap_or_default());
             for part in delta["tool_calls"].as_array().into_iter().flatten() {
                 self.add_call(part)?;
             }
@@ -282,16 +364,23 @@ impl Chat {
     }
 
     fn add_call(&mut self, part: &Value) -> Result<(), Fault> {
-        let index = part["index"].as_u64().and_then(|i| usize::try_from(i).ok()).unwrap_or(0);
-        must(index <= self.calls.len(), || "a tool call is out of order".into())?;
+        let index = part["index"]
+            .as_u64()
+            .and_then(|i| usize::try_from(i).ok())
+            .unwrap_or(0);
+        must(index <= self.calls.len(), || {
+            "a tool call is out of order".into()
+        })?;
         if index == self.calls.len() {
             self.calls.push(ToolCall::default());
         }
         if let Some(call) = self.calls.get_mut(index) {
             call.id.push_str(part["id"].as_str().unwrap_or_default());
             let function = &part["function"];
-            call.name.push_str(function["name"].as_str().unwrap_or_default());
-            call.arguments.push_str(function["arguments"].as_str().unwrap_or_default());
+            call.name
+                .push_str(function["name"].as_str().unwrap_or_default());
+            call.arguments
+                .push_str(function["arguments"].as_str().unwrap_or_default());
         }
         Ok(())
     }

@@ -16,7 +16,9 @@ use crate::net::{Authority, Port};
 /// The handshake itself: it succeeds only if the leaf chains to the exported bundle, for this name.
 pub async fn handshake(turn: &mut Turn) -> Result<String, Fault> {
     let to = Authority::parse(VENDOR, Some(Port::HTTPS)).map_err(|e| Fault(e.to_string()))?;
-    turn.traces.push(Trace::Connection { authority: to.to_string() });
+    turn.traces.push(Trace::Connection {
+        authority: to.to_string(),
+    });
     let tunnel = within(turn.player.patience, turn.tunnel(&to, None)).await?;
     let Tunnel::Open(tls) = tunnel else {
         return Err(Fault("CONNECT was refused".into()));
@@ -25,8 +27,13 @@ pub async fn handshake(turn: &mut Turn) -> Result<String, Fault> {
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     let issuer = leaf.and_then(|der| issuer_of(der));
     let issuer = issuer.ok_or_else(|| Fault("the certificate names no issuer".into()))?;
-    let version = session.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS");
-    Ok(format!("{version}, certificate by {issuer}, trusted by the exported bundle alone"))
+    let version = session
+        .protocol_version()
+        .and_then(|v| v.as_str())
+        .unwrap_or("TLS");
+    Ok(format!(
+        "{version}, certificate by {issuer}, trusted by the exported bundle alone"
+    ))
 }
 
 /// Common name of whoever signed a certificate.
@@ -37,7 +44,9 @@ fn issuer_of(der: &[u8]) -> Option<String> {
 }
 
 pub async fn plain_models(turn: &mut Turn) -> Result<String, Fault> {
-    let answer = turn.send(Call::get(&format!("http://{VENDOR}/v1/models"))?).await?;
+    let answer = turn
+        .send(Call::get(&format!("http://{VENDOR}/v1/models"))?)
+        .await?;
     chat::judge_models(&answer)
 }
 

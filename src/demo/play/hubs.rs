@@ -13,7 +13,11 @@ use super::super::{
 pub async fn search(turn: &mut Turn) -> Result<String, Fault> {
     let body = json!({"PageSize": 30, "PageNumber": 1, "SortBy": "Default", "Target": "",
         "SingleCriterion": [], "Name": "pose", "Criterion": null});
-    let call = Call::new(Method::PUT, "https://www.modelscope.cn/api/v1/dolphin/models")?.json(&body);
+    let call = Call::new(
+        Method::PUT,
+        "https://www.modelscope.cn/api/v1/dolphin/models",
+    )?
+    .json(&body);
     let answer = turn.send(call).await?;
     answer.must_be(200)?;
     let answer = answer.json()?;
@@ -31,14 +35,22 @@ pub async fn details(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::get(url)?).await?;
     must_not_be_retried(&answer)?;
     let body = answer.json()?;
-    must(body["Success"].is_boolean(), || format!("not ModelScope's form: {body}"))?;
-    Ok(format!("status {}: {}", answer.status, body["Message"].as_str().unwrap_or("found")))
+    must(body["Success"].is_boolean(), || {
+        format!("not ModelScope's form: {body}")
+    })?;
+    Ok(format!(
+        "status {}: {}",
+        answer.status,
+        body["Message"].as_str().unwrap_or("found")
+    ))
 }
 
 /// The plugin repeats on these from ComfyUI's own event loop, and all of ComfyUI stands still.
 fn must_not_be_retried(answer: &Answer) -> Result<(), Fault> {
     let repeated = answer.status == 429 || answer.status >= 500;
-    must(!repeated, || format!("status {} makes the plugin try again", answer.status))
+    must(!repeated, || {
+        format!("status {} makes the plugin try again", answer.status)
+    })
 }
 
 pub async fn traces(turn: &mut Turn) -> Result<String, Fault> {
@@ -47,7 +59,9 @@ pub async fn traces(turn: &mut Turn) -> Result<String, Fault> {
         {"object": "trace.span", "id": "span_1", "span_data": span}]});
     let call = Call::post("https://api.openai.com/v1/traces/ingest", &body)?.as_plugin();
     let answer = turn.send(call).await?;
-    must((200..300).contains(&answer.status), || format!("status {}", answer.status))?;
+    must((200..300).contains(&answer.status), || {
+        format!("status {}", answer.status)
+    })?;
     Ok("taken, counted, thrown away".into())
 }
 
@@ -56,6 +70,9 @@ pub async fn picture(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::get(url)?).await?;
     answer.must_be(200)?;
     let kind = answer.header("content-type");
-    must(kind.starts_with("image/") && !answer.body.is_empty(), || format!("content type {kind}"))?;
+    must(
+        kind.starts_with("image/") && !answer.body.is_empty(),
+        || format!("content type {kind}"),
+    )?;
     Ok(format!("a placeholder of {} bytes", answer.body.len()))
 }

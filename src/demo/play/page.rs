@@ -1,14 +1,10 @@
 //! The browser's requests (WIRE.md 10 to 18), with another origin, as the page of ComfyUI has it:
 //! an answer without the right CORS headers is one that the page never sees.
 
-use aws_lc_rs::rsa::{
-    OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey,
-};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use http::{
     HeaderName, Method,
-    header::{
-        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
-    },
+    header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN},
 };
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde_json::{Value, json};
@@ -26,10 +22,10 @@ const PAGE_HEADERS: &str = "access-control-allow-origin,authorization,content-ty
 const SESSION: &str = "852e62c0-8656-4c49-8ccd-136e1ce1483e";
 /// A PNG of one pixel.
 const PICTURE: &[u8] = &[
-    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1,
-    0, 0, 0, 1, 8, 0, 0, 0, 0, 0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T', 0x78,
-    0x9c, 0x63, 0x60, 0, 0, 0, 2, 0, 1, 0x48, 0xaf, 0xa4, 0x71, 0, 0, 0, 0, b'I', b'E', b'N', b'D',
-    0xae, 0x42, 0x60, 0x82,
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0,
+    1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T',
+    0x78, 0x9c, 0x63, 0x60, 0, 0, 0, 2, 0, 1, 0x48, 0xaf, 0xa4, 0x71, 0, 0, 0, 0, b'I', b'E', b'N',
+    b'D', 0xae, 0x42, 0x60, 0x82,
 ];
 
 fn url(path: &str) -> String {
@@ -43,19 +39,32 @@ async fn preflight(turn: &mut Turn, method: &'static str, path: &str) -> Result<
         .header(ACCESS_CONTROL_REQUEST_METHOD, method)
         .header(ACCESS_CONTROL_REQUEST_HEADERS, PAGE_HEADERS);
     let answer = turn.send(call).await?;
-    must((200..300).contains(&answer.status), || format!("preflight: status {}", answer.status))?;
+    must((200..300).contains(&answer.status), || {
+        format!("preflight: status {}", answer.status)
+    })?;
     readable_by_the_page(&answer)?;
     let methods = answer.header("access-control-allow-methods");
-    must(methods.contains(method), || format!("preflight: {method} is not in {methods:?}"))?;
-    let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+    must(methods.contains(method), || {
+        format!("preflight: {method} is not in {methods:?}")
+    })?;
+    let allowed = answer
+        .header("access-control-allow-headers")
+        .to_ascii_lowercase();
     let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
     let missing = PAGE_HEADERS.split(',').find(|name| !allowed.contains(name));
-    must(missing.is_none(), || format!("preflight: header {} is not allowed", missing.unwrap_or_default()))
+    must(missing.is_none(), || {
+        format!(
+            "preflight: header {} is not allowed",
+            missing.unwrap_or_default()
+        )
+    })
 }
 
 fn readable_by_the_page(answer: &Answer) -> Result<(), Fault> {
     let origin = answer.header("access-control-allow-origin");
-    must(origin == PAGE || origin == "*", || format!("the page may not read it: allowed is {origin:?}"))
+    must(origin == PAGE || origin == "*", || {
+        format!("the page may not read it: allowed is {origin:?}")
+    })
 }
 
 /// Preflight and POST, as the page does both.
@@ -94,7 +103,9 @@ pub async fn announcement(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(Call::get(&url(PATH))?.as_page()).await?;
     readable_by_the_page(&answer)?;
     let data = data(&answer)?;
-    must(data.is_string(), || format!("the announcement is no text: {data}"))?;
+    must(data.is_string(), || {
+        format!("the announcement is no text: {data}")
+    })?;
     Ok("preflight and answer, readable by the page".into())
 }
 
@@ -105,7 +116,9 @@ pub async fn rsa_key(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(call).await?;
     readable_by_the_page(&answer)?;
     let data = data(&answer)?;
-    let pem = data.as_str().ok_or_else(|| Fault("the key is no text".into()))?;
+    let pem = data
+        .as_str()
+        .ok_or_else(|| Fault("the key is no text".into()))?;
     let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
         .map_err(|e| Fault(format!("the key is no PEM: {e}")))?;
     let not_rsa = || Fault("the key is no RSA key".into());
@@ -113,9 +126,17 @@ pub async fn rsa_key(turn: &mut Turn) -> Result<String, Fault> {
     let key = OaepPublicEncryptingKey::new(key).map_err(|_| not_rsa())?;
     let mut sealed = vec![0; key.ciphertext_size()];
     let sealed = key
-        .encrypt(&OAEP_SHA256_MGF1SHA256, b"sk-the-users-own-key", &mut sealed, None)
+        .encrypt(
+            &OAEP_SHA256_MGF1SHA256,
+            b"sk-the-users-own-key",
+            &mut sealed,
+            None,
+        )
         .map_err(|_| Fault("nothing can be encrypted with the key".into()))?;
-    Ok(format!("RSA-{}, a key was sealed with it", sealed.len() * 8))
+    Ok(format!(
+        "RSA-{}, a key was sealed with it",
+        sealed.len() * 8
+    ))
 }
 
 pub async fn telemetry(turn: &mut Turn) -> Result<String, Fault> {
@@ -124,7 +145,9 @@ pub async fn telemetry(turn: &mut Turn) -> Result<String, Fault> {
         "data": {"prompt": "the words of the user", "ext": {}, "intent": null, "messageId": "1"},
     });
     let answer = post(turn, "/api/chat/track_event", &event).await?;
-    must((200..300).contains(&answer.status), || format!("status {}", answer.status))?;
+    must((200..300).contains(&answer.status), || {
+        format!("status {}", answer.status)
+    })?;
     Ok("taken, counted, thrown away".into())
 }
 
@@ -141,7 +164,9 @@ pub async fn upload(turn: &mut Turn) -> Result<String, Fault> {
     let answer = turn.send(call).await?;
     readable_by_the_page(&answer)?;
     let data = data(&answer)?;
-    let is_data_url = data.as_str().is_some_and(|u| u.starts_with("data:image/png;base64,"));
+    let is_data_url = data
+        .as_str()
+        .is_some_and(|u| u.starts_with("data:image/png;base64,"));
     must(is_data_url, || format!("the picture's address is {data}"))?;
     Ok("kept here: its address is a data URL".into())
 }
@@ -165,10 +190,15 @@ async fn intent(turn: &mut Turn, intent: &str, prompt: &str, ext: Value) -> Resu
     let answer = post(turn, "/api/chat/invoke", &body).await?;
     answer.must_be(200)?;
     let text = answer.text();
-    let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = text
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     let last: Value =
         serde_json::from_str(last).map_err(|e| Fault(format!("the last line is no JSON: {e}")))?;
-    must(last["finished"] == true, || "the last line is not finished: the spinner stays".into())?;
+    must(last["finished"] == true, || {
+        "the last line is not finished: the spinner stays".into()
+    })?;
     let words = last["text"].as_str().unwrap_or_default();
     must(!words.is_empty(), || "finished without a word".into())?;
     Ok(told(words))
@@ -180,7 +210,9 @@ pub async fn optimized_workflow(turn: &mut Turn) -> Result<String, Fault> {
     match declared(&answer)? {
         Ok(data) => {
             let whole = data["workflow"].is_object() && data["optimized_params"].is_array();
-            must(whole, || "the workflow or its parameters are missing".into())?;
+            must(whole, || {
+                "the workflow or its parameters are missing".into()
+            })?;
             Ok("a workflow came back".into())
         }
         Err(words) => Ok(told(&words)),
@@ -191,9 +223,15 @@ pub async fn node_info(turn: &mut Turn) -> Result<String, Fault> {
     let body = json!({"node_types": ["TotallyMissingNode"]});
     let answer = post(turn, "/api/chat/get_node_info_by_types", &body).await?;
     let data = data(&answer)?;
-    let list = data.as_array().ok_or_else(|| Fault(format!("no list: {data}")))?;
-    let named = list.iter().all(|n| n["name"].is_string() && n["github_url"].is_string());
-    must(named, || format!("an entry lacks its name or its github_url: {data}"))?;
+    let list = data
+        .as_array()
+        .ok_or_else(|| Fault(format!("no list: {data}")))?;
+    let named = list
+        .iter()
+        .all(|n| n["name"].is_string() && n["github_url"].is_string());
+    must(named, || {
+        format!("an entry lacks its name or its github_url: {data}")
+    })?;
     Ok(format!("{} of 1 listed", list.len()))
 }
 
@@ -214,7 +252,12 @@ pub async fn create_user(turn: &mut Turn) -> Result<String, Fault> {
 }
 
 pub async fn prompts(turn: &mut Turn) -> Result<String, Fault> {
-    let answer = post(turn, "/api/param_debug/generate_sd_prompts", &json!({"text": "a cat"})).await?;
+    let answer = post(
+        turn,
+        "/api/param_debug/generate_sd_prompts",
+        &json!({"text": "a cat"}),
+    )
+    .await?;
     match declared(&answer)? {
         Ok(data) => {
             must(data.is_array(), || format!("no list of prompts: {data}"))?;

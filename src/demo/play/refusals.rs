@@ -25,11 +25,19 @@ fn typed(answer: &Answer, reason: &str) -> Result<String, Fault> {
     answer.must_be(403)?;
     let body = answer.json()?;
     let error = &body["error"];
-    must(error["code"] == reason, || format!("its code is {}", error["code"]))?;
-    must(error["how_to_allow"].is_string(), || "it does not say how to allow it".into())?;
+    must(error["code"] == reason, || {
+        format!("its code is {}", error["code"])
+    })?;
+    must(error["how_to_allow"].is_string(), || {
+        "it does not say how to allow it".into()
+    })?;
     let marker = answer.header("x-airlock-decision");
-    must(marker.starts_with("deny"), || "x-airlock-decision is missing".into())?;
-    must(answer.header("proxy-status").contains(reason), || "Proxy-Status is missing".into())?;
+    must(marker.starts_with("deny"), || {
+        "x-airlock-decision is missing".into()
+    })?;
+    must(answer.header("proxy-status").contains(reason), || {
+        "Proxy-Status is missing".into()
+    })?;
     Ok(error["message"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -67,7 +75,9 @@ pub async fn wrong_sni(turn: &mut Turn) -> Result<String, Fault> {
 /// An SSH client, say, that found a proxy.
 pub async fn no_tls(turn: &mut Turn) -> Result<String, Fault> {
     let to = authority(VENDOR)?;
-    turn.traces.push(Trace::Connection { authority: to.to_string() });
+    turn.traces.push(Trace::Connection {
+        authority: to.to_string(),
+    });
     let talk = async {
         let Tunnel::Open(mut stream) = turn.connect(&to).await? else {
             return Err(Fault("CONNECT was refused".into()));
@@ -76,14 +86,18 @@ pub async fn no_tls(turn: &mut Turn) -> Result<String, Fault> {
         // A reset is a way of closing, too.
         let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await;
         let _ = (&mut stream).take(1024).read_to_end(&mut rest).await;
-        must(rest.is_empty(), || format!("{} bytes came back", rest.len()))
+        must(rest.is_empty(), || {
+            format!("{} bytes came back", rest.len())
+        })
     };
     within(turn.player.patience, talk).await?;
     Ok("closed before a byte was passed on".into())
 }
 
 pub async fn metadata(turn: &mut Turn) -> Result<String, Fault> {
-    let answer = turn.send(Call::get("http://169.254.169.254/latest/meta-data/")?).await?;
+    let answer = turn
+        .send(Call::get("http://169.254.169.254/latest/meta-data/")?)
+        .await?;
     typed(&answer, "no_rule_matched")
 }
 
@@ -92,7 +106,9 @@ async fn tunnel(
     to: &Authority,
     sni: Option<&str>,
 ) -> Result<Tunnel<TlsStream<TcpStream>>, Fault> {
-    turn.traces.push(Trace::Connection { authority: to.to_string() });
+    turn.traces.push(Trace::Connection {
+        authority: to.to_string(),
+    });
     within(turn.player.patience, turn.tunnel(to, sni)).await
 }
 

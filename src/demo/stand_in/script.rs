@@ -48,14 +48,18 @@ pub fn answer(request: &Value) -> Result<Answer, Refusal> {
     if let Some(schema) = request.pointer("/response_format/json_schema/schema") {
         return Ok(Answer::Text(fill(schema, SCHEMA_DEPTH).to_string()));
     }
-    let results: Vec<&str> = of_role("tool").filter_map(|m| m["content"].as_str()).collect();
+    let results: Vec<&str> = of_role("tool")
+        .filter_map(|m| m["content"].as_str())
+        .collect();
     if results.is_empty()
         && let Some(call) = call_named_in(&user, &request["tools"])
     {
         return Ok(call);
     }
     let said = match results.last() {
-        Some(result) if !result.contains("\"assistant\"") => format!("The tool said: {}", cut(result)),
+        Some(result) if !result.contains("\"assistant\"") => {
+            format!("The tool said: {}", cut(result))
+        }
         // The result of a hand-off names only the next agent.
         Some(_) | None => format!("You asked: {}", cut(&user)),
     };
@@ -64,17 +68,24 @@ pub fn answer(request: &Value) -> Result<Answer, Refusal> {
 
 fn call_named_in(user: &str, tools: &Value) -> Option<Answer> {
     let offered = tools.as_array()?.iter().map(|tool| &tool["function"]);
-    let function = offered.into_iter().find(|f| f["name"].as_str().is_some_and(|n| user.contains(n)))?;
+    let function = offered
+        .into_iter()
+        .find(|f| f["name"].as_str().is_some_and(|n| user.contains(n)))?;
     let name = function["name"].as_str()?.to_owned();
     // Every text parameter gets the person's words.
     let mut arguments = Map::new();
-    let parameters = function.pointer("/parameters/properties").and_then(Value::as_object);
+    let parameters = function
+        .pointer("/parameters/properties")
+        .and_then(Value::as_object);
     for (parameter, schema) in parameters.into_iter().flatten() {
         if schema["type"] == "string" {
             arguments.insert(parameter.clone(), json!(user));
         }
     }
-    Some(Answer::Call { name, arguments: Value::Object(arguments).to_string() })
+    Some(Answer::Call {
+        name,
+        arguments: Value::Object(arguments).to_string(),
+    })
 }
 
 fn text_of(content: &Value) -> String {
@@ -105,7 +116,11 @@ fn fill(schema: &Value, depth: usize) -> Value {
         Some(_) | None => {
             let properties = schema["properties"].as_object();
             let filled = properties.into_iter().flatten();
-            Value::Object(filled.map(|(k, s)| (k.clone(), fill(s, depth - 1))).collect())
+            Value::Object(
+                filled
+                    .map(|(k, s)| (k.clone(), fill(s, depth - 1)))
+                    .collect(),
+            )
         }
     }
 }
@@ -171,7 +186,9 @@ impl Answer {
                     json!({"tool_calls": [{"index": 0, "function": {"arguments": token}}]})
                 }
             };
-            if i == 0 && let Some(delta) = delta.as_object_mut() {
+            if i == 0
+                && let Some(delta) = delta.as_object_mut()
+            {
                 delta.insert("role".to_owned(), json!("assistant"));
             }
             deltas.push((delta, Value::Null));
@@ -212,10 +229,23 @@ mod tests {
         let tools = json!({"tools": [{"type": "function", "function": {"name": "look",
             "parameters": {"properties": {"what": {"type": "string"}}}}}]});
         let user = json!({"role": "user", "content": "please look"});
-        let call = Answer::Call { name: "look".into(), arguments: r#"{"what":"please look"}"#.into() };
+        let call = Answer::Call {
+            name: "look".into(),
+            arguments: r#"{"what":"please look"}"#.into(),
+        };
         for (row, messages, more, expected) in [
-            ("an offered tool that is named is called", json!([user]), tools.clone(), Ok(Some(call))),
-            ("a tool that is not offered is not", json!([user]), json!({}), Ok(None)),
+            (
+                "an offered tool that is named is called",
+                json!([user]),
+                tools.clone(),
+                Ok(Some(call)),
+            ),
+            (
+                "a tool that is not offered is not",
+                json!([user]),
+                json!({}),
+                Ok(None),
+            ),
             (
                 "after its result it answers",
                 json!([user, {"role": "tool", "content": "a cat"}]),
@@ -237,7 +267,9 @@ mod tests {
         ] {
             let got = ask(messages, more);
             match (got, expected) {
-                (Ok(Answer::Text(text)), Ok(None)) => assert!(text.starts_with(INTRODUCTION), "{row}"),
+                (Ok(Answer::Text(text)), Ok(None)) => {
+                    assert!(text.starts_with(INTRODUCTION), "{row}")
+                }
                 (got, Ok(Some(expected))) => assert_eq!(got, Ok(expected), "{row}"),
                 (got, expected) => assert_eq!(got.err(), expected.err(), "{row}"),
             }
@@ -249,7 +281,9 @@ mod tests {
         let schema = json!({"response_format": {"type": "json_schema", "json_schema": {"schema":
             {"type": "object", "properties": {"summary": {"type": "string"}, "n": {"type": "integer"}}}}}});
         let filled = ask(json!([{"role": "user", "content": "x"}]), schema).unwrap();
-        let Answer::Text(text) = &filled else { panic!("{filled:?}") };
+        let Answer::Text(text) = &filled else {
+            panic!("{filled:?}")
+        };
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value, json!({"summary": INTRODUCTION, "n": 1}));
 
@@ -260,7 +294,10 @@ mod tests {
             .filter_map(|c| Some(c.pointer("/choices/0/delta/content")?.as_str()?.to_owned()))
             .collect();
         assert_eq!(streamed, *text);
-        assert_eq!(filled.whole()["choices"][0]["message"]["content"], json!(text));
+        assert_eq!(
+            filled.whole()["choices"][0]["message"]["content"],
+            json!(text)
+        );
         assert_eq!(events.last().unwrap(), "data: [DONE]\n\n");
         assert_eq!(filled.events(false).len() + 1, events.len());
     }
