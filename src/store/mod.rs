@@ -157,7 +157,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store
-            .transact(|w| Ok(drop(w.open_table(META)?.insert("schema_version", 99)?)))
+            .transact(|w| {
+                w.open_table(META)?.insert("schema_version", 99)?;
+                Ok(())
+            })
             .unwrap();
         drop(store);
         assert!(matches!(
