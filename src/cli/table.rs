@@ -15,3 +15,8 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
     table.load_style(preset).set_header(header);
     table
 }
+
+/// Colours only where a person looks.
+pub fn colour() -> bool {
+    std::io::stdout().is_terminal()
+}
