@@ -8,10 +8,10 @@ use crate::{
     config::{Config, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
-        OriginPolicy, SinkResponder,
+        SinkResponder,
     },
     gateway::{Gateway, GatewayDeps},
-    handler::Handler,
+    handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     proxy::{Limits, Responders, Route, Routes, Services},
@@ -94,6 +94,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         settings: super::llm::gateway_settings(config),
         client,
         metrics: metrics.clone(),
+        origins: OriginPolicy::private_only(),
     }));
     let responders = responders(config, &gateway, &metrics);
     let private_cas = private_cas(config)?;

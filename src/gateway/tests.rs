@@ -76,6 +76,7 @@ fn gateway(settings: GatewaySettings) -> (Gateway, Arc<Metrics>) {
     let client = client(&metrics);
     (
         Gateway::new(GatewayDeps {
+            origins: crate::handler::cors::OriginPolicy::private_only(),
             settings,
             client,
             metrics: metrics.clone(),

@@ -152,7 +152,6 @@ impl Finish {
         // Names of destinations come from rules and configuration only, never from a client.
         let (answered_by, destination) = match record.action {
             "deny" => ("airlock", "refused"),
-            "respond" if record.left_machine_bytes > 0 => ("local", "llm"),
             "respond" => ("local", "local"),
             "tunnel" => ("tunnel", record.rule.as_str()),
             "intercept" => return,

@@ -34,13 +34,16 @@ impl Airlock {
         ))
     }
 
-    /// With this YAML; `state_dir` is added.
+    /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
         let scratch = TempDir::with_prefix("airlock-it-").expect("a scratch folder can be made");
         let state = scratch.path().join("state");
         let file = scratch.path().join("airlock.yaml");
-        std::fs::write(&file, format!("state_dir: {}\n{config}", state.display()))
-            .expect("scratch is writable");
+        std::fs::write(
+            &file,
+            format!("version: 1\nstate_dir: {}\n{config}", state.display()),
+        )
+        .expect("scratch is writable");
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
         command
