@@ -6,6 +6,7 @@
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
 //! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
+//! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -21,4 +22,5 @@ mod demo;
 mod deploy;
 mod docs;
 mod leak;
+mod pipeline;
 mod support;
