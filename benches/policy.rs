@@ -12,12 +12,18 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 fn policy(rules: usize) -> std::sync::Arc<CompiledPolicy> {
     let mut yaml = String::from("version: 1\nstate_dir: /tmp/airlock-bench\nrules:\n");
     for n in 0..rules {
-        let host = if n % 2 == 0 { format!("h{n}.allowed.test") } else { format!("'*.w{n}.test'") };
+        let host = if n % 2 == 0 {
+            format!("h{n}.allowed.test")
+        } else {
+            format!("'*.w{n}.test'")
+        };
         yaml.push_str(&format!(
             "  - {{name: r{n}, hosts: [{host}], methods: [GET], paths: ['/v1/*'], action: forward}}\n"
         ));
     }
-    compile(&yaml, "bench", ".".into(), &Default::default()).expect("bench rules are valid").policy
+    compile(&yaml, "bench", ".".into(), &Default::default())
+        .expect("bench rules are valid")
+        .policy
 }
 
 fn decide(c: &mut Criterion) {
@@ -49,7 +55,11 @@ fn decide(c: &mut Criterion) {
 
     let policy = policy(10_000);
     let authority = Authority::parse("h9998.allowed.test:443", None).expect("valid");
-    let flow = Flow { entry: Entry::Explicit, client, authority: &authority };
+    let flow = Flow {
+        entry: Entry::Explicit,
+        client,
+        authority: &authority,
+    };
     c.bench_function("decide_connection/10000", |b| {
         b.iter(|| policy.decide_connection(black_box(&flow)));
     });

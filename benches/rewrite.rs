@@ -15,7 +15,9 @@ x-stainless-retry-count: 0\r\nx-stainless-read-timeout: 600\r\n\r\n";
 fn heads(c: &mut Criterion) {
     let mut group = c.benchmark_group("head");
     group.throughput(Throughput::Bytes(HEAD.len() as u64));
-    group.bench_function("parse", |b| b.iter(|| head::parse(black_box(HEAD), Port::HTTPS)));
+    group.bench_function("parse", |b| {
+        b.iter(|| head::parse(black_box(HEAD), Port::HTTPS))
+    });
     group.finish();
 }
 

@@ -19,7 +19,10 @@ pub fn install(filter: Option<&str>, json: bool) {
         .fold(filter, EnvFilter::add_directive);
     let terminal = std::io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(terminal);
+    let layer = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(terminal);
     let _ = if json {
         registry.with(layer.json()).try_init()
     } else {

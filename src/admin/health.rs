@@ -49,7 +49,10 @@ pub async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
     if status.ready && status.audit_healthy {
         (StatusCode::OK, "ready\n")
     } else if status.ready {
-        (StatusCode::SERVICE_UNAVAILABLE, "audit log cannot be written\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "audit log cannot be written\n",
+        )
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
     }

@@ -38,8 +38,14 @@ impl Admin {
     }
 
     /// Serves until `closing` resolves.
-    pub async fn serve(self, state: AdminState, closing: impl Future<Output = ()> + Send + 'static) {
-        let served = axum::serve(self.listener, router(state)).with_graceful_shutdown(closing).await;
+    pub async fn serve(
+        self,
+        state: AdminState,
+        closing: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let served = axum::serve(self.listener, router(state))
+            .with_graceful_shutdown(closing)
+            .await;
         if let Err(e) = served {
             tracing::error!(error = %e, "admin listener failed");
         }
@@ -77,10 +83,19 @@ mod tests {
     }
 
     async fn call(path: &str, host: &str, ready: bool) -> (u16, String) {
-        let status = Status { ready, audit_healthy: true, ..Status::default() };
-        let state =
-            AdminState { metrics: Arc::new(Metrics::new()), health: Arc::new(Fixed(status)) };
-        let request = Request::get(path).header("host", host).body(Body::empty()).unwrap();
+        let status = Status {
+            ready,
+            audit_healthy: true,
+            ..Status::default()
+        };
+        let state = AdminState {
+            metrics: Arc::new(Metrics::new()),
+            health: Arc::new(Fixed(status)),
+        };
+        let request = Request::get(path)
+            .header("host", host)
+            .body(Body::empty())
+            .unwrap();
         let response = router(state).call(request).await.unwrap();
         let code = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -8,10 +8,10 @@ use crate::{
     config::{Config, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
-        OriginPolicy, SinkResponder,
+        SinkResponder,
     },
     gateway::{Gateway, GatewayDeps},
-    handler::Handler,
+    handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     proxy::{Limits, Responders, Route, Routes, Services},
@@ -21,8 +21,7 @@ use crate::{
         write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient,
-        private_ca::PrivateCas,
+        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
     },
 };
 
@@ -49,23 +48,33 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let store = Store::open(&config.state_dir)?;
     let totals = Arc::new(Totals::starting_from(store.totals()?));
 
-    let names: Vec<String> =
-        config.policy.intercepted_hosts().iter().map(ToString::to_string).collect();
+    let names: Vec<String> = config
+        .policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
     notes.extend(note_of(&event));
     let variable = |name: &str| environment.get(name).cloned();
     let roots = SystemRoots::load(variable, &config.state_dir);
     notes.extend(roots.warnings().iter().map(ToString::to_string));
-    let ca_bundle =
-        write_bundle(&root, &roots).map_err(|e| StartError::Bundle(e.to_string()))?;
+    let ca_bundle = write_bundle(&root, &roots).map_err(|e| StartError::Bundle(e.to_string()))?;
     let ca_file = system_bundle_path(variable, &config.state_dir).map(|p| p.display().to_string());
-    let leafs =
-        Arc::new(LeafCache::new(Arc::new(root), config.limits.leaf_cache, metrics.clone())?);
+    let leafs = Arc::new(LeafCache::new(
+        Arc::new(root),
+        config.limits.leaf_cache,
+        metrics.clone(),
+    )?);
 
     let audit = Arc::new(AuditLog::open(
         AuditSettings {
             path: config.audit.enabled.then(|| {
-                config.audit.path.clone().unwrap_or_else(|| config.state_dir.join("audit.jsonl"))
+                config
+                    .audit
+                    .path
+                    .clone()
+                    .unwrap_or_else(|| config.state_dir.join("audit.jsonl"))
             }),
             max_bytes: config.audit.max_bytes,
             keep: config.audit.keep,
@@ -73,7 +82,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let dialer = Arc::new(Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT));
+    let dialer = Arc::new(Dialer::new(
+        metrics.clone(),
+        config.addresses.clone(),
+        RESOLVE_TIMEOUT,
+    ));
     let client_tls = ClientTls::new(roots.store());
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
@@ -81,6 +94,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         settings: super::llm::gateway_settings(config),
         client,
         metrics: metrics.clone(),
+        origins: OriginPolicy::private_only(),
     }));
     let responders = responders(config, &gateway, &metrics);
     let private_cas = private_cas(config)?;
@@ -108,7 +122,14 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
-    Ok(Built { services, gateway, store, ca_bundle, ca_file, notes })
+    Ok(Built {
+        services,
+        gateway,
+        store,
+        ca_bundle,
+        ca_file,
+        notes,
+    })
 }
 
 /// The state folder holds keys: only its owner may look in.
@@ -139,12 +160,19 @@ fn note_of(event: &CaEvent) -> Option<String> {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "nothing".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn responders(config: &Config, gateway: &Arc<Gateway>, metrics: &Arc<Metrics>) -> Responders {
     let origins = OriginPolicy::private_only();
-    let bounds = McpBounds { max_sessions: config.limits.mcp_sessions, ..McpBounds::default() };
+    let bounds = McpBounds {
+        max_sessions: config.limits.mcp_sessions,
+        ..McpBounds::default()
+    };
     let copilot = CopilotResponder::new(&config.state_dir, origins.clone(), metrics.clone());
     Responders {
         llm: gateway.clone() as Arc<dyn Handler>,

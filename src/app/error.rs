@@ -10,7 +10,9 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot use the state folder {path}: {problem}; set AIRLOCK_STATE_DIR to one this user can write")]
+    #[error(
+        "cannot use the state folder {path}: {problem}; set AIRLOCK_STATE_DIR to one this user can write"
+    )]
     StateDir { path: String, problem: String },
     #[error(transparent)]
     Ca(#[from] CaError),

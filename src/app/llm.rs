@@ -31,9 +31,14 @@ pub fn gateway_settings(config: &Config) -> GatewaySettings {
     };
     GatewaySettings {
         base_url: base_url.as_ref().map(base),
-        api_key: api_key.as_ref().map(|key| ApiKey::new(key.expose().clone())),
+        api_key: api_key
+            .as_ref()
+            .map(|key| ApiKey::new(key.expose().clone())),
         model: model.clone(),
-        aliases: Aliases { exact: aliases.clone(), catch_all },
+        aliases: Aliases {
+            exact: aliases.clone(),
+            catch_all,
+        },
         discover: *discover,
         discover_urls: discover_ports.iter().map(base).collect(),
         timeouts: Timeouts {

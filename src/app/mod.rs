@@ -67,11 +67,17 @@ impl App {
         let closing = CancellationToken::new();
         let health = Arc::new(status::AppHealth::new(&config, &built, &addresses, began));
         if let Some(admin) = admin {
-            let state = AdminState { metrics: built.services.metrics.clone(), health: health.clone() };
+            let state = AdminState {
+                metrics: built.services.metrics.clone(),
+                health: health.clone(),
+            };
             let stop = closing.clone();
             tokio::spawn(admin.serve(state, async move { stop.cancelled().await }));
         }
-        let saver = Saver { store: built.store, totals: built.services.totals.clone() };
+        let saver = Saver {
+            store: built.store,
+            totals: built.services.totals.clone(),
+        };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
         let gateway = built.gateway.clone();
@@ -79,17 +85,17 @@ impl App {
             let llm = gateway.warm_up().await;
             match (&llm.url, llm.up) {
                 (Some(url), true) => tracing::info!("the LLM at {url} answers"),
-                _ => tracing::warn!(
-                    "{}",
-                    llm.problem.as_deref().unwrap_or("no LLM found")
-                ),
+                _ => tracing::warn!("{}", llm.problem.as_deref().unwrap_or("no LLM found")),
             }
         });
 
         health.set_ready();
         let metrics = &built.services.metrics;
         metrics.ready(true);
-        metrics.started(time::OffsetDateTime::now_utc().unix_timestamp(), began.elapsed());
+        metrics.started(
+            time::OffsetDateTime::now_utc().unix_timestamp(),
+            began.elapsed(),
+        );
         Ok(Running {
             addresses,
             notes: built.notes,
@@ -148,7 +154,10 @@ impl Running {
     }
 
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.addresses.iter().find(|(n, _)| *n == name).map(|(_, a)| *a)
+        self.addresses
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, a)| *a)
     }
 
     /// What a person should know about this start.
@@ -193,7 +202,11 @@ struct Saver {
 impl Saver {
     async fn run(self: Arc<Self>, closing: CancellationToken) {
         let mut last = self.totals.snapshot();
-        while closing.run_until_cancelled(tokio::time::sleep(SAVE_EVERY)).await.is_some() {
+        while closing
+            .run_until_cancelled(tokio::time::sleep(SAVE_EVERY))
+            .await
+            .is_some()
+        {
             if self.totals.snapshot() != last {
                 last = self.totals.snapshot();
                 let saver = self.clone();

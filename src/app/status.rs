@@ -36,7 +36,10 @@ impl AppHealth {
             version: env!("CARGO_PKG_VERSION"),
             mode: config.mode.as_str().to_owned(),
             packs: config.packs.clone(),
-            listeners: addresses.iter().map(|(n, a)| ((*n).to_owned(), a.to_string())).collect(),
+            listeners: addresses
+                .iter()
+                .map(|(n, a)| ((*n).to_owned(), a.to_string()))
+                .collect(),
             ..Status::default()
         };
         Self {

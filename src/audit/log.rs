@@ -39,7 +39,9 @@ pub struct AuditSettings {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the audit log {path}: {source}; set audit.path to a file this user can write")]
+#[error(
+    "cannot write the audit log {path}: {source}; set audit.path to a file this user can write"
+)]
 pub struct AuditError {
     path: PathBuf,
     source: io::Error,
@@ -74,8 +76,12 @@ impl AuditLog {
         let file = match &settings.path {
             None => None,
             Some(path) => Some(
-                RotatingFile::open(path.clone(), settings.max_bytes, settings.keep)
-                    .map_err(|source| AuditError { path: path.clone(), source })?,
+                RotatingFile::open(path.clone(), settings.max_bytes, settings.keep).map_err(
+                    |source| AuditError {
+                        path: path.clone(),
+                        source,
+                    },
+                )?,
             ),
         };
         let shared = Arc::new(Shared {
@@ -94,7 +100,10 @@ impl AuditLog {
                 path: settings.path.unwrap_or_default(),
                 source,
             })?;
-        Ok(Self { shared, writer: Some(writer) })
+        Ok(Self {
+            shared,
+            writer: Some(writer),
+        })
     }
 
     pub fn record(&self, record: AuditRecord) {
@@ -204,7 +213,14 @@ impl RotatingFile {
         }
         let file = open_append(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path, max_bytes, keep, size, out: BufWriter::new(file), line: Vec::new() })
+        Ok(Self {
+            path,
+            max_bytes,
+            keep,
+            size,
+            out: BufWriter::new(file),
+            line: Vec::new(),
+        })
     }
 
     fn write(&mut self, record: &AuditRecord) -> io::Result<()> {
@@ -278,6 +294,7 @@ mod tests {
             rule: RuleName::none(),
             reason: Reason::NoRuleMatched,
             would_deny: None,
+            ended: None,
             status: Some(403),
             answered_by: None,
             upstream: None,
@@ -294,15 +311,21 @@ mod tests {
     fn every_record_is_one_json_line_and_dropping_the_log_loses_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/audit.jsonl");
-        let settings = AuditSettings { path: Some(path.clone()), max_bytes: 1 << 20, keep: 2 };
+        let settings = AuditSettings {
+            path: Some(path.clone()),
+            max_bytes: 1 << 20,
+            keep: 2,
+        };
         let log = AuditLog::open(settings, Arc::new(Metrics::new())).unwrap();
         for n in 0..100 {
             log.record(record(&format!("/{n}")));
         }
         drop(log);
         let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         assert_eq!(lines.len(), 100);
         assert_eq!(lines[7]["path"], "/7");
         assert_eq!(lines[7]["reason"], "no_rule_matched");
@@ -312,7 +335,11 @@ mod tests {
     fn a_full_file_is_rotated_and_only_the_kept_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let settings = AuditSettings { path: Some(path.clone()), max_bytes: 1000, keep: 2 };
+        let settings = AuditSettings {
+            path: Some(path.clone()),
+            max_bytes: 1000,
+            keep: 2,
+        };
         let log = AuditLog::open(settings, Arc::new(Metrics::new())).unwrap();
         (0..50).for_each(|n| log.record(record(&format!("/{n}"))));
         log.flush();
@@ -330,9 +357,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let blocker = dir.path().join("file");
         std::fs::write(&blocker, "").unwrap();
-        let settings =
-            AuditSettings { path: Some(blocker.join("audit.jsonl")), max_bytes: 1, keep: 1 };
-        let error = AuditLog::open(settings, Arc::new(Metrics::new())).err().unwrap();
+        let settings = AuditSettings {
+            path: Some(blocker.join("audit.jsonl")),
+            max_bytes: 1,
+            keep: 1,
+        };
+        let error = AuditLog::open(settings, Arc::new(Metrics::new()))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("set audit.path"), "{error}");
     }
 }

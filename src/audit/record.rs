@@ -46,6 +46,10 @@ pub struct AuditRecord {
     /// Report mode: what enforce mode would have denied, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_deny: Option<Reason>,
+    /// What broke it off after the decision (`client_gone`, `upstream_timeout`, ...); absent when
+    /// it ended in peace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// `airlock` for refusals, else who answered: `local llm`, `stand-in`, `upstream`, ...

@@ -13,7 +13,9 @@ use crate::{
 
 /// The root CA that signs for intercepted names
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock ca show\n  airlock ca export --out airlock-ca.pem\n  airlock ca bundle                # system roots and ours, for SSL_CERT_FILE\n  airlock ca rotate")]
+#[command(
+    after_help = "Examples:\n  airlock ca show\n  airlock ca export --out airlock-ca.pem\n  airlock ca bundle                # system roots and ours, for SSL_CERT_FILE\n  airlock ca rotate"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -76,11 +78,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Rotate => {
             let (root, kept) = RootCa::rotate(&config.state_dir, &names)?;
             let bundle = write_bundle(&root, &roots)?;
-            println!("new root CA in {}", CaPaths::below(&config.state_dir).dir().display());
+            println!(
+                "new root CA in {}",
+                CaPaths::below(&config.state_dir).dir().display()
+            );
             if let Some(kept) = kept {
-                println!("the old certificate is kept as {}; its key is gone", kept.display());
+                println!(
+                    "the old certificate is kept as {}; its key is gone",
+                    kept.display()
+                );
             }
-            println!("restart airlock, and every client that read {}", bundle.display());
+            println!(
+                "restart airlock, and every client that read {}",
+                bundle.display()
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -100,5 +111,10 @@ fn print(info: &CaInfo) {
 
 /// Names the CA is made for, as its constraints want them.
 pub fn intercepted(config: &Config) -> Vec<String> {
-    config.policy.intercepted_hosts().iter().map(ToString::to_string).collect()
+    config
+        .policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }

@@ -11,7 +11,9 @@ use crate::policy::RuleAction;
 
 /// Check a configuration without starting anything
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock check --config airlock.yaml\n  airlock check --config airlock.yaml --json")]
+#[command(
+    after_help = "Examples:\n  airlock check --config airlock.yaml\n  airlock check --config airlock.yaml --json"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -33,11 +35,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 println!("{value}");
                 return Ok(ExitCode::SUCCESS);
             }
-            println!("ok: {} rules, mode {}", config.policy.rule_count(), config.mode.as_str());
+            println!(
+                "ok: {} rules, mode {}",
+                config.policy.rule_count(),
+                config.mode.as_str()
+            );
             let mut rules = table(["rule", "action", "hosts"]);
             for rule in config.policy.rules() {
                 let hosts: Vec<_> = rule.hosts.iter().map(ToString::to_string).collect();
-                rules.add_row([rule.name.to_string(), action_words(rule.action), hosts.join(" ")]);
+                rules.add_row([
+                    rule.name.to_string(),
+                    action_words(rule.action),
+                    hosts.join(" "),
+                ]);
             }
             println!("{rules}");
             for note in &config.notes {

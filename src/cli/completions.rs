@@ -6,7 +6,9 @@ use clap_complete::Shell;
 
 /// Print a completion script for a shell
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  airlock completions bash > ~/.local/share/bash-completion/completions/airlock")]
+#[command(
+    after_help = "Example:\n  airlock completions bash > ~/.local/share/bash-completion/completions/airlock"
+)]
 pub struct Args {
     shell: Shell,
 }

@@ -9,7 +9,9 @@ use crate::{config::Config, tls::ca::CaPaths};
 
 /// Print the environment variables that point a program at this proxy
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  eval \"$(airlock env)\" && python main.py\n  airlock env --format dotenv > .env\n  airlock env --json")]
+#[command(
+    after_help = "Examples:\n  eval \"$(airlock env)\" && python main.py\n  airlock env --format dotenv > .env\n  airlock env --json"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -35,9 +37,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let format = if args.json { Format::Json } else { args.format };
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&variables)?),
-        Format::Sh => each(&variables, |k, v| format!("export {k}='{}'", v.replace('\'', r"'\''"))),
-        Format::Fish => each(&variables, |k, v| format!("set -gx {k} '{}'", v.replace('\'', r"\'"))),
-        Format::Powershell => each(&variables, |k, v| format!("$env:{k} = '{}'", v.replace('\'', "''"))),
+        Format::Sh => each(&variables, |k, v| {
+            format!("export {k}='{}'", v.replace('\'', r"'\''"))
+        }),
+        Format::Fish => each(&variables, |k, v| {
+            format!("set -gx {k} '{}'", v.replace('\'', r"\'"))
+        }),
+        Format::Powershell => each(&variables, |k, v| {
+            format!("$env:{k} = '{}'", v.replace('\'', "''"))
+        }),
         Format::Dotenv => each(&variables, |k, v| format!("{k}={v}")),
     }
     Ok(ExitCode::SUCCESS)
@@ -57,13 +65,23 @@ pub fn variables(config: &Config) -> anyhow::Result<BTreeMap<&'static str, Strin
         anyhow::anyhow!("listeners.explicit is off; give it an address, for example 127.0.0.1:3128")
     })?;
     let bundle = CaPaths::below(&config.state_dir).bundle();
-    Ok(variables_for(&reachable(explicit), &bundle.display().to_string()))
+    Ok(variables_for(
+        &reachable(explicit),
+        &bundle.display().to_string(),
+    ))
 }
 
 pub fn variables_for(proxy: &str, bundle: &str) -> BTreeMap<&'static str, String> {
     let mut out = BTreeMap::new();
     let proxy = format!("http://{proxy}");
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ] {
         out.insert(name, proxy.clone());
     }
     for name in ["NO_PROXY", "no_proxy"] {

@@ -16,7 +16,9 @@ use crate::{
 
 /// Run a program with every variable set that leads its traffic here
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock exec -- python main.py\n  airlock exec -- curl https://example.org/     # refused, and told why\n\nUses the airlock that runs already; without one, starts one for as long as the program runs.")]
+#[command(
+    after_help = "Examples:\n  airlock exec -- python main.py\n  airlock exec -- curl https://example.org/     # refused, and told why\n\nUses the airlock that runs already; without one, starts one for as long as the program runs."
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -49,7 +51,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         };
         if let Some(own) = own {
-            tokio::time::timeout(Duration::from_secs(3), Running::stop(own)).await.ok();
+            tokio::time::timeout(Duration::from_secs(3), Running::stop(own))
+                .await
+                .ok();
         }
         Ok(exit_code(status))
     })

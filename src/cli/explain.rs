@@ -12,7 +12,9 @@ use crate::{
 
 /// Say what would happen to a request, which rule decides, and how to allow it
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock explain POST https://comfyui-copilot-server.onrender.com/v1/chat/completions\n  airlock explain GET https://example.org/ --json\n  airlock explain CONNECT example.org:443")]
+#[command(
+    after_help = "Examples:\n  airlock explain POST https://comfyui-copilot-server.onrender.com/v1/chat/completions\n  airlock explain GET https://example.org/ --json\n  airlock explain CONNECT example.org:443"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -49,7 +51,13 @@ impl From<EntryArg> for Entry {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config.load(&environment())?;
     let method = args.method.to_ascii_uppercase();
-    let found = explain(&config.policy, &method, &args.url, args.entry.into(), args.client)?;
+    let found = explain(
+        &config.policy,
+        &method,
+        &args.url,
+        args.entry.into(),
+        args.client,
+    )?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
@@ -59,8 +67,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn print(found: &Explanation) {
-    let who = found.responder.map_or(String::new(), |r| format!(" ({})", r.as_str()));
-    println!("{}{who}: {}:{}{}", found.action, found.host, found.port, found.path);
+    let who = found
+        .responder
+        .map_or(String::new(), |r| format!(" ({})", r.as_str()));
+    println!(
+        "{}{who}: {}:{}{}",
+        found.action, found.host, found.port, found.path
+    );
     println!("  rule    {}", found.rule);
     println!("  reason  {}", found.reason);
     if let Some(words) = &found.rule_reason {

@@ -29,6 +29,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         } else {
             print!("{words}");
         }
-        Ok(if code == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if code == 200 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     })
 }

@@ -61,7 +61,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS };
+            return if e.use_stderr() {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let result = match cli.command {
@@ -99,7 +103,11 @@ mod tests {
         command.build();
         for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
             let help = sub.clone().render_long_help().to_string();
-            assert!(help.contains("Example"), "{} --help has no example", sub.get_name());
+            assert!(
+                help.contains("Example"),
+                "{} --help has no example",
+                sub.get_name()
+            );
         }
     }
 }

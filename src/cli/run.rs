@@ -9,7 +9,9 @@ use crate::app::{App, Running};
 
 /// Start the proxy and run until stopped
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --config airlock.yaml --log debug")]
+#[command(
+    after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --config airlock.yaml --log debug"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -56,7 +58,10 @@ fn announce(running: &Running, print_ready: bool) {
     if print_ready {
         let ready = Ready {
             ready: true,
-            addresses: running.addresses().map(|(n, a)| (n, a.to_string())).collect(),
+            addresses: running
+                .addresses()
+                .map(|(n, a)| (n, a.to_string()))
+                .collect(),
             ca_bundle: running.ca_bundle(),
         };
         // A reader that went away is no reason to stop.
@@ -70,7 +75,7 @@ fn announce(running: &Running, print_ready: bool) {
 }
 
 /// SIGINT or SIGTERM.
-async fn stop_signal() {
+pub(super) async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -14,7 +14,6 @@ use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    cors::{self, Caller, OriginPolicy},
     fields::Fields,
     http::{failure, method_not_allowed, ndjson, note, success},
     language::{Language, Phrase},
@@ -24,7 +23,10 @@ use super::{
     sink,
 };
 use crate::{
-    handler::{Handler, LocalBody, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalBody, LocalRequest, LocalResponse,
+        cors::{self, Caller, OriginPolicy},
+    },
     metrics::Metrics,
 };
 
@@ -39,10 +41,10 @@ const MAX_SESSION_ID_BYTES: usize = 128;
 const INTENTS: [&str; 3] = ["downstream_subgraph_search", "node_explain", "node_params"];
 
 const ANNOUNCEMENT: Phrase = Phrase {
-    en: "**Airlock** answers for ComfyUI-Copilot on this machine. Chats go to the LLM that you \
-         configured; telemetry is dropped. Some features of the vendor's service are not \
+    en: "**Airlock** answers for ComfyUI-Copilot on this machine. Chats go to your own LLM; \
+         telemetry is dropped. Some features of the vendor's service are not \
          available locally yet.",
-    zh: "**Airlock** 正在本机代替 ComfyUI-Copilot 的云端服务。聊天会发送到您自己配置的大模型，\
+    zh: "**Airlock** 正在本机代替 ComfyUI-Copilot 的云端服务。聊天会发送到您自己的大模型，\
          遥测数据会被丢弃。部分云端功能目前还没有本地版本。",
 };
 const INTENT_NOT_HERE: Phrase = Phrase {

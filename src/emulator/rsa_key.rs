@@ -8,7 +8,7 @@
 use std::{
     fs, io,
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -134,7 +134,11 @@ fn store(path: &Path, key: &PrivateDecryptingKey) -> io::Result<()> {
         .as_der()
         .map_err(|_| io::Error::other("key has no PKCS#8 form"))?;
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        // A folder that is there keeps its mode.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
     let draft = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let written = fs::OpenOptions::new()

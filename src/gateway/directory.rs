@@ -79,7 +79,8 @@ impl Directory {
     /// The LLM to call. Looks for it the first time, and after it was lost.
     pub async fn current(self: &Arc<Self>) -> Result<Arc<Upstream>, Problem> {
         if let Some(upstream) = self.current.load_full() {
-            if upstream.listed_at.elapsed() > FRESH {
+            // A look-up under way is enough.
+            if upstream.listed_at.elapsed() > FRESH && self.looking.try_lock().is_ok() {
                 let this = self.clone();
                 tokio::spawn(async move { this.look(Some(FRESH)).await });
             }

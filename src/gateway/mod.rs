@@ -16,7 +16,6 @@
 
 mod answer;
 mod call;
-mod cors;
 pub mod directory;
 pub mod discovery;
 mod live;
@@ -35,7 +34,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use self::{
     answer::Tone,
-    call::{Call, Caller},
+    call::Call,
     directory::{Directory, Status},
     live::{Calling, Live},
     record::CallRecord,
@@ -43,7 +42,10 @@ use self::{
     settings::{ErrorStyle, GatewaySettings},
 };
 use crate::{
-    handler::{Handler, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, Caller, OriginPolicy},
+    },
     llm::{
         models::{CatchAll, Model, ModelList},
         problem::Problem,
@@ -65,10 +67,13 @@ pub struct GatewayDeps {
     pub settings: GatewaySettings,
     pub client: HttpClient,
     pub metrics: Arc<Metrics>,
+    /// Pages that may read answers.
+    pub origins: OriginPolicy,
 }
 
 pub struct Gateway {
-    caller: Caller,
+    caller: call::Caller,
+    origins: OriginPolicy,
 }
 
 /// What is known of a request before it is sent on.
@@ -85,6 +90,7 @@ impl Gateway {
             settings,
             client,
             metrics,
+            origins,
         } = deps;
         let settings = Arc::new(settings);
         let directory = Arc::new(Directory::new(
@@ -93,12 +99,13 @@ impl Gateway {
             metrics.clone(),
         ));
         Self {
-            caller: Caller {
+            caller: call::Caller {
                 settings,
                 directory,
                 client,
                 metrics,
             },
+            origins,
         }
     }
 
@@ -309,14 +316,15 @@ impl Gateway {
 #[async_trait]
 impl Handler for Gateway {
     async fn handle(&self, request: LocalRequest) -> LocalResponse {
-        let headers = request.parts.headers.clone();
-        let mut response = if request.parts.method == Method::OPTIONS {
-            cors::preflight(&headers)
-        } else {
-            self.answer(request).await
-        };
-        cors::allow(&headers, &mut response);
-        response
+        let caller = self.origins.judge(&request.parts.headers);
+        if request.parts.method == Method::OPTIONS {
+            return cors::preflight(&request.parts, &caller);
+        }
+        if caller == Caller::Stranger {
+            // A web site the user merely visits has no business with the user's LLM.
+            return cors::dress(cors::refuse(), &caller);
+        }
+        cors::dress(self.answer(request).await, &caller)
     }
 
     fn max_body(&self) -> usize {

@@ -37,7 +37,11 @@ fn tls_config(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
 }
 
 fn client(metrics: &Arc<Metrics>) -> HttpClient {
-    let dialer = Arc::new(Dialer::new(metrics.clone()));
+    let dialer = Arc::new(Dialer::new(
+        metrics.clone(),
+        crate::policy::AddressPolicy::for_tests(),
+        Duration::from_secs(2),
+    ));
     HttpClient::new(
         dialer,
         tls_config(rustls::RootCertStore::empty()),
@@ -72,6 +76,7 @@ fn gateway(settings: GatewaySettings) -> (Gateway, Arc<Metrics>) {
     let client = client(&metrics);
     (
         Gateway::new(GatewayDeps {
+            origins: crate::handler::cors::OriginPolicy::private_only(),
             settings,
             client,
             metrics: metrics.clone(),

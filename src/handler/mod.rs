@@ -2,7 +2,12 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
+//! [`cors`] says which page may read an answer, the same for all of them.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
+
+pub mod cors;
+#[cfg(test)]
+pub mod test_support;
 
 use std::{
     net::IpAddr,

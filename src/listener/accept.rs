@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use pingora::{
-    proxy::{HttpProxy, http_proxy},
     protocols::l4::stream::Stream as L4Stream,
+    proxy::{HttpProxy, http_proxy},
     server::configuration::ServerConf,
 };
 use tokio::{
@@ -66,16 +66,20 @@ impl BindError {
             io::ErrorKind::AddrInUse => format!(
                 "port {port} is in use by another program; stop it, or set {setting} to a free port"
             ),
-            io::ErrorKind::PermissionDenied => format!(
-                "port {port} needs privileges; set {setting} to a port above 1023"
-            ),
+            io::ErrorKind::PermissionDenied => {
+                format!("port {port} needs privileges; set {setting} to a port above 1023")
+            }
             io::ErrorKind::AddrNotAvailable => format!(
                 "this machine has no address {}; set {setting} to one it has",
                 address.ip()
             ),
             _ => source.to_string(),
         };
-        Self { address, setting, hint }
+        Self {
+            address,
+            setting,
+            hint,
+        }
     }
 }
 
@@ -91,7 +95,11 @@ impl Listening {
         let error = |e: io::Error| BindError::new(address, door.setting(), &e);
         let listener = TcpListener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
-        Ok(Self { door, address, listener })
+        Ok(Self {
+            door,
+            address,
+            listener,
+        })
     }
 }
 
@@ -174,8 +182,12 @@ impl Edge {
         // Small writes (streamed tokens) must not wait for each other.
         let _ = stream.set_nodelay(true);
         let l4 = L4Stream::from(stream);
-        let connection =
-            Arc::new(Connection { entry, client, tls: false, bound_to: None });
+        let connection = Arc::new(Connection {
+            entry,
+            client,
+            tls: false,
+            bound_to: None,
+        });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp => {
                 http::serve(&self, Box::new(l4), connection).await;
@@ -211,8 +223,14 @@ impl Edge {
         let _ = self.shutdown.send(true);
         self.connections.close();
         let patience = self.services.limits.drain_timeout;
-        if tokio::time::timeout(patience, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "drain timeout: cutting what is left");
+        if tokio::time::timeout(patience, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.connections.len(),
+                "drain timeout: cutting what is left"
+            );
         }
     }
 }

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pingora::{
-    listeners::tls::Acceptor,
-    protocols::l4::stream::Stream as L4Stream,
-};
+use pingora::{listeners::tls::Acceptor, protocols::l4::stream::Stream as L4Stream};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
@@ -74,7 +71,10 @@ pub async fn transparent(edge: &Arc<Edge>, mut l4: L4Stream, connection: Arc<Con
         }
     };
     let Some(host) = hello.sni.clone() else {
-        finish.denied(&Denial::early(Reason::SniMissing, "a transparent connection needs an SNI"));
+        finish.denied(&Denial::early(
+            Reason::SniMissing,
+            "a transparent connection needs an SNI",
+        ));
         return finish.done(Outcome::default());
     };
     let authority = Authority::new(host, Port::HTTPS);
@@ -106,7 +106,11 @@ fn judge(
     authority: &Authority,
     finish: &mut Finish,
 ) -> Result<ConnectionAction, Denial> {
-    let flow = Flow { entry: connection.entry, client: connection.client.ip(), authority };
+    let flow = Flow {
+        entry: connection.entry,
+        client: connection.client.ip(),
+        authority,
+    };
     let decision = edge.services.policy.load().decide_connection(&flow);
     finish.decided(&decision, decision.action.as_str());
     match decision.action {
@@ -149,9 +153,10 @@ fn cut(mut finish: Finish, authority: &Authority, reason: Reason, detail: String
 async fn hello(edge: &Edge, l4: &mut L4Stream) -> Result<ClientHelloInfo, (Reason, String)> {
     let patience = edge.services.limits.client_hello_timeout;
     match tokio::time::timeout(patience, read_client_hello(l4, HELLO_BYTES)).await {
-        Err(_) => {
-            Err((Reason::ClientHelloTimeout, format!("no complete ClientHello in {patience:?}")))
-        }
+        Err(_) => Err((
+            Reason::ClientHelloTimeout,
+            format!("no complete ClientHello in {patience:?}"),
+        )),
         Ok(Err(e)) => Err(match e {
             HelloError::NotTls => (Reason::NotTls, e.to_string()),
             HelloError::Eof | HelloError::Io(_) => (Reason::ClientGone, e.to_string()),
@@ -167,9 +172,10 @@ async fn hello(edge: &Edge, l4: &mut L4Stream) -> Result<ClientHelloInfo, (Reaso
 fn same_name(hello: &ClientHelloInfo, authority: &Authority) -> Result<(), (Reason, String)> {
     match &hello.sni {
         Some(sni) if *sni == authority.host => Ok(()),
-        Some(sni) => {
-            Err((Reason::SniMismatch, format!("CONNECT says {}, SNI says {sni}", authority.host)))
-        }
+        Some(sni) => Err((
+            Reason::SniMismatch,
+            format!("CONNECT says {}, SNI says {sni}", authority.host),
+        )),
         None => Err((Reason::SniMissing, "the ClientHello names no server".into())),
     }
 }
@@ -203,7 +209,12 @@ async fn intercept(
     mut finish: Finish,
 ) {
     let Host::Name(name) = &authority.host else {
-        return cut(finish, &authority, Reason::SniMissing, "an address cannot be intercepted".into());
+        return cut(
+            finish,
+            &authority,
+            Reason::SniMissing,
+            "an address cannot be intercepted".into(),
+        );
     };
     let config = match edge.services.leafs.server_config(name) {
         Ok(config) => config,
@@ -213,7 +224,10 @@ async fn intercept(
     let patience = edge.services.limits.client_hello_timeout;
     match tokio::time::timeout(patience, acceptor.tls_handshake(l4)).await {
         Ok(Ok(tls)) => {
-            finish.done(Outcome { status: Some(200), ..Outcome::default() });
+            finish.done(Outcome {
+                status: Some(200),
+                ..Outcome::default()
+            });
             let inside = Connection {
                 entry: connection.entry,
                 client: connection.client,
@@ -225,12 +239,18 @@ async fn intercept(
         }
         Ok(Err(e)) => {
             // Nearly always a client that was not given our CA; the detail says so in plain words.
-            let detail = format!("TLS handshake with the client failed; does it trust the airlock CA? {}", e.etype().as_str());
+            let detail = format!(
+                "TLS handshake with the client failed; does it trust the airlock CA? {}",
+                e.etype().as_str()
+            );
             finish.failed(Reason::TlsHandshakeFailed, Some(detail));
             finish.done(Outcome::default());
         }
         Err(_) => {
-            finish.failed(Reason::TlsHandshakeFailed, Some(format!("not complete in {patience:?}")));
+            finish.failed(
+                Reason::TlsHandshakeFailed,
+                Some(format!("not complete in {patience:?}")),
+            );
             finish.done(Outcome::default());
         }
     }

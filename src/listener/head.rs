@@ -51,13 +51,22 @@ pub struct HeadError {
 }
 
 const fn malformed(message: &'static str) -> HeadError {
-    HeadError { reason: Reason::MalformedRequest, message }
+    HeadError {
+        reason: Reason::MalformedRequest,
+        message,
+    }
 }
 const fn framing(message: &'static str) -> HeadError {
-    HeadError { reason: Reason::AmbiguousFraming, message }
+    HeadError {
+        reason: Reason::AmbiguousFraming,
+        message,
+    }
 }
 const fn authority(message: &'static str) -> HeadError {
-    HeadError { reason: Reason::BadAuthority, message }
+    HeadError {
+        reason: Reason::BadAuthority,
+        message,
+    }
 }
 
 /// Length of the head in `bytes` (blank line included) once it is complete.
@@ -71,7 +80,9 @@ pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
 ///
 /// `default_port`: port of an authority that names none, 80 on plain and 443 on TLS connections.
 pub fn parse(head: &[u8], default_port: Port) -> Result<Head, HeadError> {
-    let text = head.strip_suffix(b"\r\n").ok_or(malformed("head has no blank line"))?;
+    let text = head
+        .strip_suffix(b"\r\n")
+        .ok_or(malformed("head has no blank line"))?;
     let mut lines = Lines { rest: text };
     let request_line = lines.next().ok_or(malformed("empty request"))??;
     let (method, raw_target, http_10) = parse_request_line(request_line)?;
@@ -81,7 +92,10 @@ pub fn parse(head: &[u8], default_port: Port) -> Result<Head, HeadError> {
     for line in lines {
         count += 1;
         if count > MAX_HEADERS {
-            return Err(HeadError { reason: Reason::HeadTooLarge, message: "more than 100 header lines" });
+            return Err(HeadError {
+                reason: Reason::HeadTooLarge,
+                message: "more than 100 header lines",
+            });
         }
         fields.take(line?)?;
     }
@@ -159,10 +173,15 @@ fn parse_request_line(line: &[u8]) -> Result<(http::Method, &str, bool), HeadErr
         return Err(malformed("method is not upper case"));
     }
     if target.is_empty() || !target.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(malformed("request target holds a byte that must be percent-encoded"));
+        return Err(malformed(
+            "request target holds a byte that must be percent-encoded",
+        ));
     }
     if target.len() > MAX_TARGET {
-        return Err(HeadError { reason: Reason::HeadTooLarge, message: "request target is too long" });
+        return Err(HeadError {
+            reason: Reason::HeadTooLarge,
+            message: "request target is too long",
+        });
     }
     let http_10 = match version {
         "HTTP/1.1" => false,
@@ -194,7 +213,9 @@ fn parse_target(method: &http::Method, raw: &str, default: Port) -> Result<Targe
         return Ok(Target::Origin(raw.to_owned()));
     }
     let Some(rest) = strip_scheme(raw) else {
-        return Err(malformed("request target is neither a path nor an http:// URL"));
+        return Err(malformed(
+            "request target is neither a path nor an http:// URL",
+        ));
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
@@ -204,7 +225,10 @@ fn parse_target(method: &http::Method, raw: &str, default: Port) -> Result<Targe
         Some(b'/') => path.to_owned(),
         _ => format!("/{path}"),
     };
-    Ok(Target::Absolute { authority: parsed, path })
+    Ok(Target::Absolute {
+        authority: parsed,
+        path,
+    })
 }
 
 /// Only `http`: a TLS destination comes by CONNECT, or the client's bytes would go out in the clear.
@@ -229,9 +253,14 @@ impl<'a> Fields<'a> {
         let (name, rest) = line.split_at(colon);
         let value = rest.get(1..).unwrap_or_default().trim_ascii();
         if name.is_empty() || !name.iter().copied().all(is_token) {
-            return Err(malformed("a header name is not a token (folded lines are not spoken here)"));
+            return Err(malformed(
+                "a header name is not a token (folded lines are not spoken here)",
+            ));
         }
-        if value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+        if value
+            .iter()
+            .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+        {
             return Err(malformed("a header value holds a control character"));
         }
         match name.len() {
@@ -260,7 +289,8 @@ impl<'a> Fields<'a> {
                     .any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+                let digits =
+                    !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
                 let number = digits
                     .then(|| std::str::from_utf8(value).ok()?.parse().ok())
                     .flatten()
@@ -299,12 +329,22 @@ impl<'a> Fields<'a> {
 
 /// The head in origin form with exactly one, canonical Host: what Pingora and an upstream get to
 /// see is what was judged. `rest` (bytes after the head) stays behind it.
-pub fn rewrite_to_origin(buffer: &mut BytesMut, head: &Head, path: &str, host: &Authority, default: Port) {
+pub fn rewrite_to_origin(
+    buffer: &mut BytesMut,
+    head: &Head,
+    path: &str,
+    host: &Authority,
+    default: Port,
+) {
     let rest = buffer.split_off(head.length);
     let old = std::mem::take(buffer);
     let mut out = BytesMut::with_capacity(old.len() + rest.len() + 64);
     let line_end = memchr::memmem::find(&old, b"\r\n").unwrap_or(old.len());
-    let version = if old.get(..line_end).is_some_and(|l| l.ends_with(b"1.0")) { "1.0" } else { "1.1" };
+    let version = if old.get(..line_end).is_some_and(|l| l.ends_with(b"1.0")) {
+        "1.0"
+    } else {
+        "1.1"
+    };
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(path.as_bytes());
@@ -313,10 +353,16 @@ pub fn rewrite_to_origin(buffer: &mut BytesMut, head: &Head, path: &str, host: &
     out.extend_from_slice(b"\r\nHost: ");
     out.extend_from_slice(host_value(host, default).as_bytes());
     out.extend_from_slice(b"\r\n");
-    let fields = Lines { rest: old.get(line_end + 2..).unwrap_or_default() };
+    let fields = Lines {
+        rest: old.get(line_end + 2..).unwrap_or_default(),
+    };
     for line in fields.flatten() {
-        let is_host = line.get(..5).is_some_and(|n| n.eq_ignore_ascii_case(b"host:"));
-        let is_proxy = line.get(..6).is_some_and(|n| n.eq_ignore_ascii_case(b"proxy-"));
+        let is_host = line
+            .get(..5)
+            .is_some_and(|n| n.eq_ignore_ascii_case(b"host:"));
+        let is_proxy = line
+            .get(..6)
+            .is_some_and(|n| n.eq_ignore_ascii_case(b"proxy-"));
         if !is_host && !is_proxy && !line.is_empty() {
             out.extend_from_slice(line);
             out.extend_from_slice(b"\r\n");
@@ -348,12 +394,21 @@ mod tests {
     #[test]
     fn good_heads_are_read() {
         let connect = parsed("CONNECT allowed.test:443 HTTP/1.0\r\n\r\n").unwrap();
-        assert_eq!(connect.target, Target::Authority(Authority::parse("allowed.test:443", None).unwrap()));
+        assert_eq!(
+            connect.target,
+            Target::Authority(Authority::parse("allowed.test:443", None).unwrap())
+        );
         let absolute =
             parsed("GET HTTP://Allowed.Test?x=1 HTTP/1.1\r\nHost: allowed.test\r\n\r\n").unwrap();
-        let Target::Absolute { authority, path } = absolute.target else { panic!() };
-        assert_eq!((authority.to_string().as_str(), path.as_str()), ("allowed.test:80", "/?x=1"));
-        let chunked = parsed("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        let Target::Absolute { authority, path } = absolute.target else {
+            panic!()
+        };
+        assert_eq!(
+            (authority.to_string().as_str(), path.as_str()),
+            ("allowed.test:80", "/?x=1")
+        );
+        let chunked =
+            parsed("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
         assert!(chunked.has_body);
         let upgrade =
             parsed("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n").unwrap();
@@ -364,30 +419,114 @@ mod tests {
     fn what_two_parsers_could_read_two_ways_is_refused() {
         use Reason::*;
         let rows: &[(&str, &str, Reason)] = &[
-            ("both framing headers", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", AmbiguousFraming),
-            ("two content lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", AmbiguousFraming),
-            ("a signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", AmbiguousFraming),
-            ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n", AmbiguousFraming),
-            ("an unknown coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", AmbiguousFraming),
-            ("chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", AmbiguousFraming),
-            ("chunked on HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", AmbiguousFraming),
-            ("a body on CONNECT", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 4\r\n\r\n", AmbiguousFraming),
-            ("a lone line feed", "GET / HTTP/1.1\nHost: a\r\n\r\n", MalformedRequest),
-            ("a lone carriage return", "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", MalformedRequest),
-            ("a folded line", "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", MalformedRequest),
-            ("a space before the colon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", MalformedRequest),
-            ("two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", MalformedRequest),
-            ("a lower-case method", "get / HTTP/1.1\r\nHost: a\r\n\r\n", MalformedRequest),
+            (
+                "both framing headers",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "two content lengths",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a signed length",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a list of lengths",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "an unknown coding",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "chunked twice",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "chunked on HTTP/1.0",
+                "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a body on CONNECT",
+                "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 4\r\n\r\n",
+                AmbiguousFraming,
+            ),
+            (
+                "a lone line feed",
+                "GET / HTTP/1.1\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a lone carriage return",
+                "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a folded line",
+                "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a space before the colon",
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "two spaces",
+                "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a lower-case method",
+                "get / HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
             ("HTTP/0.9", "GET /\r\n\r\n", MalformedRequest),
             ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\n", MalformedRequest),
-            ("a NUL in a value", "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", MalformedRequest),
-            ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", MalformedRequest),
+            (
+                "a NUL in a value",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "two hosts",
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
             ("no host", "GET / HTTP/1.1\r\n\r\n", MalformedRequest),
-            ("an https URL in the clear", "GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", MalformedRequest),
-            ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", MalformedRequest),
-            ("user information", "GET http://a.test@evil.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", BadAuthority),
-            ("CONNECT without a port", "CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n", BadAuthority),
-            ("CONNECT in absolute form", "CONNECT http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", BadAuthority),
+            (
+                "an https URL in the clear",
+                "GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a fragment",
+                "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "user information",
+                "GET http://a.test@evil.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
+            (
+                "CONNECT without a port",
+                "CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
+            (
+                "CONNECT in absolute form",
+                "CONNECT http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+                BadAuthority,
+            ),
         ];
         for (name, text, reason) in rows {
             match parsed(text) {
@@ -399,7 +538,10 @@ mod tests {
 
     #[test]
     fn too_many_header_lines_are_refused() {
-        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(100));
+        let text = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "x: y\r\n".repeat(100)
+        );
         assert_eq!(parsed(&text).unwrap_err().reason, Reason::HeadTooLarge);
     }
 
@@ -407,7 +549,9 @@ mod tests {
     fn a_rewritten_head_has_one_canonical_host_no_proxy_headers_and_keeps_the_body() {
         let text = "POST http://Allowed.test:80/a?b HTTP/1.1\r\nProxy-Connection: x\r\nhost: Allowed.test\r\nContent-Length: 2\r\n\r\n";
         let head = parsed(text).unwrap();
-        let Target::Absolute { authority, path } = head.target.clone() else { panic!() };
+        let Target::Absolute { authority, path } = head.target.clone() else {
+            panic!()
+        };
         let mut buffer = BytesMut::from(format!("{text}hi").as_bytes());
         rewrite_to_origin(&mut buffer, &head, &path, &authority, Port::HTTP);
         assert_eq!(

@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::BytesMut;
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp},
-    protocols::{
-        Stream,
-        http::ServerSession,
-        l4::stream::Stream as L4Stream,
-    },
+    protocols::{Stream, http::ServerSession, l4::stream::Stream as L4Stream},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
@@ -45,7 +41,13 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {
-                return refuse(edge, stream, &connection, Denial::early(e.reason, e.message)).await;
+                return refuse(
+                    edge,
+                    stream,
+                    &connection,
+                    Denial::early(e.reason, e.message),
+                )
+                .await;
             }
         };
         if let Target::Authority(_) = head.target {
@@ -66,7 +68,11 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         }
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
-        match edge.proxy.process_new_http(session, &edge.pingora_shutdown).await {
+        match edge
+            .proxy
+            .process_new_http(session, &edge.pingora_shutdown)
+            .await
+        {
             Some(reused) => (stream, settings) = reused.consume(),
             None => return,
         }
@@ -111,17 +117,27 @@ async fn read_head(
         Ok(result) => result,
         Err(_) => Err(Denial::early(
             Reason::HeadTimeout,
-            format!("the request head was not complete after {:?}", limits.head_timeout),
+            format!(
+                "the request head was not complete after {:?}",
+                limits.head_timeout
+            ),
         )),
     }
 }
 
 fn within(end: usize, limit: usize) -> Result<Option<usize>, Denial> {
-    if end > limit { Err(too_large(limit)) } else { Ok(Some(end)) }
+    if end > limit {
+        Err(too_large(limit))
+    } else {
+        Ok(Some(end))
+    }
 }
 
 fn too_large(limit: usize) -> Denial {
-    Denial::early(Reason::HeadTooLarge, format!("a request head may have {limit} bytes"))
+    Denial::early(
+        Reason::HeadTooLarge,
+        format!("a request head may have {limit} bytes"),
+    )
 }
 
 async fn begin_tunnel(
@@ -132,7 +148,9 @@ async fn begin_tunnel(
     mut buffer: BytesMut,
     started: Instant,
 ) {
-    let Target::Authority(authority) = &head.target else { return };
+    let Target::Authority(authority) = &head.target else {
+        return;
+    };
     let wrong = if connection.bound_to.is_some() {
         Some("CONNECT inside a tunnel")
     } else if connection.entry != Entry::Explicit {
@@ -146,8 +164,10 @@ async fn begin_tunnel(
         return refuse(edge, stream, &connection, denial).await;
     }
     if let Some(host) = head.host.as_ref().filter(|host| *host != authority) {
-        let mut denial =
-            Denial::early(Reason::AuthorityMismatch, format!("Host says {host}, CONNECT {authority}"));
+        let mut denial = Denial::early(
+            Reason::AuthorityMismatch,
+            format!("Host says {host}, CONNECT {authority}"),
+        );
         denial.authority = Some(authority.clone());
         return refuse(edge, stream, &connection, denial).await;
     }

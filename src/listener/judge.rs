@@ -8,12 +8,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::head::{Head, Target};
+use crate::net::Entry;
 use crate::{
     net::Authority,
     policy::{Reason, RuleName, path},
     proxy::{Arrival, Connection, Denial, Services},
 };
-use crate::net::Entry;
 
 /// Turns a parsed head into an [`Arrival`].
 pub fn arrival(
@@ -45,8 +45,8 @@ pub fn arrival(
         Some((path, query)) => (path, Some(query)),
         None => (raw_target, None),
     };
-    let canonical = path::canonical(raw_path)
-        .map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
+    let canonical =
+        path::canonical(raw_path).map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
     let path_length = canonical.len();
     let mut target = canonical.into_owned();
     if let Some(query) = query {
@@ -58,7 +58,10 @@ pub fn arrival(
         && protocol != "websocket"
     {
         // h2c and the like would leave the pipeline's sight.
-        return Err(refuse(Reason::UpgradeNotAllowed, "only WebSocket upgrades are known".into()));
+        return Err(refuse(
+            Reason::UpgradeNotAllowed,
+            "only WebSocket upgrades are known".into(),
+        ));
     }
     Ok(Arrival {
         connection: connection.clone(),
@@ -86,9 +89,10 @@ fn mismatch(authority: &Authority, detail: String) -> Denial {
 
 fn agree(head: &Head, authority: &Authority) -> Result<(), Denial> {
     match &head.host {
-        Some(host) if host != authority => {
-            Err(mismatch(authority, format!("Host says {host}, the request goes to {authority}")))
-        }
+        Some(host) if host != authority => Err(mismatch(
+            authority,
+            format!("Host says {host}, the request goes to {authority}"),
+        )),
         Some(_) | None => Ok(()),
     }
 }
@@ -106,7 +110,10 @@ const FORM: &str = "this request form is not spoken here";
 /// Inside an intercepted tunnel or behind a transparent TLS listener.
 fn bound<'h>(connection: &Connection, head: &'h Head) -> Result<(Authority, &'h str), Denial> {
     let Some(authority) = &connection.bound_to else {
-        return Err(Denial::early(Reason::Internal, "connection has no authority"));
+        return Err(Denial::early(
+            Reason::Internal,
+            "connection has no authority",
+        ));
     };
     let target = origin(head).ok_or_else(|| Denial::early(Reason::WrongEntry, FORM))?;
     agree(head, authority)?;
@@ -129,11 +136,21 @@ fn reverse<'h>(
     head: &'h Head,
 ) -> Result<(Authority, &'h str, Option<usize>), Denial> {
     let target = origin(head).ok_or_else(|| {
-        Denial::early(Reason::WrongEntry, "this is a base URL; the proxy port is listeners.explicit")
+        Denial::early(
+            Reason::WrongEntry,
+            "this is a base URL; the proxy port is listeners.explicit",
+        )
     })?;
     // A page of a foreign site that rebinds its name to loopback shows itself by its Host.
-    if let Some(host) = head.host.as_ref().filter(|h| !services.host_is_ours(&h.host)) {
-        return Err(mismatch(host, "Host is no name of this listener; use its address".into()));
+    if let Some(host) = head
+        .host
+        .as_ref()
+        .filter(|h| !services.host_is_ours(&h.host))
+    {
+        return Err(mismatch(
+            host,
+            "Host is no name of this listener; use its address".into(),
+        ));
     }
     let path = target.split('?').next().unwrap_or_default();
     match services.routes.find(path) {
@@ -148,7 +165,10 @@ fn reverse<'h>(
 fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {
     let target = origin(head).ok_or_else(|| Denial::early(Reason::WrongEntry, FORM))?;
     let Some(authority) = &head.host else {
-        return Err(Denial::early(Reason::BadAuthority, "a transparent request needs a Host"));
+        return Err(Denial::early(
+            Reason::BadAuthority,
+            "a transparent request needs a Host",
+        ));
     };
     Ok((authority.clone(), target))
 }

@@ -39,7 +39,7 @@ pub async fn relay(edge: &Arc<Edge>, mut l4: L4Stream, authority: &Authority, mu
     };
     if copied.is_err() {
         // A reset is how many clients end a tunnel; the counts stand all the same.
-        finish.failed(Reason::RuleAllows, Some("closed by reset".into()));
+        finish.failed(Reason::ClientGone, Some("closed by reset".into()));
     }
     let (sent, received) = (upstream.written(), upstream.read());
     let mut outcome = Outcome {

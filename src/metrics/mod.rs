@@ -51,6 +51,7 @@ pub enum TokenType {
 pub struct Metrics {
     registry: Registry,
     decisions: IntCounterVec,
+    broken_off: IntCounterVec,
     requests: IntCounterVec,
     bytes: IntCounterVec,
     left_machine: IntCounterVec,
@@ -111,6 +112,11 @@ impl Metrics {
                 "airlock_decisions_total",
                 "Decisions by checkpoint outcome.",
                 &["entry", "action", "rule", "reason"],
+            ),
+            broken_off: r.counters(
+                "airlock_broken_off_total",
+                "Requests and connections that were allowed and did not end in peace, by reason.",
+                &["entry", "reason"],
             ),
             requests: r.counters(
                 "airlock_requests_total",
@@ -245,6 +251,11 @@ impl Metrics {
     pub fn decision(&self, entry: Entry, action: &str, rule: &str, reason: &str) {
         self.decisions
             .with_label_values(&[entry.as_str(), action, rule, reason])
+            .inc();
+    }
+    pub fn broken_off(&self, entry: Entry, reason: &str) {
+        self.broken_off
+            .with_label_values(&[entry.as_str(), reason])
             .inc();
     }
     /// `answered_by`: `local`, `upstream`, `airlock` (refusals) or `tunnel`.

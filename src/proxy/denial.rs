@@ -74,16 +74,23 @@ impl Denial {
             }
             Reason::RuleDenies => format!("airlock refused {host}: rule {} denies it", self.rule),
             Reason::HostKnownRequestNot => {
-                format!("airlock refused {host}: its rules do not allow this method, path, port or client")
+                format!(
+                    "airlock refused {host}: its rules do not allow this method, path, port or client"
+                )
             }
             Reason::AddressClosed => {
                 format!("airlock refused {host}: it leads to an address that is closed")
             }
-            Reason::OwnListener => format!("airlock refused {host}: it leads back to airlock itself"),
+            Reason::OwnListener => {
+                format!("airlock refused {host}: it leads back to airlock itself")
+            }
             Reason::UpgradeNotAllowed => {
                 format!("airlock refused {host}: no rule allows an upgrade there")
             }
-            other => format!("airlock refused the request to {host}: {}", other.code().replace('_', " ")),
+            other => format!(
+                "airlock refused the request to {host}: {}",
+                other.code().replace('_', " ")
+            ),
         };
         match &self.detail {
             Some(detail) => format!("{words} ({detail})"),
@@ -188,10 +195,18 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&denial.body()).unwrap();
         assert_eq!(body["error"]["code"], "no_rule_matched");
         assert_eq!(body["error"]["host"], "evil.test");
-        assert!(body["error"]["how_to_allow"].as_str().unwrap().contains("evil.test"));
+        assert!(
+            body["error"]["how_to_allow"]
+                .as_str()
+                .unwrap()
+                .contains("evil.test")
+        );
         let raw = String::from_utf8(denial.raw()).unwrap();
         assert!(raw.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{raw}");
-        assert!(raw.contains("proxy-status: airlock; error=http_request_denied"), "{raw}");
+        assert!(
+            raw.contains("proxy-status: airlock; error=http_request_denied"),
+            "{raw}"
+        );
     }
 
     #[test]

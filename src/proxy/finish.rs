@@ -55,6 +55,7 @@ impl Finish {
             rule: RuleName::none(),
             reason: Reason::Internal,
             would_deny: None,
+            ended: None,
             status: None,
             answered_by: None,
             upstream: None,
@@ -65,7 +66,11 @@ impl Finish {
             duration_us: 0,
             generation: services.policy.load().generation(),
         };
-        Self { services: services.clone(), record: Some(Box::new(record)), started }
+        Self {
+            services: services.clone(),
+            record: Some(Box::new(record)),
+            started,
+        }
     }
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
@@ -93,17 +98,18 @@ impl Finish {
 
     /// What began as an allow ended in a refusal (closed address, SNI, upstream), or as it was denied.
     pub fn denied(&mut self, denial: &Denial) {
-        self.failed(denial.reason, denial.detail.clone());
         if let Some(record) = &mut self.record {
             record.action = "deny";
+            record.reason = denial.reason;
+            record.detail = denial.detail.clone();
             record.status = Some(denial.status());
         }
     }
 
-    /// It failed after the decision: the action stands, the reason tells how it ended.
+    /// It broke off after the decision, which stands.
     pub fn failed(&mut self, reason: Reason, detail: Option<String>) {
         if let Some(record) = &mut self.record {
-            record.reason = reason;
+            record.ended = Some(reason);
             record.detail = detail;
         }
     }
@@ -114,8 +120,16 @@ impl Finish {
     }
 
     fn close(&mut self, outcome: Outcome) {
-        let Some(mut record) = self.record.take() else { return };
-        let Outcome { status, bytes_in, bytes_out, left_machine_bytes, note } = outcome;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        let Outcome {
+            status,
+            bytes_in,
+            bytes_out,
+            left_machine_bytes,
+            note,
+        } = outcome;
         record.status = status.or(record.status);
         record.bytes_in = bytes_in;
         record.bytes_out = bytes_out;
@@ -132,16 +146,19 @@ impl Finish {
         let metrics = &self.services.metrics;
         let reason = record.reason.code();
         metrics.decision(record.entry, record.action, record.rule.as_str(), reason);
+        if let Some(ended) = record.ended {
+            metrics.broken_off(record.entry, ended.code());
+        }
         // Names of destinations come from rules and configuration only, never from a client.
         let (answered_by, destination) = match record.action {
             "deny" => ("airlock", "refused"),
-            "respond" if record.left_machine_bytes > 0 => ("local", "llm"),
             "respond" => ("local", "local"),
             "tunnel" => ("tunnel", record.rule.as_str()),
             "intercept" => return,
             _ => ("upstream", record.rule.as_str()),
         };
-        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny" {
+        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny"
+        {
             metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
         }
         let totals = &self.services.totals;
@@ -160,9 +177,14 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         if self.record.is_some() {
-            if std::thread::panicking() {
-                self.failed(Reason::Internal, Some("panic".into()));
-            }
+            // Nobody closed it: a panic, or a task that was cut at the end of a drain.
+            let panicked = std::thread::panicking();
+            let (reason, words) = if panicked {
+                (Reason::Internal, "panic")
+            } else {
+                (Reason::ClientGone, "cut")
+            };
+            self.failed(reason, Some(words.into()));
             self.close(Outcome::default());
         }
     }

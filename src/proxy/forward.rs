@@ -44,11 +44,17 @@ pub async fn destination(
         .await
         .map_err(|e| refuse(e.reason, e.detail))?;
     let Some(address) = addresses.get(attempt % addresses.len().max(1)) else {
-        return Err(refuse(Reason::ResolveFailed, "name does not resolve".into()));
+        return Err(refuse(
+            Reason::ResolveFailed,
+            "name does not resolve".into(),
+        ));
     };
     let mut peer = peer(services, arrival, address);
     peer.options.ca = services.private_cas.of(&arrival.authority);
-    Ok(Destination { peer: Box::new(peer), leaves_machine: !address.socket().ip().is_loopback() })
+    Ok(Destination {
+        peer: Box::new(peer),
+        leaves_machine: !address.socket().ip().is_loopback(),
+    })
 }
 
 fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
@@ -102,7 +108,11 @@ pub fn request_header(
     arrival: &Arrival,
     upstream: &mut RequestHeader,
 ) -> pingora::Result<()> {
-    let upgrade = upstream.headers.get(header::UPGRADE).filter(|_| arrival.upgrade).cloned();
+    let upgrade = upstream
+        .headers
+        .get(header::UPGRADE)
+        .filter(|_| arrival.upgrade)
+        .cloned();
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
@@ -124,7 +134,9 @@ pub fn request_header(
     };
     match route.and_then(|r| r.host.as_deref()) {
         Some(host) => upstream.insert_header(header::HOST, host)?,
-        None => upstream.insert_header(header::HOST, host_value(&arrival.authority, scheme_port))?,
+        None => {
+            upstream.insert_header(header::HOST, host_value(&arrival.authority, scheme_port))?
+        }
     }
     if let Some(protocol) = upgrade {
         upstream.insert_header(header::UPGRADE, protocol)?;
@@ -153,7 +165,12 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|token| HeaderName::try_from(token.trim()).ok())
         // Framing and routing are ours to judge, not the client's to remove (CVE-2026-105299).
         .filter(|name| {
-            ![header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name)
+            ![
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::TRANSFER_ENCODING,
+            ]
+            .contains(name)
         })
         .collect()
 }
@@ -173,7 +190,10 @@ mod tests {
     #[test]
     fn hop_by_hop_nomination_cannot_remove_framing_or_host() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONNECTION, "close, X-Secret, Host, Content-Length".parse().unwrap());
+        headers.insert(
+            header::CONNECTION,
+            "close, X-Secret, Host, Content-Length".parse().unwrap(),
+        );
         let names = nominated(&headers);
         assert!(names.contains(&HeaderName::from_static("x-secret")));
         assert!(!names.contains(&header::HOST) && !names.contains(&header::CONTENT_LENGTH));
@@ -183,7 +203,9 @@ mod tests {
     fn an_upstream_cannot_open_another_door_or_forge_our_marker() {
         let mut response = ResponseHeader::build(200, None).unwrap();
         response.insert_header("alt-svc", "h3=\":443\"").unwrap();
-        response.insert_header("x-airlock-decision", "allow").unwrap();
+        response
+            .insert_header("x-airlock-decision", "allow")
+            .unwrap();
         response.insert_header("x-kept", "1").unwrap();
         response_header(&mut response);
         let left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();

@@ -92,7 +92,8 @@ impl ProxyHttp for Pipeline {
                 true
             }
             Action::Respond(responder) => {
-                self.answer(session, context, &arrival, responder, &decision.rule).await?;
+                self.answer(session, context, &arrival, responder, &decision.rule)
+                    .await?;
                 true
             }
             Action::Forward => false,
@@ -117,7 +118,9 @@ impl ProxyHttp for Pipeline {
                 if context.upstream_began.is_none() {
                     context.upstream_began = Some(Instant::now());
                     let entry = arrival.connection.entry;
-                    self.services.metrics.overhead(entry, "forward", arrival.started.elapsed());
+                    self.services
+                        .metrics
+                        .overhead(entry, "forward", arrival.started.elapsed());
                 }
                 Ok(to.peer)
             }
@@ -175,7 +178,10 @@ impl ProxyHttp for Pipeline {
             if let (Some(finish), true) = (&mut context.finish, context.upstream_began.is_some()) {
                 finish.failed(Reason::ClientGone, None);
             }
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
         };
         if let Some(finish) = &mut context.finish {
             match denial.reason {
@@ -187,11 +193,16 @@ impl ProxyHttp for Pipeline {
         if session.response_written().is_none() {
             let _ = refuse(session, &denial).await;
         }
-        FailToProxy { error_code: status, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, context: &mut Self::CTX) {
-        let Some(finish) = context.finish.take() else { return };
+        let Some(finish) = context.finish.take() else {
+            return;
+        };
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
         let forwarded = if context.leaves_machine && context.upstream_began.is_some() {
@@ -249,12 +260,7 @@ impl Pipeline {
         decision
     }
 
-    fn denial(
-        &self,
-        session: &Session,
-        arrival: &Arrival,
-        decision: &Decision<Action>,
-    ) -> Denial {
+    fn denial(&self, session: &Session, arrival: &Arrival, decision: &Decision<Action>) -> Denial {
         Denial {
             reason: decision.reason,
             rule: decision.rule.clone(),
@@ -292,7 +298,9 @@ impl Pipeline {
                         note: context.note.clone(),
                     },
                 };
-                self.services.metrics.overhead(entry, "respond", arrival.started.elapsed());
+                self.services
+                    .metrics
+                    .overhead(entry, "respond", arrival.started.elapsed());
                 respond::respond(session, handler, request, rule).await
             }
         };
@@ -327,9 +335,10 @@ impl Pipeline {
         let reason = match (e.esource(), e.etype()) {
             (ErrorSource::Downstream, _) => return None,
             (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
-            (_, ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute) => {
-                Reason::ConnectFailed
-            }
+            (
+                _,
+                ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
+            ) => Reason::ConnectFailed,
             (
                 _,
                 ErrorType::TLSHandshakeFailure
@@ -357,7 +366,9 @@ async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     session.set_keepalive(None);
     let body = denial.body();
     let header = denial.header(body.len())?;
-    session.write_response_header(Box::new(header), false).await?;
+    session
+        .write_response_header(Box::new(header), false)
+        .await?;
     let body = (session.req_header().method != http::Method::HEAD).then_some(body);
     session.write_response_body(body, true).await?;
     respond::drain(session).await;
@@ -379,8 +390,10 @@ fn request_parts(
         .headers
         .iter()
         .filter(|(name, _)| {
-            !matches!(name.as_str(), "connection" | "keep-alive" | "te" | "trailer" | "upgrade")
-                && !name.as_str().starts_with("proxy-")
+            !matches!(
+                name.as_str(),
+                "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
+            ) && !name.as_str().starts_with("proxy-")
                 && !name.as_str().starts_with("x-airlock-")
         })
         .map(|(name, value)| (name.clone(), value.clone()))
@@ -391,6 +404,10 @@ fn request_parts(
 /// Bytes of a request head on the wire, near enough for an honest sum.
 fn head_size(header: &RequestHeader) -> u64 {
     let line = header.method.as_str().len() + header.raw_path().len() + 12;
-    let fields: usize = header.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    let fields: usize = header
+        .headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 4)
+        .sum();
     (line + fields + 2) as u64
 }

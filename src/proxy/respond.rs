@@ -9,11 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Version, header};
-use pingora::{
-    Error, ErrorType,
-    http::ResponseHeader,
-    proxy::Session,
-};
+use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
 use super::denial::DECISION_HEADER;
 use crate::{
@@ -43,7 +39,10 @@ impl From<Box<Error>> for RespondError {
 /// Reads the request's body, at most `limit` bytes.
 pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, RespondError> {
     let too_large = || {
-        RespondError::Refuse(Reason::BodyTooLarge, format!("a body here may have {limit} bytes"))
+        RespondError::Refuse(
+            Reason::BodyTooLarge,
+            format!("a body here may have {limit} bytes"),
+        )
     };
     let declared = session
         .get_header(header::CONTENT_LENGTH)
@@ -52,14 +51,23 @@ pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, Res
         return Err(too_large());
     }
     if session.get_header(header::EXPECT).is_some() {
-        session.as_downstream_mut().write_continue_response().await?;
+        session
+            .as_downstream_mut()
+            .write_continue_response()
+            .await?;
     }
-    session.as_downstream_mut().set_read_timeout(Some(BODY_READ_TIMEOUT));
+    session
+        .as_downstream_mut()
+        .set_read_timeout(Some(BODY_READ_TIMEOUT));
     let Some(first) = session.as_downstream_mut().read_request_body().await? else {
         return Ok(Bytes::new());
     };
     let Some(second) = session.as_downstream_mut().read_request_body().await? else {
-        return if first.len() > limit { Err(too_large()) } else { Ok(first) };
+        return if first.len() > limit {
+            Err(too_large())
+        } else {
+            Ok(first)
+        };
     };
     let mut body = BytesMut::with_capacity(declared.unwrap_or(first.len() * 2).min(limit));
     body.extend_from_slice(&first);
@@ -108,7 +116,9 @@ pub async fn respond(
     };
     let status = response.status().as_u16();
     let (header, body) = build_header(session, response, rule, id)?;
-    session.write_response_header(Box::new(header), false).await?;
+    session
+        .write_response_header(Box::new(header), false)
+        .await?;
     match body {
         _ if is_head => {}
         LocalBody::Empty => {}
@@ -138,7 +148,10 @@ pub async fn respond(
 fn client_gone(read: pingora::Result<Option<Bytes>>) -> RespondError {
     let error = match read {
         Err(e) => e,
-        Ok(_) => Error::explain(ErrorType::ConnectionClosed, "client sent more than its request"),
+        Ok(_) => Error::explain(
+            ErrorType::ConnectionClosed,
+            "client sent more than its request",
+        ),
     };
     RespondError::Broken(Reason::ClientGone, error)
 }

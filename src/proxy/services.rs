@@ -105,7 +105,9 @@ impl Services {
         match host {
             Host::Ip(_) => true,
             Host::Name(name) => {
-                !name.contains('.') || name.ends_with(".localhost") || *host == self.routes.vendor.host
+                !name.contains('.')
+                    || name.ends_with(".localhost")
+                    || *host == self.routes.vendor.host
             }
         }
     }

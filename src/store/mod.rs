@@ -18,11 +18,17 @@ const SCHEMA: u64 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{path} is open in another process; stop that airlock, or set AIRLOCK_STATE_DIR to another folder")]
+    #[error(
+        "{path} is open in another process; stop that airlock, or set AIRLOCK_STATE_DIR to another folder"
+    )]
     InUse { path: PathBuf },
-    #[error("{path} was written by a newer airlock (schema {found}, this one knows {SCHEMA}); use that version")]
+    #[error(
+        "{path} was written by a newer airlock (schema {found}, this one knows {SCHEMA}); use that version"
+    )]
     Newer { path: PathBuf, found: u64 },
-    #[error("cannot use {path}: {problem}; check the folder's permissions, or set AIRLOCK_STATE_DIR")]
+    #[error(
+        "cannot use {path}: {problem}; check the folder's permissions, or set AIRLOCK_STATE_DIR"
+    )]
     Failed { path: PathBuf, problem: String },
 }
 
@@ -38,7 +44,10 @@ impl Store {
         let path = state_dir.join("airlock.redb");
         let database = Database::create(&path).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.clone() },
-            e => StoreError::Failed { path: path.clone(), problem: e.to_string() },
+            e => StoreError::Failed {
+                path: path.clone(),
+                problem: e.to_string(),
+            },
         })?;
         let store = Self { database, path };
         store.check_schema()?;
@@ -56,9 +65,10 @@ impl Store {
             Ok(found)
         })?;
         match found {
-            Some(found) if found > SCHEMA => {
-                Err(StoreError::Newer { path: self.path.clone(), found })
-            }
+            Some(found) if found > SCHEMA => Err(StoreError::Newer {
+                path: self.path.clone(),
+                found,
+            }),
             _ => Ok(()),
         }
     }
@@ -81,7 +91,12 @@ impl Store {
     }
 
     pub fn save_totals(&self, totals: &TotalsSnapshot) -> Result<(), StoreError> {
-        let TotalsSnapshot { answered_here, forwarded, refused, left_machine_bytes } = totals;
+        let TotalsSnapshot {
+            answered_here,
+            forwarded,
+            refused,
+            left_machine_bytes,
+        } = totals;
         self.transact(|write| {
             let mut table = write.open_table(TOTALS)?;
             table.insert("answered_here", answered_here)?;
@@ -106,7 +121,10 @@ impl Store {
     }
 
     fn failed(&self, e: &redb::Error) -> StoreError {
-        StoreError::Failed { path: self.path.clone(), problem: e.to_string() }
+        StoreError::Failed {
+            path: self.path.clone(),
+            problem: e.to_string(),
+        }
     }
 }
 
@@ -117,10 +135,18 @@ mod tests {
     #[test]
     fn totals_survive_and_a_second_process_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let totals = TotalsSnapshot { answered_here: 3, forwarded: 1, refused: 2, left_machine_bytes: 7 };
+        let totals = TotalsSnapshot {
+            answered_here: 3,
+            forwarded: 1,
+            refused: 2,
+            left_machine_bytes: 7,
+        };
         {
             let store = Store::open(dir.path()).unwrap();
-            assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse { .. })));
+            assert!(matches!(
+                Store::open(dir.path()),
+                Err(StoreError::InUse { .. })
+            ));
             store.save_totals(&totals).unwrap();
         }
         assert_eq!(Store::open(dir.path()).unwrap().totals().unwrap(), totals);
@@ -131,9 +157,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store
-            .transact(|w| Ok(drop(w.open_table(META)?.insert("schema_version", 99)?)))
+            .transact(|w| {
+                w.open_table(META)?.insert("schema_version", 99)?;
+                Ok(())
+            })
             .unwrap();
         drop(store);
-        assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found: 99, .. })));
+        assert!(matches!(
+            Store::open(dir.path()),
+            Err(StoreError::Newer { found: 99, .. })
+        ));
     }
 }

@@ -35,9 +35,16 @@ impl L4Connect for CountingConnector {
         let PingoraAddr::Inet(inet) = address else {
             return Error::e_explain(ErrorType::ConnectError, "only TCP upstreams are dialled");
         };
-        #[allow(clippy::disallowed_methods, reason = "the address was checked by the dialer")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the address was checked by the dialer"
+        )]
         let connected = tokio::net::TcpStream::connect(inet).await;
-        let outcome = if connected.is_ok() { "ok" } else { "connect_failed" };
+        let outcome = if connected.is_ok() {
+            "ok"
+        } else {
+            "connect_failed"
+        };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
         let stream = connected.or_err(ErrorType::ConnectError, "while connecting upstream")?;
         let _ = stream.set_nodelay(true);

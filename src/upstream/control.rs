@@ -21,12 +21,21 @@ pub enum ControlError {
 /// GETs a page of the control plane at our own configured address. Status and body.
 pub async fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), ControlError> {
     let exchange = async {
-        #[allow(clippy::disallowed_methods, reason = "our own control plane, from our own config")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "our own control plane, from our own config"
+        )]
         let mut stream = TcpStream::connect(admin).await.map_err(|_| None)?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(|_| None)?;
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .map_err(|_| None)?;
         let mut answer = Vec::new();
-        let read = (&mut stream).take(MAX_ANSWER).read_to_end(&mut answer).await;
+        let read = (&mut stream)
+            .take(MAX_ANSWER)
+            .read_to_end(&mut answer)
+            .await;
         read.map_err(|_| Some(()))?;
         parse(&answer).ok_or(Some(()))
     };
@@ -50,7 +59,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_split_and_a_foreign_one_refused() {
-        assert_eq!(parse(b"HTTP/1.0 200 OK\r\na: b\r\n\r\nhi"), Some((200, "hi".into())));
+        assert_eq!(
+            parse(b"HTTP/1.0 200 OK\r\na: b\r\n\r\nhi"),
+            Some((200, "hi".into()))
+        );
         assert_eq!(parse(b"SSH-2.0-x\r\n\r\n"), None);
     }
 }

@@ -17,7 +17,11 @@ pub struct Counted<S> {
 
 impl<S> Counted<S> {
     pub fn new(inner: S) -> Self {
-        Self { inner, read: 0, written: 0 }
+        Self {
+            inner,
+            read: 0,
+            written: 0,
+        }
     }
     /// Bytes received from the peer.
     pub fn read(&self) -> u64 {

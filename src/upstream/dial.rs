@@ -65,11 +65,14 @@ impl Dialer {
             Host::Ip(ip) => Ok(vec![judge(*ip)?]),
             Host::Name(name) => {
                 let answers = self.resolver.resolve(name).await.map_err(|reason| {
-                    fail(reason, match reason {
-                        Reason::ResolveTimeout => "name server did not answer in time".into(),
-                        Reason::Overloaded => "too many look-ups at once".into(),
-                        _ => "name does not resolve".into(),
-                    })
+                    fail(
+                        reason,
+                        match reason {
+                            Reason::ResolveTimeout => "name server did not answer in time".into(),
+                            Reason::Overloaded => "too many look-ups at once".into(),
+                            _ => "name does not resolve".into(),
+                        },
+                    )
                 })?;
                 answers.iter().map(|ip| judge(*ip)).collect()
             }
@@ -103,11 +106,17 @@ impl Dialer {
         address: CheckedAddr,
         deadline: tokio::time::Instant,
     ) -> Result<TcpStream, (Reason, String)> {
-        #[allow(clippy::disallowed_methods, reason = "the one place that opens sockets")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the one place that opens sockets"
+        )]
         let connecting = TcpStream::connect(address.socket());
         let class = address.class().as_str();
         let outcome = match tokio::time::timeout_at(deadline, connecting).await {
-            Err(_) => Err((Reason::ConnectTimeout, format!("{} did not answer in time", address.socket()))),
+            Err(_) => Err((
+                Reason::ConnectTimeout,
+                format!("{} did not answer in time", address.socket()),
+            )),
             Ok(Err(e)) => Err((Reason::ConnectFailed, plain_words(&e))),
             Ok(Ok(stream)) => {
                 // Streamed tokens are small writes; Nagle would hold them back.
@@ -115,7 +124,10 @@ impl Dialer {
                 Ok(stream)
             }
         };
-        self.metrics.socket(class, outcome.as_ref().map_or_else(|(r, _)| r.code(), |_| "ok"));
+        self.metrics.socket(
+            class,
+            outcome.as_ref().map_or_else(|(r, _)| r.code(), |_| "ok"),
+        );
         outcome
     }
 }

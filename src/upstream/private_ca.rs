@@ -12,7 +12,9 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use crate::net::Authority;
 
 #[derive(Debug, thiserror::Error)]
-#[error("ca_file {path} of {authority}: {problem}; write the PEM file of the CA that signed its certificate")]
+#[error(
+    "ca_file {path} of {authority}: {problem}; write the PEM file of the CA that signed its certificate"
+)]
 pub struct PrivateCaError {
     path: String,
     authority: Authority,
@@ -70,7 +72,13 @@ mod tests {
         let path = dir.path().join("ca.pem");
         std::fs::write(&path, "nothing").unwrap();
         let authority = Authority::parse("sparkle:13000", None).unwrap();
-        let error = PrivateCas::load([(&authority, path.as_path())]).err().unwrap().to_string();
-        assert!(error.contains("holds no certificate; write the PEM file"), "{error}");
+        let error = PrivateCas::load([(&authority, path.as_path())])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("holds no certificate; write the PEM file"),
+            "{error}"
+        );
     }
 }

@@ -74,26 +74,36 @@ impl Resolver {
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Reason> {
-        let permit = match tokio::time::timeout(self.timeout, self.slots.clone().acquire_owned())
-            .await
-        {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(Reason::Overloaded),
-        };
+        let permit =
+            match tokio::time::timeout(self.timeout, self.slots.clone().acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) | Err(_) => return Err(Reason::Overloaded),
+            };
         let name = name.to_owned();
         let lookup = tokio::spawn(async move {
             // The permit lives as long as the blocking look-up, not as long as our patience.
             let _permit = permit;
-            #[allow(clippy::disallowed_methods, reason = "the one place that resolves names")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the one place that resolves names"
+            )]
             let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            found.map(|all| all.map(|a: SocketAddr| a.ip()).take(ADDRESSES_PER_NAME).collect())
+            found.map(|all| {
+                all.map(|a: SocketAddr| a.ip())
+                    .take(ADDRESSES_PER_NAME)
+                    .collect()
+            })
         });
         match tokio::time::timeout(self.timeout, lookup).await {
             Err(_) => Err(Reason::ResolveTimeout),
             Ok(Ok(Ok(found))) => {
                 let mut found: Vec<IpAddr> = found;
                 found.dedup();
-                if found.is_empty() { Err(Reason::ResolveFailed) } else { Ok(found) }
+                if found.is_empty() {
+                    Err(Reason::ResolveFailed)
+                } else {
+                    Ok(found)
+                }
             }
             Ok(Ok(Err(_)) | Err(_)) => Err(Reason::ResolveFailed),
         }
@@ -113,6 +123,10 @@ mod tests {
             let addresses = resolver.resolve(&name).await.unwrap();
             assert!(addresses.iter().all(|a| a.is_loopback()));
         }
-        assert!(metrics.render().contains(r#"airlock_dns_queries_total{outcome="ok"} 1"#));
+        assert!(
+            metrics
+                .render()
+                .contains(r#"airlock_dns_queries_total{outcome="ok"} 1"#)
+        );
     }
 }

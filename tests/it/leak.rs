@@ -35,16 +35,23 @@ fn captured(command: &[&str]) -> Option<(String, Value)> {
         .output()
         .unwrap();
     let text = std::fs::read_to_string(&report).unwrap_or_else(|e| {
-        panic!("no report ({e}): {}", String::from_utf8_lossy(&output.stderr));
+        panic!(
+            "no report ({e}): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     });
     let report: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(report["controls_seen"], report["controls_sent"], "the capture is blind: {report}");
+    assert_eq!(
+        report["controls_seen"], report["controls_sent"],
+        "the capture is blind: {report}"
+    );
     Some((String::from_utf8_lossy(&output.stdout).into_owned(), report))
 }
 
 #[test]
 fn during_the_whole_demo_not_one_packet_leaves_the_machine() {
-    let Some((stdout, report)) = captured(&[env!("CARGO_BIN_EXE_airlock"), "demo", "--json"]) else {
+    let Some((stdout, report)) = captured(&[env!("CARGO_BIN_EXE_airlock"), "demo", "--json"])
+    else {
         return;
     };
     assert_eq!(report["exit_code"], 0, "{stdout}");
@@ -62,5 +69,8 @@ fn the_capture_sees_what_a_careless_program_sends() {
         return;
     };
     let leaked = report["leaked"].as_array().unwrap();
-    assert!(leaked.iter().any(|l| l["summary"]["to"] == "203.0.113.9"), "{report}");
+    assert!(
+        leaked.iter().any(|l| l["summary"]["to"] == "203.0.113.9"),
+        "{report}"
+    );
 }

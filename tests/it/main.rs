@@ -5,6 +5,7 @@
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
 //! | [`leak`] | nothing leaves, under a packet capture |
+//! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -13,6 +14,7 @@
 )]
 
 mod clients;
+mod demo;
 mod deploy;
 mod docs;
 mod leak;

@@ -1,5 +1,7 @@
 //! HTTP+SSE, the transport of protocol 2024-11-05 and the only one the plugin speaks.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::{
@@ -14,9 +16,8 @@ use super::{
 use crate::{
     emulator::http::{empty, note},
     handler::{LocalBody, LocalRequest, LocalResponse},
-    mcp::{Message, MessageError, Reply, Step, ToolResult},
+    mcp::{Message, MessageError, Reply, Step},
 };
-use std::sync::Arc;
 
 impl McpResponder {
     /// GET: opens a session that lives as long as this answer.
@@ -126,7 +127,7 @@ impl McpResponder {
             Step::Reply(reply) => outbox.try_send(&reply),
             Step::Call(call) => {
                 let Some(place) = session.begin_call(&call.id) else {
-                    return outbox.try_send(&Reply::tool(&call.id, &too_many_calls()));
+                    return outbox.try_send(&self.too_many_calls(&call));
                 };
                 let running = RunningCall {
                     toolbox: self.toolbox(server).clone(),
@@ -154,10 +155,6 @@ impl McpResponder {
             }
         }
     }
-}
-
-pub(super) fn too_many_calls() -> ToolResult {
-    ToolResult::error("too many tool calls at the same time: wait for one to end")
 }
 
 /// `session_id` of the query, given once.

@@ -31,15 +31,12 @@ use self::{
     endpoint::{Endpoint, Server},
     session::{Binding, Session, SessionTable},
 };
-use super::{
-    cors::Origin,
-    http::{json, note, with_type},
-};
+use super::http::{json, note, with_type};
 use crate::{
-    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse},
+    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, cors::Origin},
     mcp::{
         ErrorCode, Handled, Message, MessageError, Method as McpMethod, NoTools, Outcome, Packet,
-        ProtocolVersion, Reply, ServerInfo, ToolCall, ToolResult, ToolSet, dispatch,
+        ProtocolVersion, Reply, ServerInfo, Step, ToolCall, ToolResult, ToolSet, dispatch,
     },
     metrics::Metrics,
 };
@@ -59,6 +56,9 @@ pub struct McpBounds {
     /// A session without a message for so long is freed. A chat turn on a slow LLM may be silent
     /// for minutes between two tool calls.
     pub idle: Duration,
+    /// In a full table a streamable session that is silent for so long gives its place away: its
+    /// client has no stream whose end would tell that it is gone, and starts anew after a 404.
+    pub stale: Duration,
     /// A tool that takes longer is given up.
     pub call_timeout: Duration,
     /// Comment on a silent stream; clients and proxies want one at least every 15 s.
@@ -70,6 +70,7 @@ impl Default for McpBounds {
         Self {
             max_sessions: 256,
             idle: Duration::from_secs(3600),
+            stale: Duration::from_secs(60),
             call_timeout: Duration::from_secs(120),
             ping: Duration::from_secs(15),
         }
@@ -113,7 +114,7 @@ impl McpResponder {
     pub fn new(bounds: McpBounds, metrics: Arc<Metrics>) -> Self {
         Self {
             bounds,
-            sessions: SessionTable::new(bounds.max_sessions, bounds.idle, metrics.clone()),
+            sessions: SessionTable::new(bounds, metrics.clone()),
             metrics,
             copilot: Arc::new(NoTools),
             search: Arc::new(NoTools),
@@ -137,11 +138,13 @@ impl McpResponder {
         }
     }
 
-    /// Judges one message and counts it.
+    /// Judges one message and counts it; a call that is to run is counted by its end.
     fn judge(&self, message: Message, server: Server) -> Handled {
         let handled = dispatch(message, SERVER, self.toolbox(server).as_ref());
-        self.metrics
-            .mcp_request(handled.method.label(), handled.outcome.label());
+        if !matches!(handled.step, Step::Call(_)) {
+            self.metrics
+                .mcp_request(handled.method.label(), handled.outcome.label());
+        }
         match (handled.method, handled.outcome) {
             (McpMethod::Unknown, _) => self.metrics.drift("mcp", "method"),
             (_, Outcome::UnknownTool) => self.metrics.drift("mcp", "tool"),
@@ -234,6 +237,13 @@ impl McpResponder {
                 .map(str::to_owned),
             exchange: request.exchange.clone(),
         }
+    }
+
+    /// Answer to a call that finds no place in its session.
+    fn too_many_calls(&self, call: &ToolCall) -> Reply {
+        self.metrics.mcp_request("tools/call", "busy");
+        let words = "too many tool calls at the same time: wait for one to end";
+        Reply::tool(&call.id, &ToolResult::error(words))
     }
 
     /// Applies what a message settled for its session.

@@ -17,7 +17,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{endpoint::Server, outbox::Outbox};
+use super::{McpBounds, endpoint::Server, outbox::Outbox};
 use crate::{
     mcp::{Id, ProtocolVersion},
     metrics::Metrics,
@@ -173,19 +173,35 @@ struct Places {
     open: HashMap<SessionId, Arc<Session>>,
 }
 
+impl Places {
+    fn drop_stalest(&mut self, stale: Duration) {
+        let stalest = self
+            .open
+            .values()
+            .filter(|s| matches!(s.wire, Wire::Streamable) && s.is_idle_for(stale))
+            .min_by_key(|s| s.last_used.load(Ordering::Relaxed))
+            .map(|s| s.id);
+        if let Some(session) = stalest.and_then(|id| self.open.remove(&id)) {
+            session.closed.cancel();
+        }
+    }
+}
+
 pub(super) struct SessionTable {
     max: usize,
     idle: Duration,
+    stale: Duration,
     epoch: Instant,
     metrics: Arc<Metrics>,
     places: Mutex<Places>,
 }
 
 impl SessionTable {
-    pub(super) fn new(max: usize, idle: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(bounds: McpBounds, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            max,
-            idle,
+            max: bounds.max_sessions,
+            idle: bounds.idle,
+            stale: bounds.stale,
             epoch: Instant::now(),
             metrics,
             places: Mutex::new(Places {
@@ -194,7 +210,7 @@ impl SessionTable {
         })
     }
 
-    /// Opens a session, after freeing the idle ones.
+    /// Opens a session, after freeing the idle ones and, if that is not enough, a stale one.
     pub(super) fn open(&self, binding: Binding, wire: Wire) -> Result<Arc<Session>, TableFull> {
         let id = SessionId::random().ok_or(TableFull)?;
         let session = Arc::new(Session {
@@ -216,6 +232,9 @@ impl SessionTable {
             }
             !idle
         });
+        if places.open.len() >= self.max {
+            places.drop_stalest(self.stale);
+        }
         let full = places.open.len() >= self.max;
         if !full {
             places.open.insert(id, session.clone());

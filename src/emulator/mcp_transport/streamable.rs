@@ -13,9 +13,7 @@ use super::{
     McpResponder, accepts,
     calls::RunningCall,
     endpoint::Server,
-    event_stream, is_json,
-    legacy::too_many_calls,
-    malformed,
+    event_stream, is_json, malformed,
     outbox::{self, PING, pings},
     overloaded, refusal,
     session::{Session, SessionId, Wire},
@@ -232,7 +230,7 @@ impl McpResponder {
                         timeout: self.bounds.call_timeout,
                         metrics: self.metrics.clone(),
                     }),
-                    None => work.replies.push(Reply::tool(&call.id, &too_many_calls())),
+                    None => work.replies.push(self.too_many_calls(&call)),
                 },
             }
         }

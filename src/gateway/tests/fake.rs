@@ -67,7 +67,8 @@ pub struct Seen {
     pub body: String,
 }
 
-type Script = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
+/// Path and body of a request to its answer.
+type Script = Arc<dyn Fn(&str, &str) -> Reply + Send + Sync>;
 
 #[derive(Clone)]
 pub struct FakeLlm {
@@ -88,7 +89,7 @@ impl FakeLlm {
             .map(|m| format!(r#"{{"id":"{m}","object":"model","created":1,"owned_by":"vllm"}}"#))
             .collect();
         let list = format!(r#"{{"object":"list","data":[{}]}}"#, list.join(","));
-        Self::scripted(move |path| {
+        Self::scripted(move |path, _| {
             if path.ends_with("/models") {
                 Reply::json(200, &list)
             } else {
@@ -98,7 +99,7 @@ impl FakeLlm {
         .await
     }
 
-    pub async fn scripted(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn scripted(script: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -161,8 +162,9 @@ async fn serve(
             .nth(1)
             .unwrap_or_default()
             .to_owned();
+        let reply = script(&path, &seen.body);
         log.lock().push(seen);
-        if !answer(&mut stream, script(&path), &gone).await {
+        if !answer(&mut stream, reply, &gone).await {
             return;
         }
     }

@@ -35,7 +35,7 @@ async fn the_list_is_the_upstream_s_with_the_configured_model_first() {
 
 #[tokio::test]
 async fn a_list_never_hangs_and_is_never_empty() {
-    let hanging = FakeLlm::scripted(|_| Reply::silence()).await;
+    let hanging = FakeLlm::scripted(|_, _| Reply::silence()).await;
     let configured = CatchAll::Model("mine".into());
     let with = |url: &str, catch_all| GatewaySettings {
         aliases: Aliases {
@@ -88,7 +88,7 @@ async fn what_was_last_known_is_told_when_the_llm_is_gone() {
 
 #[tokio::test]
 async fn a_base_url_without_v1_is_understood() {
-    let llm = FakeLlm::scripted(|path| match path {
+    let llm = FakeLlm::scripted(|path, _| match path {
         "/v1/models" => Reply::json(200, r#"{"data":[{"id":"q"}]}"#),
         "/v1/chat/completions" => Reply::events(vec![say(text("ok")), say(stop()), say(DONE)]),
         _ => Reply::json(404, "404 page not found"),
@@ -101,7 +101,7 @@ async fn a_base_url_without_v1_is_understood() {
 
 #[tokio::test]
 async fn an_llm_without_a_list_still_answers() {
-    let llm = FakeLlm::scripted(|path| {
+    let llm = FakeLlm::scripted(|path, _| {
         if path.ends_with("/models") {
             Reply::json(404, "{}")
         } else {
@@ -126,26 +126,32 @@ async fn an_llm_without_a_list_still_answers() {
 async fn a_model_that_was_changed_behind_our_back_is_found_by_asking_again() {
     let now = Arc::new(parking_lot::Mutex::new("old"));
     let served = now.clone();
-    let llm = FakeLlm::scripted(move |path| {
+    let llm = FakeLlm::scripted(move |path, body| {
         let model = *served.lock();
-        match (path, model) {
-            ("/v1/models", _) => Reply::json(200, &format!(r#"{{"data":[{{"id":"{model}"}}]}}"#)),
-            (_, "new") => Reply::events(vec![say(text("ok")), say(stop()), say(DONE)]),
-            _ => Reply::json(
+        if path == "/v1/models" {
+            Reply::json(200, &format!(r#"{{"data":[{{"id":"{model}"}}]}}"#))
+        } else if body.contains(&format!(r#""model":"{model}""#)) {
+            Reply::events(vec![say(text("ok")), say(stop()), say(DONE)])
+        } else {
+            Reply::json(
                 404,
                 r#"{"error":{"message":"The model `old` does not exist."}}"#,
-            ),
+            )
         }
     })
     .await;
     let (gateway, _) = gateway(settings(&llm.url()));
     assert_eq!(ids(&gateway).await, ["old"]);
     *now.lock() = "new";
-    // The script answers by what is served now, so the first call, for `old`, must fail once.
-    let refused_once = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    drop(refused_once);
     let (body, _) = read(gateway.handle(plugin(CHAT)).await).await;
     assert_eq!(content(&body), "ok");
+    let calls = llm
+        .seen
+        .lock()
+        .iter()
+        .filter(|s| s.head.starts_with("POST"))
+        .count();
+    assert_eq!(calls, 2, "one with the stale name, one with the new");
 }
 
 fn discovering(urls: &[String]) -> GatewaySettings {
@@ -162,8 +168,8 @@ fn discovering(urls: &[String]) -> GatewaySettings {
 
 #[tokio::test]
 async fn the_first_llm_in_order_is_found_by_itself() {
-    let page = FakeLlm::scripted(|_| Reply::json(200, r#"{"hello":"world"}"#)).await;
-    let hang = FakeLlm::scripted(|_| Reply::silence()).await;
+    let page = FakeLlm::scripted(|_, _| Reply::json(200, r#"{"hello":"world"}"#)).await;
+    let hang = FakeLlm::scripted(|_, _| Reply::silence()).await;
     let answer =
         |t: &'static str| move |_: &str| Reply::events(vec![say(text(t)), say(stop()), say(DONE)]);
     let first = FakeLlm::start("one", answer("one")).await;

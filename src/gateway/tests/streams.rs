@@ -168,12 +168,6 @@ async fn a_client_that_goes_away_cancels_the_call() {
 
 #[tokio::test]
 async fn a_slow_upstream_is_waited_for_with_comments() {
-    let llm = FakeLlm::start("q", |_| Reply {
-        status: 200,
-        headers: "content-type: text/event-stream\r\n".into(),
-        pieces: vec![],
-    })
-    .await;
     let slow = FakeLlm::start("q", |_| {
         Reply::events(vec![
             Piece::Wait(150),
@@ -184,7 +178,6 @@ async fn a_slow_upstream_is_waited_for_with_comments() {
         ])
     })
     .await;
-    drop(llm);
     let timeouts = Timeouts {
         hold_head: Duration::from_millis(20),
         keep_alive: Duration::from_millis(40),
@@ -325,7 +318,11 @@ async fn tls_upstreams_are_verified() {
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).expect("a root");
-    let dialer = Arc::new(Dialer::new(metrics));
+    let dialer = Arc::new(Dialer::new(
+        metrics,
+        crate::policy::AddressPolicy::for_tests(),
+        Duration::from_secs(2),
+    ));
     let trusting = HttpClient::new(dialer, tls_config(roots), Duration::from_secs(2));
     let found = discovery::probe(&trusting, &base, None, Duration::from_secs(2))
         .await

@@ -7,18 +7,17 @@ use tempfile::TempDir;
 
 use super::{llm::Llm, process::Process};
 
-/// `airlock run --print-ready` prints this once every port is bound.
+/// `airlock run --print-ready` prints this once every port is bound (and `admin`, which no test dials yet).
 #[derive(Debug, Deserialize)]
 pub struct Ready {
     pub ready: bool,
     pub explicit: SocketAddr,
     pub reverse: SocketAddr,
-    pub admin: SocketAddr,
     pub ca_bundle: PathBuf,
 }
 
 pub struct Airlock {
-    pub process: Process,
+    _process: Process,
     pub ready: Ready,
     /// Configuration and state; removed with the value.
     pub scratch: TempDir,
@@ -35,13 +34,16 @@ impl Airlock {
         ))
     }
 
-    /// With this YAML; `state_dir` is added.
+    /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
         let scratch = TempDir::with_prefix("airlock-it-").expect("a scratch folder can be made");
         let state = scratch.path().join("state");
         let file = scratch.path().join("airlock.yaml");
-        std::fs::write(&file, format!("state_dir: {}\n{config}", state.display()))
-            .expect("scratch is writable");
+        std::fs::write(
+            &file,
+            format!("version: 1\nstate_dir: {}\n{config}", state.display()),
+        )
+        .expect("scratch is writable");
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
         command
@@ -54,7 +56,7 @@ impl Airlock {
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
         Self {
-            process,
+            _process: process,
             ready,
             scratch,
         }

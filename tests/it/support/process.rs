@@ -56,10 +56,6 @@ impl Process {
         (process, ready)
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it has said on stderr so far.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
