@@ -60,10 +60,14 @@ pub async fn run(args: Args) -> io::Result<()> {
         workers.spawn(work(client, request.clone(), begin, end));
     }
     let mut latencies: Vec<f64> = Vec::new();
+    let mut answers = 0;
     let mut failure = None;
     while let Some(done) = workers.join_next().await {
         match done.map_err(io::Error::other)? {
-            Ok(of_one) => latencies.extend(of_one),
+            Ok((of_one, all)) => {
+                latencies.extend(of_one);
+                answers += all;
+            }
             Err(e) => failure = Some(e),
         }
     }
@@ -73,6 +77,7 @@ pub async fn run(args: Args) -> io::Result<()> {
     latencies.sort_by(f64::total_cmp);
     let report = serde_json::json!({
         "requests": latencies.len(),
+        "requests_with_warm_up": answers,
         "per_second": latencies.len() as f64 / args.seconds,
         "p50_ms": percentile(&latencies, 50.0),
         "p99_ms": percentile(&latencies, 99.0),
@@ -92,21 +97,23 @@ async fn connect(
     }
 }
 
-/// Latencies in milliseconds of the answers that came in the counted time.
+/// Latencies in milliseconds of the answers that came in the counted time, and how many came in all.
 async fn work(
     mut client: Client,
     request: Arc<[u8]>,
     begin: Instant,
     end: Instant,
-) -> io::Result<Vec<f64>> {
+) -> io::Result<(Vec<f64>, usize)> {
     let mut latencies = Vec::with_capacity(4096);
+    let mut answers = 0;
     loop {
         let sent = Instant::now();
         if sent >= end {
-            return Ok(latencies);
+            return Ok((latencies, answers));
         }
         client.send(&request).await?;
         client.receive().await?;
+        answers += 1;
         let now = Instant::now();
         if now >= begin && now < end {
             latencies.push((now - sent).as_secs_f64() * 1e3);
