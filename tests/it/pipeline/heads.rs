@@ -6,7 +6,9 @@ use super::{PICTURE, assert_refused};
 use crate::support::{Airlock, Setup, Wire, client_hello};
 
 fn picture() -> Airlock {
-    Setup::rules(PICTURE).more("limits:\n  head_timeout: 300ms\n  body_bytes: 64KiB").start()
+    Setup::rules(PICTURE)
+        .more("limits:\n  head_timeout: 300ms\n  body_bytes: 64KiB")
+        .start()
 }
 
 const GET: &str = "GET http://pic.test/a.png HTTP/1.1\r\nHost: pic.test\r\n\r\n";
@@ -104,13 +106,24 @@ fn an_oversize_body_is_refused_and_the_client_reads_the_answer_every_time() {
             } else {
                 format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n")
             };
-            wire.send(format!("POST http://pic.test/ HTTP/1.1\r\nHost: pic.test\r\n{head}"));
+            wire.send(format!(
+                "POST http://pic.test/ HTTP/1.1\r\nHost: pic.test\r\n{head}"
+            ));
             wire.send(vec![b'a'; size]);
-            let reply = wire.try_reply(false).unwrap_or_else(|| panic!("{name} {n}: answer lost"));
-            assert_eq!((reply.status, reply.code().as_str()), (413, "body_too_large"), "{name} {n}");
+            let reply = wire
+                .try_reply(false)
+                .unwrap_or_else(|| panic!("{name} {n}: answer lost"));
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (413, "body_too_large"),
+                "{name} {n}"
+            );
         }
         let records = airlock.exactly(20);
-        assert!(records.iter().all(|r| r["reason"] == "body_too_large"), "{name}");
+        assert!(
+            records.iter().all(|r| r["reason"] == "body_too_large"),
+            "{name}"
+        );
     }
 }
 
@@ -119,10 +132,17 @@ fn a_refused_host_says_so_while_the_client_still_sends() {
     let airlock = picture();
     for n in 1..=20 {
         let mut wire = Wire::to(airlock.ready.explicit);
-        wire.send("POST http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 4194304\r\n\r\n");
+        wire.send(
+            "POST http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 4194304\r\n\r\n",
+        );
         wire.send(vec![b'a'; 4 << 20]);
-        let reply = wire.try_reply(false).unwrap_or_else(|| panic!("{n}: answer lost"));
-        assert_eq!((reply.status, reply.code().as_str()), (403, "no_rule_matched"));
+        let reply = wire
+            .try_reply(false)
+            .unwrap_or_else(|| panic!("{n}: answer lost"));
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (403, "no_rule_matched")
+        );
     }
     airlock.exactly(20);
     airlock.assert_touched_nothing();
@@ -140,7 +160,10 @@ fn a_client_that_expects_100_continue_gets_it_before_it_sends_its_body() {
     let mut wire = Wire::to(airlock.ready.explicit);
     wire.send("POST http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     let head = wire.head().unwrap();
-    assert!(head.starts_with(b"HTTP/1.1 403 "), "a refused body is not asked for");
+    assert!(
+        head.starts_with(b"HTTP/1.1 403 "),
+        "a refused body is not asked for"
+    );
 }
 
 #[test]
@@ -149,26 +172,42 @@ fn several_requests_on_one_connection_are_answered_and_recorded_one_by_one() {
     let mut wire = Wire::to(airlock.ready.explicit);
     for n in 1..=5 {
         let reply = wire.ask(GET);
-        assert_eq!((reply.status, reply.header("connection")), (200, Some("keep-alive")), "{n}");
+        assert_eq!(
+            (reply.status, reply.header("connection")),
+            (200, Some("keep-alive")),
+            "{n}"
+        );
         assert!(reply.text().contains("svg"));
     }
     // An allow, then a refusal on the same connection.
     let reply = wire.ask("GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n");
-    assert_eq!((reply.status, reply.code().as_str()), (403, "no_rule_matched"));
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (403, "no_rule_matched")
+    );
     assert!(wire.closed());
     let records = airlock.exactly(6);
     let ids: std::collections::HashSet<_> = records.iter().map(|r| r["id"].to_string()).collect();
     assert_eq!(ids.len(), 6, "a request has an id of its own");
-    assert!(records[..5].iter().all(|r| r["action"] == "respond" && r["status"] == 200));
+    assert!(
+        records[..5]
+            .iter()
+            .all(|r| r["action"] == "respond" && r["status"] == 200)
+    );
 }
 
 #[test]
 fn the_request_id_of_an_answer_is_that_of_its_record() {
     let airlock = picture();
     let reply = Wire::to(airlock.ready.explicit).ask(GET);
-    let id = reply.header("x-airlock-request-id").expect("an answer names its request");
+    let id = reply
+        .header("x-airlock-request-id")
+        .expect("an answer names its request");
     assert_eq!(airlock.only_record()["id"], id);
-    assert_eq!(reply.header("x-airlock-decision"), Some("respond; rule=picture"));
+    assert_eq!(
+        reply.header("x-airlock-decision"),
+        Some("respond; rule=picture")
+    );
 }
 
 #[test]
@@ -176,12 +215,18 @@ fn http_1_0_is_answered_and_closed_unless_it_asks_to_be_kept() {
     let airlock = picture();
     let mut wire = Wire::to(airlock.ready.explicit);
     let reply = wire.ask("GET http://pic.test/ HTTP/1.0\r\n\r\n");
-    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (200, Some("close"))
+    );
     assert!(wire.closed());
     let mut wire = Wire::to(airlock.ready.explicit);
     for _ in 0..2 {
         let reply = wire.ask("GET http://pic.test/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!((reply.status, reply.header("connection")), (200, Some("keep-alive")));
+        assert_eq!(
+            (reply.status, reply.header("connection")),
+            (200, Some("keep-alive"))
+        );
     }
 }
 
@@ -203,7 +248,10 @@ fn a_head_request_gets_the_head_of_the_answer_and_keeps_its_connection() {
 #[test]
 fn a_pipelined_second_request_is_never_answered_by_the_first_ones_verdict() {
     let airlock = picture();
-    for second in ["GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n", GET] {
+    for second in [
+        "GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+        GET,
+    ] {
         let mut wire = Wire::to(airlock.ready.explicit);
         wire.send(format!("{GET}{second}"));
         assert_eq!(wire.reply().status, 200);
@@ -241,16 +289,26 @@ fn a_head_in_small_pieces_is_put_together() {
 
 #[test]
 fn a_connection_over_the_limit_reads_503_and_is_recorded() {
-    let airlock = Setup::rules(PICTURE).more("limits:\n  connections: 1").start();
+    let airlock = Setup::rules(PICTURE)
+        .more("limits:\n  connections: 1")
+        .start();
     let mut first = Wire::to(airlock.ready.explicit);
     assert_eq!(first.ask(GET).status, 200);
     for n in 1..=10 {
         let mut wire = Wire::to(airlock.ready.explicit);
         wire.send(GET);
-        let reply = wire.try_reply(false).unwrap_or_else(|| panic!("{n}: answer lost"));
+        let reply = wire
+            .try_reply(false)
+            .unwrap_or_else(|| panic!("{n}: answer lost"));
         assert_eq!((reply.status, reply.code().as_str()), (503, "overloaded"));
     }
     assert_eq!(first.ask(GET).status, 200, "who is inside stays inside");
     let records = airlock.exactly(12);
-    assert_eq!(records.iter().filter(|r| r["reason"] == "overloaded").count(), 10);
+    assert_eq!(
+        records
+            .iter()
+            .filter(|r| r["reason"] == "overloaded")
+            .count(),
+        10
+    );
 }

@@ -12,10 +12,22 @@ const PICTURE: &str = "  - name: picture\n    hosts: [pic.test]\n    respond: im
 
 /// The `n`th record of this airlock is this refusal, counted once.
 fn assert_refused(airlock: &Airlock, reply: &Reply, status: u16, code: &str, n: usize) {
-    assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (status, code),
+        "{}",
+        reply.text()
+    );
     let record = airlock.record(n);
-    assert_eq!((&record["action"], &record["reason"]), (&"deny".into(), &code.into()), "{record}");
+    assert_eq!(
+        (&record["action"], &record["reason"]),
+        (&"deny".into(), &code.into()),
+        "{record}"
+    );
     assert_eq!(record["status"], status, "{record}");
-    assert_eq!(airlock.metric("airlock_decisions_total", &[("reason", code)]), 1);
+    assert_eq!(
+        airlock.metric("airlock_decisions_total", &[("reason", code)]),
+        1
+    );
     assert_eq!(airlock.metric("airlock_decisions_total", &[]), n as u64);
 }

@@ -39,14 +39,21 @@ impl Airlock {
 
     /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
-        Self::launch(Command::new(env!("CARGO_BIN_EXE_airlock")), scratch(), config)
+        Self::launch(
+            Command::new(env!("CARGO_BIN_EXE_airlock")),
+            scratch(),
+            config,
+        )
     }
 
     fn launch(mut command: Command, scratch: TempDir, config: &str) -> Self {
         let file = scratch.path().join("airlock.yaml");
         let state = scratch.path().join("state");
-        std::fs::write(&file, format!("version: 1\nstate_dir: {}\n{config}", state.display()))
-            .expect("scratch is writable");
+        std::fs::write(
+            &file,
+            format!("version: 1\nstate_dir: {}\n{config}", state.display()),
+        )
+        .expect("scratch is writable");
         command
             .args(["run", "--print-ready", "--config"])
             .arg(&file)
@@ -57,7 +64,11 @@ impl Airlock {
             .env("RUST_BACKTRACE", "1");
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
-        Self { process, ready, scratch }
+        Self {
+            process,
+            ready,
+            scratch,
+        }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -87,7 +98,10 @@ pub struct Setup {
 
 impl Setup {
     pub fn rules(rules: impl Into<String>) -> Self {
-        Self { rules: rules.into(), ..Self::default() }
+        Self {
+            rules: rules.into(),
+            ..Self::default()
+        }
     }
 
     pub fn more(mut self, more: impl AsRef<str>) -> Self {
@@ -116,8 +130,13 @@ impl Setup {
         }
         let scratch = scratch();
         let hosts = scratch.path().join("hosts");
-        let lines: String = self.names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
-        std::fs::write(&hosts, format!("127.0.0.1 localhost\n{lines}")).expect("scratch is writable");
+        let lines: String = self
+            .names
+            .iter()
+            .map(|name| format!("127.0.0.1 {name}\n"))
+            .collect();
+        std::fs::write(&hosts, format!("127.0.0.1 localhost\n{lines}"))
+            .expect("scratch is writable");
         let mut command = Command::new("unshare");
         command
             .args(["--user", "--map-root-user", "--mount", "sh", "-c"])

@@ -38,7 +38,9 @@ impl Airlock {
     /// A page of the control plane: status and body.
     pub fn admin(&self, path: &str) -> (u16, String) {
         let mut wire = Wire::to(self.ready.admin);
-        let reply = wire.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let reply = wire.ask(format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ));
         (reply.status, reply.text())
     }
 
@@ -48,8 +50,11 @@ impl Airlock {
         assert_eq!(status, 200);
         text.lines()
             .filter(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-                    && labels.iter().all(|(l, v)| line.contains(&format!("{l}=\"{v}\"")))
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                    && labels
+                        .iter()
+                        .all(|(l, v)| line.contains(&format!("{l}=\"{v}\"")))
             })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum::<f64>() as u64
@@ -57,8 +62,16 @@ impl Airlock {
 
     /// Nothing was looked up and nothing dialled.
     pub fn assert_touched_nothing(&self) {
-        assert_eq!(self.metric("airlock_dns_queries_total", &[]), 0, "a name was looked up");
-        assert_eq!(self.metric("airlock_upstream_sockets_total", &[]), 0, "a socket was opened");
+        assert_eq!(
+            self.metric("airlock_dns_queries_total", &[]),
+            0,
+            "a name was looked up"
+        );
+        assert_eq!(
+            self.metric("airlock_upstream_sockets_total", &[]),
+            0,
+            "a socket was opened"
+        );
     }
 
     pub fn assert_healthy(&self) {

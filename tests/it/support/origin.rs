@@ -49,7 +49,9 @@ impl Origin {
         let seen = heads.clone();
         let mut origin = Self::scripted(move |mut guest| {
             while let Some(head) = guest.head() {
-                seen.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+                seen.lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&head).into_owned());
                 guest.send(&response);
             }
         });
@@ -71,12 +73,18 @@ impl Origin {
                 count.fetch_add(1, Ordering::SeqCst);
                 let (tls, script) = (tls.clone(), script.clone());
                 thread::spawn(move || {
-                    let Some(stream) = dressed(stream, tls) else { return };
+                    let Some(stream) = dressed(stream, tls) else {
+                        return;
+                    };
                     script(Wire::over(stream));
                 });
             }
         });
-        Self { address, connections, heads: Arc::default() }
+        Self {
+            address,
+            connections,
+            heads: Arc::default(),
+        }
     }
 
     pub fn connections(&self) -> usize {
@@ -94,8 +102,12 @@ impl Origin {
 
 fn dressed(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<Box<dyn Duplex>> {
     stream.set_nodelay(true).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    let Some(config) = tls else { return Some(Box::new(stream)) };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .ok()?;
+    let Some(config) = tls else {
+        return Some(Box::new(stream));
+    };
     let mut stream = stream;
     let mut connection = ServerConnection::new(config).ok()?;
     while connection.is_handshaking() {
@@ -108,7 +120,10 @@ fn dressed(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<Box<dyn 
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < Duration::from_secs(5), "not within 5 s: {what}");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "not within 5 s: {what}"
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,11 +1,7 @@
 //! Both ends of TLS as a test needs them: a client that shows the certificate it was given, and a
 //! server with a private CA of its own.
 
-use std::{
-    net::TcpStream,
-    path::Path,
-    sync::Arc,
-};
+use std::{net::TcpStream, path::Path, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
@@ -22,7 +18,9 @@ pub type TlsWire = Wire<StreamOwned<ClientConnection, TcpStream>>;
 pub fn trusting(pem: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(pem).expect("the PEM file is there") {
-        roots.add(certificate.expect("it is PEM")).expect("it is a certificate");
+        roots
+            .add(certificate.expect("it is PEM"))
+            .expect("it is a certificate");
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -56,9 +54,12 @@ pub fn client_hello(name: &str) -> Vec<u8> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
-    let mut connection = ClientConnection::new(Arc::new(config), name).expect("a client can be made");
+    let mut connection =
+        ClientConnection::new(Arc::new(config), name).expect("a client can be made");
     let mut hello = Vec::new();
-    connection.write_tls(&mut hello).expect("a vector takes bytes");
+    connection
+        .write_tls(&mut hello)
+        .expect("a vector takes bytes");
     hello
 }
 
@@ -73,7 +74,8 @@ impl Identity {
     pub fn of(names: &[&str]) -> Self {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.distinguished_name.push(DnType::CommonName, "a private CA");
+        ca.distinguished_name
+            .push(DnType::CommonName, "a private CA");
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().expect("a key"))
             .expect("a CA can be made");
         let key = KeyPair::generate().expect("a key");
@@ -89,6 +91,10 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.clone()], key)
             .expect("key and certificate belong together");
-        Self { ca_pem: ca.pem(), certificate, server: Arc::new(server) }
+        Self {
+            ca_pem: ca.pem(),
+            certificate,
+            server: Arc::new(server),
+        }
     }
 }

@@ -34,8 +34,12 @@ pub struct Reply {
 impl Wire<TcpStream> {
     pub fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the listener accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
         Self::over(stream)
     }
@@ -43,7 +47,10 @@ impl Wire<TcpStream> {
 
 impl<S: Read + Write> Wire<S> {
     pub fn over(stream: S) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Writes; a peer that has closed already is not this call's business.
@@ -68,7 +75,10 @@ impl<S: Read + Write> Wire<S> {
     fn read_reply(&mut self, is_head: bool) -> Reply {
         match self.try_reply(is_head) {
             Some(reply) => reply,
-            None => panic!("no response, only {:?}", String::from_utf8_lossy(&self.buffer)),
+            None => panic!(
+                "no response, only {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            ),
         }
     }
 
@@ -81,7 +91,13 @@ impl<S: Read + Write> Wire<S> {
                 break (status, headers);
             }
         };
-        let mut reply = Reply { status, headers, body: Vec::new(), whole: true, trailers: Vec::new() };
+        let mut reply = Reply {
+            status,
+            headers,
+            body: Vec::new(),
+            whole: true,
+            trailers: Vec::new(),
+        };
         if is_head || matches!(status, 101 | 204 | 304) {
             return Some(reply);
         }
@@ -114,7 +130,11 @@ impl<S: Read + Write> Wire<S> {
     /// Exactly `n` bytes.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {
-            assert!(self.fill(), "the connection ended after {} of {n} bytes", self.buffer.len());
+            assert!(
+                self.fill(),
+                "the connection ended after {} of {n} bytes",
+                self.buffer.len()
+            );
         }
         self.take(n)
     }
@@ -199,9 +219,17 @@ impl<S: Read + Write> Wire<S> {
 impl Reply {
     /// The one value of a header; panics on two.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str());
         let value = values.next();
-        assert!(values.next().is_none(), "two {name} headers: {:?}", self.headers);
+        assert!(
+            values.next().is_none(),
+            "two {name} headers: {:?}",
+            self.headers
+        );
         value
     }
 
@@ -216,11 +244,24 @@ impl Reply {
 
     /// `error.code` of a typed refusal; panics unless the response is one, marked as ours.
     pub fn code(&self) -> String {
-        let marker = self.header("x-airlock-decision").unwrap_or_else(|| panic!("no marker: {self:?}"));
-        let proxy_status = self.header("proxy-status").expect("a refusal has a Proxy-Status");
-        let code = self.json()["error"]["code"].as_str().expect("a refusal has a code").to_owned();
-        assert!(marker.contains(&format!("reason={code}")), "{marker} and {code}");
-        assert!(proxy_status.starts_with("airlock; error="), "{proxy_status}");
+        let marker = self
+            .header("x-airlock-decision")
+            .unwrap_or_else(|| panic!("no marker: {self:?}"));
+        let proxy_status = self
+            .header("proxy-status")
+            .expect("a refusal has a Proxy-Status");
+        let code = self.json()["error"]["code"]
+            .as_str()
+            .expect("a refusal has a code")
+            .to_owned();
+        assert!(
+            marker.contains(&format!("reason={code}")),
+            "{marker} and {code}"
+        );
+        assert!(
+            proxy_status.starts_with("airlock; error="),
+            "{proxy_status}"
+        );
         code
     }
 }
@@ -235,7 +276,9 @@ fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
         .unwrap_or_else(|| panic!("{status_line:?} is no status line"));
     let headers = lines
         .map(|line| {
-            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{line:?} is no header"));
+            let (name, value) = line
+                .split_once(':')
+                .unwrap_or_else(|| panic!("{line:?} is no header"));
             (name.to_ascii_lowercase(), value.trim().to_owned())
         })
         .collect();
