@@ -287,7 +287,7 @@ mod tests {
                     ours.write_all_buf(&mut both).await.unwrap();
                 }
             }
-            ours.shutdown().await.unwrap();
+            AsyncWriteExt::shutdown(&mut ours).await.unwrap();
         });
         let mut got = Vec::new();
         client.read_to_end(&mut got).await.unwrap();
