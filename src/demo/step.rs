@@ -156,6 +156,7 @@ mod tests {
             rule: RuleName::new("r"),
             reason: Reason::RuleAllows,
             would_deny: None,
+            ended: None,
             status: Some(200),
             answered_by: Some("local llm".into()),
             upstream: None,

@@ -60,7 +60,11 @@ pub fn examine(
         findings.push(bundle(&paths.bundle(), root));
     }
     let found = trust(environment, &paths.bundle(), root.as_ref());
-    findings.push(if leads_here { found } else { found.only_warned() });
+    findings.push(if leads_here {
+        found
+    } else {
+        found.only_warned()
+    });
     findings
 }
 
@@ -331,7 +335,7 @@ mod tests {
         let (_other_dir, _, foreign) = made(&["a.example"]);
         let own = bundle.display().to_string();
         let foreign = foreign.display().to_string();
-        let rows: &[(&str, Variables, Status)] = &[
+        let rows: &[(&str, Variables<'_>, Status)] = &[
             ("neither", &[], Status::Fail),
             (
                 "both",

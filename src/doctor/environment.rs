@@ -96,7 +96,8 @@ impl Shell<'_> {
 
     fn leads_here(&self) -> bool {
         self.explicit.is_some_and(|explicit| {
-            self.https_proxy().is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
+            self.https_proxy()
+                .is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
         })
     }
 
@@ -380,7 +381,7 @@ mod tests {
 
     #[test]
     fn proxy_variables() {
-        let rows: &[(&str, Variables, Status)] = &[
+        let rows: &[(&str, Variables<'_>, Status)] = &[
             ("none is set", &[], Warn),
             (
                 "as airlock env sets it",

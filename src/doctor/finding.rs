@@ -61,6 +61,9 @@ impl Finding {
 
     /// A failure becomes a warning: true, but of no effect here.
     pub fn only_warned(self) -> Self {
-        Self { status: self.status.min(Status::Warn), ..self }
+        Self {
+            status: self.status.min(Status::Warn),
+            ..self
+        }
     }
 }

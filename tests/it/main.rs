@@ -9,6 +9,7 @@
 //! | [`cli`] | every command as a person and a script use it |
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
+//! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -27,4 +28,5 @@ mod demo;
 mod deploy;
 mod docs;
 mod leak;
+mod pipeline;
 mod support;
