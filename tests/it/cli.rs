@@ -14,7 +14,16 @@ use tempfile::TempDir;
 use crate::support::Airlock;
 
 const COMMANDS: [&str; 10] = [
-    "run", "demo", "exec", "env", "check", "explain", "doctor", "ca", "health", "completions",
+    "run",
+    "demo",
+    "exec",
+    "env",
+    "check",
+    "explain",
+    "doctor",
+    "ca",
+    "health",
+    "completions",
 ];
 const VENDOR: &str = "https://comfyui-copilot-server.onrender.com";
 
@@ -60,7 +69,11 @@ impl Home {
     }
 
     fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_airlock"))
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new(env!("CARGO_BIN_EXE_airlock"))
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -88,7 +101,12 @@ fn free_ports() -> String {
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 #[test]
@@ -97,11 +115,23 @@ fn help_of_every_command_has_an_example() {
     let all = home.run(&["--help"]);
     assert_eq!(all.code, Some(0));
     for command in COMMANDS {
-        assert!(all.out.contains(&format!("  {command}")), "{command} is not in --help:\n{}", all.out);
+        assert!(
+            all.out.contains(&format!("  {command}")),
+            "{command} is not in --help:\n{}",
+            all.out
+        );
         let help = home.run(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{command}: {}", help.err);
-        assert!(help.out.contains(&format!("airlock {command}")), "{command}:\n{}", help.out);
-        assert!(help.out.contains("Example"), "{command} --help has no example:\n{}", help.out);
+        assert!(
+            help.out.contains(&format!("airlock {command}")),
+            "{command}:\n{}",
+            help.out
+        );
+        assert!(
+            help.out.contains("Example"),
+            "{command} --help has no example:\n{}",
+            help.out
+        );
     }
 }
 
@@ -115,9 +145,16 @@ fn a_command_line_that_cannot_be_read_ends_with_64() {
     }
 }
 
-/// Name, text, and what must be named: path of the key and a word of the fix.
-const BROKEN: [(&str, &str, &[(&str, &str)]); 5] = [
-    ("the version forgotten", "mode: enforce\n", &[("version", "version: 1")]),
+/// Path of a key and a word of the fix.
+type Mistakes = &'static [(&'static str, &'static str)];
+
+/// Name, text, and what must be named.
+const BROKEN: [(&str, &str, Mistakes); 5] = [
+    (
+        "the version forgotten",
+        "mode: enforce\n",
+        &[("version", "version: 1")],
+    ),
     (
         "several mistakes at once",
         "version: 1\nmode: strict\nlistners: {}\nlisteners: {explicit: 3128}\n\
@@ -160,7 +197,11 @@ fn check_names_every_mistake_and_run_starts_nothing() {
                 e["path"].as_str().unwrap() == *path && message.contains(fix)
             });
             assert!(told, "{name}: {path} with {fix:?} is not in {errors:#?}");
-            assert!(words.err.contains(path), "{name}: {path} is not in {}", words.err);
+            assert!(
+                words.err.contains(path),
+                "{name}: {path} is not in {}",
+                words.err
+            );
         }
         let run = home.run(&["run"]);
         assert_eq!(run.code, Some(64), "{name}: {}", run.err);
@@ -168,7 +209,11 @@ fn check_names_every_mistake_and_run_starts_nothing() {
         let doctor = home.run(&["doctor", "--json"]);
         assert_eq!(doctor.code, Some(64), "{name}");
         let found = doctor.json()["findings"].as_array().unwrap().len();
-        assert_eq!(found, errors.len(), "{name}: doctor tells all mistakes as well");
+        assert_eq!(
+            found,
+            errors.len(),
+            "{name}: doctor tells all mistakes as well"
+        );
     }
 }
 
@@ -178,7 +223,10 @@ fn a_good_configuration_is_told_with_its_rules() {
     let ran = home.run(&["check", "--json"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     let report = ran.json();
-    assert_eq!((&report["ok"], &report["errors"]), (&true.into(), &Value::Array(vec![])));
+    assert_eq!(
+        (&report["ok"], &report["errors"]),
+        (&true.into(), &Value::Array(vec![]))
+    );
     assert!(report["rules"].as_u64().unwrap() >= 8, "{report}");
     assert!(home.run(&["check"]).out.contains("comfyui-copilot/llm"));
 }
@@ -196,7 +244,11 @@ fn a_broken_configuration_is_found_before_a_port_is_bound() {
 
 #[test]
 fn a_busy_port_is_named_with_its_setting() {
-    for setting in ["listeners.explicit", "listeners.reverse.listen", "listeners.admin"] {
+    for setting in [
+        "listeners.explicit",
+        "listeners.reverse.listen",
+        "listeners.admin",
+    ] {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = held.local_addr().unwrap().port();
         let at = |name| if setting == name { port } else { 0 };
@@ -209,7 +261,11 @@ fn a_busy_port_is_named_with_its_setting() {
         ));
         let ran = home.run(&["run"]);
         assert_eq!(ran.code, Some(69), "{setting}: {}", ran.err);
-        assert!(ran.err.contains(&port.to_string()), "{setting}: {}", ran.err);
+        assert!(
+            ran.err.contains(&port.to_string()),
+            "{setting}: {}",
+            ran.err
+        );
         assert!(ran.err.contains(setting), "{setting}: {}", ran.err);
     }
 }
@@ -219,22 +275,54 @@ fn explain_says_which_rule_and_how_to_allow() {
     let home = Home::new("version: 1\n");
     let chat = format!("{VENDOR}/v1/chat/completions");
     let rows = [
-        ("POST", chat.as_str(), "respond", "comfyui-copilot/llm", "rule_allows"),
-        ("GET", "https://example.org/x", "deny", "none", "no_rule_matched"),
-        ("GET", "https://api.openai.com/v1/models", "deny", "comfyui-copilot/agent-traces", "host_known_request_not"),
+        (
+            "POST",
+            chat.as_str(),
+            "respond",
+            "comfyui-copilot/llm",
+            "rule_allows",
+        ),
+        (
+            "GET",
+            "https://example.org/x",
+            "deny",
+            "none",
+            "no_rule_matched",
+        ),
+        (
+            "GET",
+            "https://api.openai.com/v1/models",
+            "deny",
+            "comfyui-copilot/agent-traces",
+            "host_known_request_not",
+        ),
     ];
     for (method, url, action, rule, reason) in rows {
         let ran = home.run(&["explain", method, url, "--json"]);
         assert_eq!(ran.code, Some(0), "{url}: {}", ran.err);
         let found = ran.json();
         for key in ["action", "rule", "reason", "how_to_allow"] {
-            assert!(keys(&found).contains(key), "{url}: {key} is missing: {found}");
+            assert!(
+                keys(&found).contains(key),
+                "{url}: {key} is missing: {found}"
+            );
         }
-        let told = (found["action"].as_str(), found["rule"].as_str(), found["reason"].as_str());
+        let told = (
+            found["action"].as_str(),
+            found["rule"].as_str(),
+            found["reason"].as_str(),
+        );
         assert_eq!(told, (Some(action), Some(rule), Some(reason)), "{url}");
-        assert_eq!(found["how_to_allow"].is_string(), action == "deny", "{url}: {found}");
+        assert_eq!(
+            found["how_to_allow"].is_string(),
+            action == "deny",
+            "{url}: {found}"
+        );
         let words = home.run(&["explain", method, url]).out;
-        assert!(words.contains(rule) && words.contains(reason), "{url}: {words}");
+        assert!(
+            words.contains(rule) && words.contains(reason),
+            "{url}: {words}"
+        );
     }
     assert_ne!(home.run(&["explain", "GET", "not a url"]).code, Some(0));
 }
@@ -251,7 +339,10 @@ fn env_says_the_same_in_every_format() {
         assert!(upper.starts_with("http://127.0.0.1:"), "{name} is {upper}");
     }
     for loopback in ["127.0.0.1", "localhost", "::1"] {
-        assert!(variables["NO_PROXY"].split(',').any(|h| h == loopback), "{variables:?}");
+        assert!(
+            variables["NO_PROXY"].split(',').any(|h| h == loopback),
+            "{variables:?}"
+        );
     }
     let bundle = home.state().join("ca/bundle.pem").display().to_string();
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
@@ -265,7 +356,10 @@ fn env_says_the_same_in_every_format() {
     ] {
         let out = home.run(&["env", "--format", format]).out;
         let line = line.replace('@', &bundle);
-        assert!(out.lines().any(|l| l == line), "{format} has no line {line}:\n{out}");
+        assert!(
+            out.lines().any(|l| l == line),
+            "{format} has no line {line}:\n{out}"
+        );
         assert_eq!(out.lines().count(), variables.len(), "{format}");
     }
     assert_eq!(home.run(&["env", "--json"]).out, json.out);
@@ -276,11 +370,20 @@ fn ca_is_shown_exported_bundled_and_rotated_and_its_key_stays() {
     let home = Home::new("version: 1\n");
     let show = || home.run(&["ca", "show", "--json"]).json();
     let first = show();
-    for key in ["subject", "fingerprint_sha256", "not_after", "permitted_names", "bundle"] {
+    for key in [
+        "subject",
+        "fingerprint_sha256",
+        "not_after",
+        "permitted_names",
+        "bundle",
+    ] {
         assert!(keys(&first).contains(key), "{key} is missing: {first}");
     }
     let names = first["permitted_names"].as_array().unwrap();
-    assert!(names.contains(&"comfyui-copilot-server.onrender.com".into()), "{names:?}");
+    assert!(
+        names.contains(&"comfyui-copilot-server.onrender.com".into()),
+        "{names:?}"
+    );
     assert_eq!(show(), first, "looking changes nothing");
 
     let pem = home.0.path().join("out.pem");
@@ -288,18 +391,27 @@ fn ca_is_shown_exported_bundled_and_rotated_and_its_key_stays() {
     assert_eq!(export.code, Some(0), "{}", export.err);
     let exported = fs::read_to_string(&pem).unwrap();
     assert_eq!(home.run(&["ca", "export"]).out, exported);
-    assert!(exported.starts_with("-----BEGIN CERTIFICATE-----"), "{exported}");
+    assert!(
+        exported.starts_with("-----BEGIN CERTIFICATE-----"),
+        "{exported}"
+    );
     assert!(!exported.contains("PRIVATE"), "the key was exported");
 
     let bundle = home.run(&["ca", "bundle"]);
     let held = fs::read_to_string(bundle.out.trim()).unwrap();
-    assert!(held.contains(&exported), "the bundle does not hold our root");
+    assert!(
+        held.contains(&exported),
+        "the bundle does not hold our root"
+    );
 
     let rotated = home.run(&["ca", "rotate"]);
     assert_eq!(rotated.code, Some(0), "{}", rotated.err);
     assert_ne!(show()["fingerprint_sha256"], first["fingerprint_sha256"]);
     let bundle = fs::read_to_string(bundle.out.trim()).unwrap();
-    assert!(!bundle.contains(&exported), "the bundle still holds the old root");
+    assert!(
+        !bundle.contains(&exported),
+        "the bundle still holds the old root"
+    );
 }
 
 #[cfg(unix)]
@@ -318,15 +430,29 @@ fn exec_gives_its_child_every_variable_and_its_exit_code() {
     let home = Home::with_free_ports();
     let wanted: BTreeMap<String, String> =
         serde_json::from_str(&home.run(&["env", "--json"]).out).unwrap();
-    let ran = home.run(&["exec", "--", "sh", "-c", "env; test -s \"$SSL_CERT_FILE\" && exit 7"]);
+    let ran = home.run(&[
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "env; test -s \"$SSL_CERT_FILE\" && exit 7",
+    ]);
     assert_eq!(ran.code, Some(7), "{}{}", ran.out, ran.err);
     for (name, value) in wanted {
         let line = format!("{name}={value}");
-        assert!(ran.out.lines().any(|l| l == line), "the child has no {line}:\n{}", ran.out);
+        assert!(
+            ran.out.lines().any(|l| l == line),
+            "the child has no {line}:\n{}",
+            ran.out
+        );
     }
     let missing = home.run(&["exec", "--", "/nonexistent/program"]);
     assert_ne!(missing.code, Some(0));
-    assert!(missing.err.contains("/nonexistent/program"), "{}", missing.err);
+    assert!(
+        missing.err.contains("/nonexistent/program"),
+        "{}",
+        missing.err
+    );
 }
 
 #[test]
@@ -358,11 +484,16 @@ fn health_and_doctor_say_when_nothing_runs() {
             "{finding}"
         );
         let ok = finding["status"] == "ok";
-        assert_eq!(finding["fix"].is_null(), ok, "a fix unless it is ok: {finding}");
+        assert_eq!(
+            finding["fix"].is_null(),
+            ok,
+            "a fix unless it is ok: {finding}"
+        );
     }
     let status = |check: &str| {
         let of = findings.iter().filter(|f| f["check"] == check);
-        of.map(|f| f["status"].as_str().unwrap()).collect::<BTreeSet<_>>()
+        of.map(|f| f["status"].as_str().unwrap())
+            .collect::<BTreeSet<_>>()
     };
     for (check, want) in [
         ("configuration", "ok"),
@@ -374,7 +505,11 @@ fn health_and_doctor_say_when_nothing_runs() {
         ("ports", "ok"),
         ("llm", "fail"),
     ] {
-        assert_eq!(status(check), BTreeSet::from([want]), "{check}: {findings:#?}");
+        assert_eq!(
+            status(check),
+            BTreeSet::from([want]),
+            "{check}: {findings:#?}"
+        );
     }
     assert!(!home.state().exists(), "the doctor made a state folder");
 }
@@ -384,14 +519,33 @@ fn doctor_sees_a_running_airlock_from_within_its_child() {
     let config = free_ports().replace("version: 1\n", "");
     let airlock = Airlock::start(&config);
     let home = Home::new("version: 1\n");
-    let file = airlock.scratch.path().join("airlock.yaml").display().to_string();
+    let file = airlock
+        .scratch
+        .path()
+        .join("airlock.yaml")
+        .display()
+        .to_string();
     let state = airlock.scratch.path().join("state").display().to_string();
-    let this = [("AIRLOCK_CONFIG", file.as_str()), ("AIRLOCK_STATE_DIR", state.as_str())];
+    let this = [
+        ("AIRLOCK_CONFIG", file.as_str()),
+        ("AIRLOCK_STATE_DIR", state.as_str()),
+    ];
     let program = env!("CARGO_BIN_EXE_airlock");
-    let ran = home.run_with(&["exec", "--", program, "doctor", "--quick", "--json"], &this);
+    let ran = home.run_with(
+        &["exec", "--", program, "doctor", "--quick", "--json"],
+        &this,
+    );
     let report = ran.json();
     let findings = report["findings"].as_array().unwrap();
-    for check in ["running", "ca", "ca_bundle", "shell_ca", "shell_proxy", "shell_no_proxy", "key_permissions"] {
+    for check in [
+        "running",
+        "ca",
+        "ca_bundle",
+        "shell_ca",
+        "shell_proxy",
+        "shell_no_proxy",
+        "key_permissions",
+    ] {
         let of: Vec<_> = findings.iter().filter(|f| f["check"] == check).collect();
         assert!(!of.is_empty(), "{check} is missing: {findings:#?}");
         assert!(of.iter().all(|f| f["status"] == "ok"), "{check}: {of:#?}");

@@ -20,7 +20,13 @@ const READERS: [&str; 3] = [
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.
 const CALLS: [&str; 7] = [
-    "take(", "require(", "boolean(", "duration(", "size(", "count(", "integer(",
+    "take(",
+    "require(",
+    "boolean(",
+    "duration(",
+    "size(",
+    "count(",
+    "integer(",
 ];
 
 /// Full key to its default cell, of the tables whose first column is `key`.
@@ -28,7 +34,10 @@ fn documented() -> BTreeMap<String, String> {
     let mut of_keys = false;
     let mut found = BTreeMap::new();
     for line in PAGE.lines() {
-        match line.strip_prefix("| `").and_then(|row| row.split_once("` | ")) {
+        match line
+            .strip_prefix("| `")
+            .and_then(|row| row.split_once("` | "))
+        {
             Some((key, rest)) if of_keys => {
                 let default = rest.split(" | ").nth(1).unwrap_or_default();
                 found.insert(key.to_owned(), default.to_owned());
@@ -53,8 +62,12 @@ fn read_by_the_program() -> BTreeSet<String> {
             for after in source.split(call).skip(1) {
                 // The first argument may be the section; a key is the first literal of either.
                 let arguments = after.split(')').next().unwrap_or_default();
-                let Some((before, rest)) = arguments.split_once('"') else { continue };
-                let only_names = before.chars().all(|c| c.is_whitespace() || "&mut ,s".contains(c));
+                let Some((before, rest)) = arguments.split_once('"') else {
+                    continue;
+                };
+                let only_names = before
+                    .chars()
+                    .all(|c| c.is_whitespace() || "&mut ,s".contains(c));
                 let key = rest.split('"').next().unwrap_or_default();
                 let plain = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
                 if only_names && plain && !key.is_empty() {
@@ -70,12 +83,17 @@ fn read_by_the_program() -> BTreeSet<String> {
 fn every_key_that_is_read_is_on_the_page_and_no_other() {
     let read = read_by_the_program();
     assert!(read.len() > 50, "found only {read:?}");
-    let documented: BTreeSet<String> =
-        documented().keys().map(|key| last(key).to_owned()).collect();
+    let documented: BTreeSet<String> = documented()
+        .keys()
+        .map(|key| last(key).to_owned())
+        .collect();
     let missing: Vec<_> = read.difference(&documented).collect();
     assert!(missing.is_empty(), "docs/CONFIG.md lacks {missing:?}");
     let gone: Vec<_> = documented.difference(&read).collect();
-    assert!(gone.is_empty(), "docs/CONFIG.md has {gone:?}, which nothing reads");
+    assert!(
+        gone.is_empty(),
+        "docs/CONFIG.md has {gone:?}, which nothing reads"
+    );
 }
 
 /// Dotted paths of scalars and empty lists.
@@ -83,7 +101,11 @@ fn leaves(prefix: &str, value: &Value, out: &mut BTreeMap<String, String>) {
     let text = match value {
         Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 leaves(&path, value, out);
             }
             return;
@@ -107,14 +129,22 @@ fn every_default_of_the_default_file_is_on_the_page() {
     assert!(defaults.len() > 30, "{defaults:?}");
     let documented = documented();
     for (key, default) in &defaults {
-        let Some(cell) = documented.get(key) else { panic!("docs/CONFIG.md does not list {key}") };
+        let Some(cell) = documented.get(key) else {
+            panic!("docs/CONFIG.md does not list {key}")
+        };
         // Told in words, because it is long; and the one key without a default.
         if ["llm.discover_ports", "version"].contains(&key.as_str()) {
             continue;
         }
         // YAML 1.1 reads a bare `off` as false.
-        let accepted = [format!("`{default}`"), format!("`{}`", default.replace("false", "off"))];
-        assert!(accepted.contains(cell), "docs/CONFIG.md says {cell} for {key}, it is {default}");
+        let accepted = [
+            format!("`{default}`"),
+            format!("`{}`", default.replace("false", "off")),
+        ];
+        assert!(
+            accepted.contains(cell),
+            "docs/CONFIG.md says {cell} for {key}, it is {default}"
+        );
     }
 }
 
@@ -137,14 +167,21 @@ fn every_pack_rule_and_host_is_on_the_page() {
 #[test]
 fn every_variable_that_is_read_is_on_the_page() {
     for name in config::Config::VARIABLES {
-        assert!(PAGE.contains(&format!("| `{name}` |")), "docs/CONFIG.md does not list {name}");
+        assert!(
+            PAGE.contains(&format!("| `{name}` |")),
+            "docs/CONFIG.md does not list {name}"
+        );
     }
 }
 
 #[test]
 fn every_example_that_is_a_whole_file_loads() {
     let mut whole = 0;
-    for (page, text) in [("CONFIG", PAGE), ("README", README), ("GETTING-STARTED", STARTED)] {
+    for (page, text) in [
+        ("CONFIG", PAGE),
+        ("README", README),
+        ("GETTING-STARTED", STARTED),
+    ] {
         for block in text.split("```yaml\n").skip(1) {
             let yaml = block.split("```").next().unwrap_or_default();
             if !yaml.starts_with("version:") {
