@@ -8,6 +8,7 @@ use std::{
 };
 
 use comfy_table::{Cell, Color, ContentArrangement};
+use serde::Serialize;
 
 use super::{
     EXIT_CONFIG,
@@ -40,7 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = match args.config.load(&environment) {
         Ok(config) => config,
         Err(errors) => {
-            print(&doctor::broken(&errors), args.json);
+            print(&doctor::broken(&errors), args.json)?;
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -52,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let progress = Progress::default();
     let examining = doctor::examine(&config, &environment, depth, &progress);
     let findings = runtime()?.block_on(shown(examining, &progress));
-    print(&findings, args.json);
+    print(&findings, args.json)?;
     Ok(if is_well(&findings) {
         ExitCode::SUCCESS
     } else {
@@ -95,30 +96,43 @@ fn draw(line: &str) {
     let _ = out.flush();
 }
 
-fn print(findings: &[Finding], json: bool) {
+/// The shape of `--json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    findings: &'a [Finding],
+}
+
+fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {
     if json {
-        println!(
-            "{}",
-            serde_json::json!({"ok": is_well(findings), "findings": findings})
-        );
-    } else if colour() {
+        let report = Report {
+            ok: is_well(findings),
+            findings,
+        };
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    if colour() {
         print_table(findings);
     } else {
-        for Finding {
-            check,
-            status,
-            finding,
-            fix,
-        } in findings
-        {
-            println!("{:<5} {check}: {finding}", status.as_str());
-            if let Some(fix) = fix {
-                println!("      fix: {fix}");
-            }
-        }
+        print_lines(findings);
     }
-    if !json {
-        println!("{}", summary(findings));
+    println!("{}", summary(findings));
+    Ok(())
+}
+
+fn print_lines(findings: &[Finding]) {
+    for Finding {
+        check,
+        status,
+        finding,
+        fix,
+    } in findings
+    {
+        println!("{:<5} {check}: {finding}", status.as_str());
+        if let Some(fix) = fix {
+            println!("      fix: {fix}");
+        }
     }
 }
 

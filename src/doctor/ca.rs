@@ -24,7 +24,12 @@ const SOON: Duration = Duration::days(60);
 const HTTPX: &str = "SSL_CERT_FILE";
 const REQUESTS: [&str; 2] = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
 
-pub fn examine(config: &Config, environment: &HashMap<String, String>) -> Vec<Finding> {
+/// `leads_here`: programs of this shell come to airlock by proxy, so they must trust it.
+pub fn examine(
+    config: &Config,
+    environment: &HashMap<String, String>,
+    leads_here: bool,
+) -> Vec<Finding> {
     let paths = CaPaths::below(&config.state_dir);
     let mut findings = Vec::new();
     let root = match certificates(&paths.certificate()) {
@@ -54,7 +59,12 @@ pub fn examine(config: &Config, environment: &HashMap<String, String>) -> Vec<Fi
         });
         findings.push(bundle(&paths.bundle(), root));
     }
-    findings.push(trust(environment, &paths.bundle(), root.as_ref()));
+    let found = trust(environment, &paths.bundle(), root.as_ref());
+    findings.push(if leads_here {
+        found
+    } else {
+        found.only_warned()
+    });
     findings
 }
 
@@ -211,7 +221,7 @@ fn trust(
     let fix = "start ComfyUI with `airlock exec -- python main.py`, or run `eval \"$(airlock env)\"` \
                in the shell first";
     if httpx.is_none() && requests.is_none() {
-        return Finding::warn(
+        return Finding::fail(
             CHECK,
             "this shell trusts the system's roots only: programs started from it refuse \
              intercepted hosts",
@@ -261,6 +271,9 @@ mod tests {
         doctor::Status,
         tls::{RootCa, SystemRoots, write_bundle},
     };
+
+    /// Name and value.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
 
     fn made(names: &[&str]) -> (tempfile::TempDir, CertificateDer<'static>, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -322,8 +335,8 @@ mod tests {
         let (_other_dir, _, foreign) = made(&["a.example"]);
         let own = bundle.display().to_string();
         let foreign = foreign.display().to_string();
-        let rows: &[(&str, &[(&str, &str)], Status)] = &[
-            ("neither", &[], Status::Warn),
+        let rows: &[(&str, Variables<'_>, Status)] = &[
+            ("neither", &[], Status::Fail),
             (
                 "both",
                 &[("SSL_CERT_FILE", &own), ("REQUESTS_CA_BUNDLE", &own)],

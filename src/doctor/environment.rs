@@ -42,6 +42,17 @@ pub fn examine(config: &Config, environment: &HashMap<String, String>) -> Vec<Fi
     shell.examine()
 }
 
+/// Whether https requests of programs started from this shell come to us.
+pub fn leads_here(config: &Config, environment: &HashMap<String, String>) -> bool {
+    let shell = Shell {
+        variables: environment,
+        explicit: config.listeners.explicit,
+        reverse: None,
+        hosts: &[],
+    };
+    shell.leads_here()
+}
+
 struct Shell<'a> {
     variables: &'a HashMap<String, String>,
     explicit: Option<SocketAddr>,
@@ -81,6 +92,13 @@ impl Shell<'_> {
         ["HTTPS_PROXY", "ALL_PROXY"]
             .into_iter()
             .find_map(|name| Some((name, self.either(name)?)))
+    }
+
+    fn leads_here(&self) -> bool {
+        self.explicit.is_some_and(|explicit| {
+            self.https_proxy()
+                .is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
+        })
     }
 
     fn proxy(&self) -> Finding {
@@ -245,11 +263,7 @@ impl Shell<'_> {
     /// openai-agents uploads its traces with this key, whatever else is set (WIRE.md 8).
     fn openai_key(&self) -> Option<Finding> {
         self.exact("OPENAI_API_KEY")?;
-        let by_us = self.explicit.is_some_and(|explicit| {
-            self.https_proxy()
-                .is_some_and(|(_, proxy)| leads_to(proxy, explicit).is_ok())
-        });
-        let end = if by_us {
+        let end = if self.leads_here() {
             "airlock answers these uploads itself and throws them away"
         } else {
             "started from this shell, without airlock's proxy, they leave this machine"
@@ -336,6 +350,9 @@ mod tests {
     use super::*;
     use crate::doctor::Status::{self, Fail, Ok as Fine, Warn};
 
+    /// Name and value.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
     fn look(set: &[(&str, &str)]) -> Vec<Finding> {
         let variables = set
             .iter()
@@ -364,7 +381,7 @@ mod tests {
 
     #[test]
     fn proxy_variables() {
-        let rows: &[(&str, &[(&str, &str)], Status)] = &[
+        let rows: &[(&str, Variables<'_>, Status)] = &[
             ("none is set", &[], Warn),
             (
                 "as airlock env sets it",

@@ -58,4 +58,12 @@ impl Finding {
             fix: Some(fix.into()),
         }
     }
+
+    /// A failure becomes a warning: true, but of no effect here.
+    pub fn only_warned(self) -> Self {
+        Self {
+            status: self.status.min(Status::Warn),
+            ..self
+        }
+    }
 }

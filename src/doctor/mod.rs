@@ -49,7 +49,11 @@ pub async fn examine(
     findings.extend(notes(config));
     progress.now("looking at the state folder and the CA");
     findings.extend(state::examine(&config.state_dir));
-    findings.extend(ca::examine(config, environment));
+    findings.extend(ca::examine(
+        config,
+        environment,
+        environment::leads_here(config, environment),
+    ));
     findings.extend(environment::examine(config, environment));
     progress.now("looking at the ports");
     findings.extend(ports::examine(config).await);

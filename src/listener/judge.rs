@@ -5,14 +5,13 @@
 use std::time::Instant;
 
 use std::sync::Arc;
-use uuid::Uuid;
 
 use super::head::{Head, Target};
 use crate::net::Entry;
 use crate::{
     net::Authority,
     policy::{Reason, RuleName, path},
-    proxy::{Arrival, Connection, Denial, Services},
+    proxy::{Arrival, Connection, Denial, Services, request_id},
 };
 
 /// Turns a parsed head into an [`Arrival`].
@@ -65,7 +64,7 @@ pub fn arrival(
     }
     Ok(Arrival {
         connection: connection.clone(),
-        id: Uuid::new_v4(),
+        id: request_id(),
         started,
         authority,
         target,

@@ -10,6 +10,7 @@ mod denial;
 mod finish;
 mod forward;
 mod pipeline;
+mod request_id;
 mod respond;
 mod services;
 
@@ -17,4 +18,5 @@ pub use arrival::{Arrival, Connection};
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
 pub use pipeline::Pipeline;
+pub use request_id::request_id;
 pub use services::{Limits, Responders, Route, Routes, Services};
