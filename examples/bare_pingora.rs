@@ -53,7 +53,12 @@ pub fn main() {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Bare { upstream: args.upstream });
+    let mut service = http_proxy_service(
+        &server.configuration,
+        Bare {
+            upstream: args.upstream,
+        },
+    );
     service.add_tcp(&args.listen.to_string());
     server.add_service(service);
     server.run_forever();

@@ -21,7 +21,8 @@ struct Args {
     pace_ms: u64,
 }
 
-const MODELS: &str = r#"{"object":"list","data":[{"id":"fake","object":"model","created":1,"owned_by":"bench"}]}"#;
+const MODELS: &str =
+    r#"{"object":"list","data":[{"id":"fake","object":"model","created":1,"owned_by":"bench"}]}"#;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
@@ -57,7 +58,9 @@ async fn serve(mut stream: TcpStream, tokens: usize, pace: Duration) -> std::io:
         stream.write_all(first.as_bytes()).await?;
         for _ in 1..tokens {
             tokio::time::sleep(pace).await;
-            stream.write_all(chunk(r#"{"content":" token"}"#, "null").as_bytes()).await?;
+            stream
+                .write_all(chunk(r#"{"content":" token"}"#, "null").as_bytes())
+                .await?;
         }
         let mut last = chunk("{}", "\"stop\"");
         last.push_str("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");

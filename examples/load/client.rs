@@ -56,7 +56,11 @@ impl Client {
     }
 
     fn on(stream: Box<dyn Io>) -> Self {
-        Self { stream, buffer: vec![0; 64 << 10], filled: 0 }
+        Self {
+            stream,
+            buffer: vec![0; 64 << 10],
+            filled: 0,
+        }
     }
 
     pub async fn send(&mut self, request: &[u8]) -> io::Result<()> {
@@ -101,8 +105,13 @@ impl Client {
     }
 
     async fn more(&mut self) -> io::Result<()> {
-        let room = self.buffer.get_mut(self.filled..).filter(|room| !room.is_empty());
-        let Some(room) = room else { return Err(other("answer is larger than 64 KiB")) };
+        let room = self
+            .buffer
+            .get_mut(self.filled..)
+            .filter(|room| !room.is_empty());
+        let Some(room) = room else {
+            return Err(other("answer is larger than 64 KiB"));
+        };
         match self.stream.read(room).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
@@ -125,7 +134,10 @@ fn length_of(head: &[u8]) -> io::Result<usize> {
         .ok_or_else(|| other("answer has no Content-Length"))
 }
 
-#[allow(clippy::disallowed_methods, reason = "a load generator; dials what it is told to")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a load generator; dials what it is told to"
+)]
 async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;

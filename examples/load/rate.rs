@@ -51,7 +51,11 @@ pub async fn run(args: Args) -> io::Result<()> {
     for _ in 0..args.connections {
         connecting.spawn(connect(args.address, args.host.clone(), tls.clone()));
     }
-    let clients: Vec<Client> = connecting.join_all().await.into_iter().collect::<io::Result<_>>()?;
+    let clients: Vec<Client> = connecting
+        .join_all()
+        .await
+        .into_iter()
+        .collect::<io::Result<_>>()?;
 
     let begin = Instant::now() + Duration::from_secs_f64(args.warm_up);
     let end = begin + Duration::from_secs_f64(args.seconds);

@@ -33,6 +33,7 @@ const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
+    pub copilot: Arc<CopilotResponder>,
     pub store: Store,
     pub ca_bundle: PathBuf,
     /// Roots Pingora verifies upstreams with.
@@ -96,7 +97,13 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics: metrics.clone(),
         origins: OriginPolicy::private_only(),
     }));
-    let responders = responders(config, &gateway, &metrics);
+    let origins = OriginPolicy::private_only();
+    let copilot = Arc::new(CopilotResponder::new(
+        &config.state_dir,
+        origins.clone(),
+        metrics.clone(),
+    ));
+    let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
@@ -125,6 +132,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     Ok(Built {
         services,
         gateway,
+        copilot,
         store,
         ca_bundle,
         ca_file,
@@ -167,17 +175,21 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn responders(config: &Config, gateway: &Arc<Gateway>, metrics: &Arc<Metrics>) -> Responders {
-    let origins = OriginPolicy::private_only();
+fn responders(
+    config: &Config,
+    origins: OriginPolicy,
+    gateway: &Arc<Gateway>,
+    copilot: &Arc<CopilotResponder>,
+    metrics: &Arc<Metrics>,
+) -> Responders {
     let bounds = McpBounds {
         max_sessions: config.limits.mcp_sessions,
         ..McpBounds::default()
     };
-    let copilot = CopilotResponder::new(&config.state_dir, origins.clone(), metrics.clone());
     Responders {
         llm: gateway.clone() as Arc<dyn Handler>,
         mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
-        copilot: Arc::new(copilot),
+        copilot: copilot.clone(),
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),

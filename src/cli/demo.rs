@@ -277,7 +277,7 @@ impl<W: Write> Screen<W> {
         let Report {
             ok,
             left_machine_bytes,
-            llm: _,
+            llm,
             steps,
             witnesses,
         } = report;
@@ -303,6 +303,10 @@ impl<W: Write> Screen<W> {
         ));
         if *ok {
             self.line("\nNext: start ComfyUI behind it with `airlock exec -- python main.py`.");
+        } else if !llm.is_stand_in() {
+            self.line(
+                "\nIf it is the LLM, `airlock doctor` says more; --no-llm-search plays without it.",
+            );
         }
     }
 }

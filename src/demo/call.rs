@@ -92,13 +92,13 @@ impl Call {
     }
 
     /// As the plugin's Python side sends it: its key, and the agents' user agent.
-    pub fn as_plugin(self) -> Self {
+    pub fn by_plugin(self) -> Self {
         self.header(AUTHORIZATION, PLUGIN_CREDENTIAL)
             .header(http::header::USER_AGENT, "Agents/Python 0.22.2")
     }
 
     /// As the page sends it: from another origin, with a key that does not exist yet.
-    pub fn as_page(self) -> Self {
+    pub fn by_page(self) -> Self {
         self.header(ORIGIN, PAGE)
             .header(AUTHORIZATION, "Bearer null")
             .header(

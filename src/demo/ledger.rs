@@ -59,6 +59,7 @@ impl Trace {
 pub struct Ledger<R> {
     recent: R,
     given: HashSet<Uuid>,
+    pub patience: Duration,
 }
 
 impl<R: Fn() -> Vec<AuditRecord>> Ledger<R> {
@@ -67,6 +68,7 @@ impl<R: Fn() -> Vec<AuditRecord>> Ledger<R> {
         Self {
             recent,
             given: HashSet::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -77,7 +79,7 @@ impl<R: Fn() -> Vec<AuditRecord>> Ledger<R> {
 
     /// Waits a moment for a record that is not written yet; `None` if it never comes.
     pub async fn record_of(&mut self, trace: &Trace) -> Option<AuditRecord> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let found = (self.recent)()
                 .into_iter()

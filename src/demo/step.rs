@@ -129,3 +129,187 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{audit::AuditKind, policy::RuleName};
+
+    const PATH: &str = "/v1/models";
+
+    fn record() -> AuditRecord {
+        AuditRecord {
+            time: OffsetDateTime::UNIX_EPOCH,
+            id: Uuid::new_v4(),
+            kind: AuditKind::Request,
+            entry: Entry::Explicit,
+            client: [127, 0, 0, 1].into(),
+            authority: Some("a.test:443".into()),
+            method: Some("GET".into()),
+            path: Some(PATH.into()),
+            action: "respond",
+            rule: RuleName::new("r"),
+            reason: Reason::RuleAllows,
+            would_deny: None,
+            ended: None,
+            status: Some(200),
+            answered_by: Some("local llm".into()),
+            upstream: None,
+            detail: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            left_machine_bytes: 0,
+            duration_us: 1,
+            generation: 1,
+        }
+    }
+
+    fn trace() -> Trace {
+        Trace::Request {
+            authority: "a.test:443".into(),
+            method: http::Method::GET,
+            path: PATH.into(),
+        }
+    }
+
+    fn step(expect: Expect) -> Step {
+        let play: Play = |_| Box::pin(async { Ok(String::new()) });
+        Step {
+            name: "s",
+            entry: Entry::Explicit,
+            request: "GET https://a.test/",
+            expect,
+            play,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_is_green_only_if_client_and_audit_log_agree() {
+        let here = Expect::AnsweredHere;
+        let refused = Expect::Refused(Reason::NoRuleMatched);
+        let seen = || Ok("seen".to_owned());
+        let wrong = || Err(Fault("wrong".to_owned()));
+        let edited = |edit: fn(&mut AuditRecord)| {
+            let mut record = record();
+            edit(&mut record);
+            record
+        };
+        let deny = |r: &mut AuditRecord| {
+            r.action = "deny";
+            r.reason = Reason::NoRuleMatched;
+            r.answered_by = None;
+        };
+        for (row, expect, seen, record, ok) in [
+            ("answered here", here, seen(), record(), true),
+            (
+                "refused as it should be",
+                refused,
+                seen(),
+                edited(deny),
+                true,
+            ),
+            (
+                "the client saw something wrong",
+                here,
+                wrong(),
+                record(),
+                false,
+            ),
+            (
+                "answered in place of refused",
+                refused,
+                seen(),
+                record(),
+                false,
+            ),
+            (
+                "refused in place of answered",
+                here,
+                seen(),
+                edited(deny),
+                false,
+            ),
+            (
+                "refused for another reason",
+                refused,
+                seen(),
+                edited(|r| {
+                    r.action = "deny";
+                    r.reason = Reason::Internal;
+                }),
+                false,
+            ),
+            (
+                "sent on",
+                here,
+                seen(),
+                edited(|r| r.action = "forward"),
+                false,
+            ),
+            (
+                "one byte left",
+                here,
+                seen(),
+                edited(|r| r.left_machine_bytes = 1),
+                false,
+            ),
+            (
+                "another entry",
+                here,
+                seen(),
+                edited(|r| r.entry = Entry::Reverse),
+                false,
+            ),
+            (
+                "a chat message in place of the LLM",
+                Expect::AnsweredByLlm,
+                seen(),
+                edited(|r| r.answered_by = Some("airlock".into())),
+                false,
+            ),
+        ] {
+            let mut ledger = Ledger::new(|| vec![record.clone()]);
+            let report = judge(&step(expect), seen, &[trace()], &mut ledger).await;
+            assert_eq!(report.ok, ok, "{row}: {}", report.detail);
+            assert_eq!(
+                report.left_machine_bytes, record.left_machine_bytes,
+                "{row}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_record_of_its_own_is_a_failure() {
+        let one = record();
+        let mut ledger = Ledger::new(|| vec![one.clone()]);
+        ledger.patience = Duration::ZERO;
+        let step = step(Expect::AnsweredHere);
+        let twice = [trace(), trace()];
+        let report = judge(&step, Ok(String::new()), &twice, &mut ledger).await;
+        assert!(
+            !report.ok && report.detail.contains("no audit record"),
+            "{}",
+            report.detail
+        );
+
+        let mut ledger = Ledger::new(|| vec![one.clone()]);
+        ledger.patience = Duration::ZERO;
+        ledger.begin_step();
+        let report = judge(&step, Ok(String::new()), &[trace()], &mut ledger).await;
+        assert!(
+            !report.ok && report.decision.is_none(),
+            "an older record vouched for it"
+        );
+
+        let mut ledger = Ledger::new(Vec::new);
+        assert!(
+            !judge(&step, Ok(String::new()), &[], &mut ledger).await.ok,
+            "nothing was asked"
+        );
+    }
+}

@@ -98,7 +98,10 @@ async fn read_head(
     patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
     let limits = &edge.services.limits;
-    if !patience.first_bytes(stream, buffer, limits.idle_timeout).await {
+    if !patience
+        .first_bytes(stream, buffer, limits.idle_timeout)
+        .await
+    {
         return Ok(None);
     }
     if let Some(end) = head::head_end(buffer, 0) {

@@ -34,7 +34,11 @@ pub struct EdgeStream {
 
 impl EdgeStream {
     pub fn new(inner: L4Stream) -> Self {
-        Self { inner, held: Vec::new(), sent: 0 }
+        Self {
+            inner,
+            held: Vec::new(),
+            sent: 0,
+        }
     }
 
     /// The stream beneath. Whoever asks has flushed: nothing is held any more.
@@ -215,14 +219,18 @@ mod tests {
     async fn pair() -> (EdgeStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         #[allow(clippy::disallowed_methods, reason = "the test's own client")]
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (ours, _) = listener.accept().await.unwrap();
         (EdgeStream::new(ours.into()), client)
     }
 
     fn nothing_came(client: &TcpStream) -> bool {
         let mut byte = [0u8; 1];
-        client.try_read(&mut byte).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        client
+            .try_read(&mut byte)
+            .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     async fn read(client: &mut TcpStream, length: usize) -> Vec<u8> {
@@ -239,7 +247,11 @@ mod tests {
         assert!(nothing_came(&client));
         ours.flush().await.unwrap();
         assert_eq!(read(&mut client, 9).await, b"head body");
-        assert_eq!(ours.held.capacity(), 0, "an idle connection holds no buffer");
+        assert_eq!(
+            ours.held.capacity(),
+            0,
+            "an idle connection holds no buffer"
+        );
     }
 
     #[tokio::test]
@@ -263,8 +275,7 @@ mod tests {
     async fn bytes_of_every_size_keep_their_order() {
         let (mut ours, mut client) = pair().await;
         let sizes = [1, HELD - 1, 1, 2, HELD, HELD + 1, 3, 200_000, 5];
-        let sent: Vec<Vec<u8>> =
-            (0u8..).zip(sizes).map(|(n, size)| vec![n; size]).collect();
+        let sent: Vec<Vec<u8>> = (0u8..).zip(sizes).map(|(n, size)| vec![n; size]).collect();
         let expected = sent.concat();
         let writing = tokio::spawn(async move {
             for (n, piece) in sent.iter().enumerate() {
@@ -276,11 +287,16 @@ mod tests {
                     ours.write_all_buf(&mut both).await.unwrap();
                 }
             }
-            ours.shutdown().await.unwrap();
+            AsyncWriteExt::shutdown(&mut ours).await.unwrap();
         });
         let mut got = Vec::new();
         client.read_to_end(&mut got).await.unwrap();
         writing.await.unwrap();
-        assert!(got == expected, "{} of {} bytes, or in another order", got.len(), expected.len());
+        assert!(
+            got == expected,
+            "{} of {} bytes, or in another order",
+            got.len(),
+            expected.len()
+        );
     }
 }

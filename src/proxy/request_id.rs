@@ -36,7 +36,10 @@ mod tests {
         let threads: Vec<_> = (0..4)
             .map(|_| std::thread::spawn(|| (0..10_000).map(|_| request_id()).collect::<Vec<_>>()))
             .collect();
-        let ids: Vec<Uuid> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+        let ids: Vec<Uuid> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
         assert!(ids.iter().all(|id| id.get_version_num() == 4));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 40_000);
     }

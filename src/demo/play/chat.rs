@@ -30,7 +30,7 @@ const FEW_TOKENS: u32 = 48;
 const SHOWN: usize = 160;
 
 pub async fn models(turn: &mut Turn) -> Result<String, Fault> {
-    let answer = turn.send(Call::get(MODELS)?.as_plugin()).await?;
+    let answer = turn.send(Call::get(MODELS)?.by_plugin()).await?;
     judge_models(&answer)
 }
 
@@ -82,7 +82,7 @@ async fn ask(
         body["tools"] = tools;
     }
     keep_it_short(turn, &mut body);
-    let answer = turn.send(call.as_plugin().json(&body)).await?;
+    let answer = turn.send(call.by_plugin().json(&body)).await?;
     answer.must_be(200)?;
     let chat = Chat::read(&answer)?;
     Ok((chat, answer))
@@ -265,7 +265,7 @@ pub async fn summary(turn: &mut Turn) -> Result<String, Fault> {
             {"name": "SummaryResponse", "strict": true, "schema": schema}},
     });
     keep_it_short(turn, &mut body);
-    let answer = turn.send(Call::post(CHAT, &body)?.as_plugin()).await?;
+    let answer = turn.send(Call::post(CHAT, &body)?.by_plugin()).await?;
     answer.must_be(200)?;
     let whole = answer.json()?;
     let content = whole

@@ -57,7 +57,7 @@ pub async fn traces(turn: &mut Turn) -> Result<String, Fault> {
     let span = json!({"type": "generation", "input": [{"role": "user", "content": "a prompt"}]});
     let body = json!({"data": [{"object": "trace", "id": "trace_1"},
         {"object": "trace.span", "id": "span_1", "span_data": span}]});
-    let call = Call::post("https://api.openai.com/v1/traces/ingest", &body)?.as_plugin();
+    let call = Call::post("https://api.openai.com/v1/traces/ingest", &body)?.by_plugin();
     let answer = turn.send(call).await?;
     must((200..300).contains(&answer.status), || {
         format!("status {}", answer.status)

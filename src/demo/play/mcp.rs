@@ -32,7 +32,7 @@ pub async fn second_server(turn: &mut Turn) -> Result<String, Fault> {
 /// Connect, find out that `server/discover` is not known, initialize, list the tools, go.
 async fn session(turn: &mut Turn, origin: &str, path: &str) -> Result<String, Fault> {
     let connect = Call::get(&format!("{origin}{path}"))?
-        .as_plugin()
+        .by_plugin()
         .header(ACCEPT, "text/event-stream")
         .header(CACHE_CONTROL, "no-store");
     let stream = turn.open(connect).await?;
@@ -119,7 +119,7 @@ impl Session {
     }
 
     async fn post(&mut self, turn: &mut Turn, message: &Value) -> Result<(), Fault> {
-        let call = Call::post(&self.post_to, message)?.as_plugin();
+        let call = Call::post(&self.post_to, message)?.by_plugin();
         let line = match &mut self.line {
             Some(line) => line,
             None => self.line.insert(turn.line(&call).await?),

@@ -70,7 +70,7 @@ fn readable_by_the_page(answer: &Answer) -> Result<(), Fault> {
 /// Preflight and POST, as the page does both.
 async fn post(turn: &mut Turn, path: &str, body: &Value) -> Result<Answer, Fault> {
     preflight(turn, "POST", path).await?;
-    let answer = turn.send(Call::post(&url(path), body)?.as_page()).await?;
+    let answer = turn.send(Call::post(&url(path), body)?.by_page()).await?;
     readable_by_the_page(&answer)?;
     Ok(answer)
 }
@@ -100,7 +100,7 @@ fn told(words: &str) -> String {
 pub async fn announcement(turn: &mut Turn) -> Result<String, Fault> {
     const PATH: &str = "/api/chat/announcement";
     preflight(turn, "GET", PATH).await?;
-    let answer = turn.send(Call::get(&url(PATH))?.as_page()).await?;
+    let answer = turn.send(Call::get(&url(PATH))?.by_page()).await?;
     readable_by_the_page(&answer)?;
     let data = data(&answer)?;
     must(data.is_string(), || {

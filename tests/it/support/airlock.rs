@@ -7,17 +7,20 @@ use tempfile::TempDir;
 
 use super::{llm::Llm, process::Process};
 
-/// `airlock run --print-ready` prints this once every port is bound (and `admin`, which no test dials yet).
+/// `airlock run --print-ready` prints this once every port is bound.
 #[derive(Debug, Deserialize)]
 pub struct Ready {
     pub ready: bool,
     pub explicit: SocketAddr,
     pub reverse: SocketAddr,
+    pub admin: SocketAddr,
+    pub transparent_tls: Option<SocketAddr>,
+    pub transparent_http: Option<SocketAddr>,
     pub ca_bundle: PathBuf,
 }
 
 pub struct Airlock {
-    _process: Process,
+    pub process: Process,
     pub ready: Ready,
     /// Configuration and state; removed with the value.
     pub scratch: TempDir,
@@ -36,29 +39,125 @@ impl Airlock {
 
     /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
-        let scratch = TempDir::with_prefix("airlock-it-").expect("a scratch folder can be made");
-        let state = scratch.path().join("state");
+        Self::launch(
+            Command::new(env!("CARGO_BIN_EXE_airlock")),
+            scratch(),
+            config,
+        )
+    }
+
+    fn launch(mut command: Command, scratch: TempDir, config: &str) -> Self {
         let file = scratch.path().join("airlock.yaml");
+        let state = scratch.path().join("state");
         std::fs::write(
             &file,
             format!("version: 1\nstate_dir: {}\n{config}", state.display()),
         )
         .expect("scratch is writable");
-
-        let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
         command
             .args(["run", "--print-ready", "--config"])
             .arg(&file)
             // The environment of the person who runs the tests must not configure it.
             .env_clear()
             .env("HOME", scratch.path())
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("RUST_BACKTRACE", "1");
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
         Self {
-            _process: process,
+            process,
             ready,
             scratch,
         }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.scratch.path().join("state")
+    }
+}
+
+fn scratch() -> TempDir {
+    TempDir::with_prefix("airlock-it-").expect("a scratch folder can be made")
+}
+
+/// The configuration of a pipeline test: no pack, no LLM, all listeners on free ports.
+/// Each field is YAML at its place.
+#[derive(Default)]
+pub struct Setup {
+    /// Items of `rules`.
+    pub rules: String,
+    /// Items of `listeners.reverse.routes`.
+    pub routes: String,
+    /// Further keys of `listeners`.
+    pub listeners: String,
+    /// Further sections.
+    pub more: String,
+    /// Names that resolve to 127.0.0.1 (see [`Setup::start_in_namespace`]).
+    pub names: Vec<&'static str>,
+}
+
+impl Setup {
+    pub fn rules(rules: impl Into<String>) -> Self {
+        Self {
+            rules: rules.into(),
+            ..Self::default()
+        }
+    }
+
+    pub fn more(mut self, more: impl AsRef<str>) -> Self {
+        self.more.push_str(more.as_ref());
+        self.more.push('\n');
+        self
+    }
+
+    pub fn start(&self) -> Airlock {
+        assert!(self.names.is_empty(), "names need a namespace");
+        Airlock::start(&self.yaml())
+    }
+
+    /// In a mount namespace with an `/etc/hosts` of its own. `None` where the kernel allows none
+    /// (a failure if `AIRLOCK_REQUIRE_NETNS` is set, as it is in CI).
+    pub fn start_in_namespace(&self) -> Option<Airlock> {
+        let works = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "true"])
+            .status()
+            .is_ok_and(|status| status.success());
+        if !works {
+            let required = std::env::var_os("AIRLOCK_REQUIRE_NETNS").is_some();
+            assert!(!required, "`unshare --user --mount` does not work here");
+            eprintln!("skipped: this kernel allows no unprivileged mount namespace");
+            return None;
+        }
+        let scratch = scratch();
+        let hosts = scratch.path().join("hosts");
+        let lines: String = self
+            .names
+            .iter()
+            .map(|name| format!("127.0.0.1 {name}\n"))
+            .collect();
+        std::fs::write(&hosts, format!("127.0.0.1 localhost\n{lines}"))
+            .expect("scratch is writable");
+        let mut command = Command::new("unshare");
+        command
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+            .arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"")
+            .arg(&hosts)
+            .arg(env!("CARGO_BIN_EXE_airlock"));
+        Some(Airlock::launch(command, scratch, &self.yaml()))
+    }
+
+    fn yaml(&self) -> String {
+        let list = |items: &str| match items {
+            "" => "[]".to_owned(),
+            items => format!("\n{items}"),
+        };
+        format!(
+            "listeners:\n  explicit: 127.0.0.1:0\n  admin: 127.0.0.1:0\n{}\n  reverse:\n    \
+             listen: 127.0.0.1:0\n    routes: {}\npacks: []\nllm:\n  discover: false\nrules: {}\n{}",
+            self.listeners,
+            list(&self.routes),
+            list(&self.rules),
+            self.more,
+        )
     }
 }

@@ -2,10 +2,17 @@
 //! Everything listens on loopback, port 0, and ends when its value is dropped.
 
 mod airlock;
+mod ledger;
 mod llm;
+mod origin;
 mod process;
 mod python;
+mod tls;
+mod wire;
 
-pub use airlock::Airlock;
+pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
+pub use origin::{Guest, Origin, eventually};
 pub use python::{Entry, Sdk, run_script};
+pub use tls::{Identity, TlsWire, client_hello, handshake, trusting};
+pub use wire::{Reply, Wire, find};
