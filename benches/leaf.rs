@@ -1,5 +1,10 @@
 //! Minting a leaf, and finding one in the cache: what an intercepted connection pays.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
 use std::{hint::black_box, sync::Arc};
 
 use airlock::{

@@ -1,5 +1,10 @@
 //! One decision, with 10 rules and with 10,000 and 100,000: the index must make them alike.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
 use std::{hint::black_box, net::IpAddr};
 
 use airlock::{

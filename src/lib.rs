@@ -9,9 +9,10 @@
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
 //! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`audit`], [`store`] | keys, sockets out, local answers, records |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
-//! | L5 | [`app`], [`cli`], [`logging`] | composition root and commands |
+//! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`logging`] | composition root and commands |
 //!
-//! Only `upstream` opens outbound sockets; only `store` and `audit` write state;
+//! Only `upstream` opens outbound sockets; only `store`, `audit`, `tls` (the CA) and the
+//! RSA key of `emulator` write state;
 //! only `listener`, `proxy`, `upstream` and `app` name Pingora.
 
 pub mod net;
@@ -38,4 +39,6 @@ pub mod proxy;
 
 pub mod app;
 pub mod cli;
+pub mod demo;
+pub mod doctor;
 pub mod logging;

@@ -8,10 +8,10 @@ use crate::{
     config::{Config, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
-        OriginPolicy, SinkResponder,
+        SinkResponder,
     },
     gateway::{Gateway, GatewayDeps},
-    handler::Handler,
+    handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     proxy::{Limits, Responders, Route, Routes, Services},
@@ -33,6 +33,7 @@ const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
+    pub copilot: Arc<CopilotResponder>,
     pub store: Store,
     pub ca_bundle: PathBuf,
     /// Roots Pingora verifies upstreams with.
@@ -94,8 +95,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         settings: super::llm::gateway_settings(config),
         client,
         metrics: metrics.clone(),
+        origins: OriginPolicy::private_only(),
     }));
-    let responders = responders(config, &gateway, &metrics);
+    let origins = OriginPolicy::private_only();
+    let copilot = Arc::new(CopilotResponder::new(
+        &config.state_dir,
+        origins.clone(),
+        metrics.clone(),
+    ));
+    let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
@@ -127,6 +135,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     Ok(Built {
         services,
         gateway,
+        copilot,
         store,
         ca_bundle,
         ca_file,
@@ -169,17 +178,21 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn responders(config: &Config, gateway: &Arc<Gateway>, metrics: &Arc<Metrics>) -> Responders {
-    let origins = OriginPolicy::private_only();
+fn responders(
+    config: &Config,
+    origins: OriginPolicy,
+    gateway: &Arc<Gateway>,
+    copilot: &Arc<CopilotResponder>,
+    metrics: &Arc<Metrics>,
+) -> Responders {
     let bounds = McpBounds {
         max_sessions: config.limits.mcp_sessions,
         ..McpBounds::default()
     };
-    let copilot = CopilotResponder::new(&config.state_dir, origins.clone(), metrics.clone());
     Responders {
         llm: gateway.clone() as Arc<dyn Handler>,
         mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
-        copilot: Arc::new(copilot),
+        copilot: copilot.clone(),
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
@@ -198,7 +211,11 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
                 prefix: r.path_prefix.trim_end_matches('/').to_owned(),
                 authority: r.upstream.authority.clone(),
                 tls: r.upstream.scheme == Scheme::Https,
-                host: r.host.clone(),
+                host: r.host.clone().unwrap_or_else(|| {
+                    r.upstream
+                        .authority
+                        .without_port(r.upstream.scheme.default_port())
+                }),
             })
             .collect(),
     }

@@ -80,6 +80,9 @@ impl App {
         };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
+        // RSA keys take long to make, and the page waits for this one.
+        let copilot = built.copilot.clone();
+        tokio::spawn(async move { copilot.prepare().await });
         let gateway = built.gateway.clone();
         tokio::spawn(async move {
             let llm = gateway.warm_up().await;

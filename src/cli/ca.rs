@@ -39,8 +39,14 @@ enum Action {
         out: Option<PathBuf>,
     },
     /// Write the bundle for SSL_CERT_FILE and REQUESTS_CA_BUNDLE, and print its path
-    #[command(after_help = "Example:\n  export SSL_CERT_FILE=$(airlock ca bundle)")]
-    Bundle,
+    #[command(
+        after_help = "Examples:\n  export SSL_CERT_FILE=$(airlock ca bundle)\n  airlock ca bundle --out /shared/bundle.pem"
+    )]
+    Bundle {
+        /// Also write a copy that every user may read, for clients that run as someone else
+        #[arg(long, short, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Make a new key and root; clients need the new bundle, and airlock a restart
     #[command(after_help = "Example:\n  airlock ca rotate")]
     Rotate,
@@ -71,9 +77,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                     .with_context(|| format!("cannot write {}", path.display()))?,
             }
         }
-        Action::Bundle => {
+        Action::Bundle { out } => {
             let (root, _) = RootCa::load_or_create(&config.state_dir, &names)?;
-            println!("{}", write_bundle(&root, &roots)?.display());
+            let mut bundle = write_bundle(&root, &roots)?;
+            if let Some(out) = out {
+                std::fs::copy(&bundle, &out)
+                    .with_context(|| format!("cannot write {}", out.display()))?;
+                bundle = out;
+            }
+            println!("{}", bundle.display());
         }
         Action::Rotate => {
             let (root, kept) = RootCa::rotate(&config.state_dir, &names)?;

@@ -75,7 +75,7 @@ fn announce(running: &Running, print_ready: bool) {
 }
 
 /// SIGINT or SIGTERM.
-async fn stop_signal() {
+pub(super) async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -14,7 +14,6 @@ use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    cors::{self, Caller, OriginPolicy},
     fields::Fields,
     http::{failure, method_not_allowed, ndjson, note, success},
     language::{Language, Phrase},
@@ -24,7 +23,10 @@ use super::{
     sink,
 };
 use crate::{
-    handler::{Handler, LocalBody, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalBody, LocalRequest, LocalResponse,
+        cors::{self, Caller, OriginPolicy},
+    },
     metrics::Metrics,
 };
 

@@ -107,7 +107,7 @@ pub fn note(exchange: &Exchange, answered_by: &str, detail: impl Into<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::test_support::body_text;
+    use crate::handler::test_support::body_text;
 
     #[tokio::test]
     async fn ndjson_survives_any_chunk_border() {

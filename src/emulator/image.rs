@@ -50,7 +50,7 @@ impl Handler for ImageResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::test_support::{body_text, header, request};
+    use crate::handler::test_support::{body_text, header, request};
 
     #[tokio::test]
     async fn any_picture_is_the_placeholder() {

@@ -8,14 +8,12 @@
 //! | [`model_scope`] | model search and download | WIRE.md 6, 7 |
 //! | [`image`] | a placeholder for a vendor's picture | WIRE.md 20 |
 //!
-//! Shared: [`http`] (JSON and NDJSON bodies), [`cors`] (which page may read an answer),
-//! [`fields`] (bounded look at a JSON object), [`language`], [`multipart`], [`picture`], [`rsa_key`].
+//! Shared: [`http`] (JSON and NDJSON bodies), [`fields`] (bounded look at a JSON object), [`language`], [`multipart`], [`picture`], [`rsa_key`].
 //!
 //! Called by `proxy::respond` through [`crate::handler::Handler`]; built by `app`.
 //! Nothing here opens a socket, logs a body, or says that something worked which did not.
 
 pub mod copilot;
-pub mod cors;
 pub mod fields;
 pub mod http;
 pub mod image;
@@ -28,11 +26,7 @@ pub mod rsa_key;
 pub mod sink;
 
 pub use copilot::CopilotResponder;
-pub use cors::OriginPolicy;
 pub use image::ImageResponder;
 pub use mcp_transport::{McpBounds, McpResponder};
 pub use model_scope::ModelScopeResponder;
 pub use sink::SinkResponder;
-
-#[cfg(test)]
-mod test_support;

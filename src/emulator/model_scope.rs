@@ -179,7 +179,7 @@ fn not_found(message: &str, exchange: &Exchange) -> LocalResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::test_support::{body_json, request};
+    use crate::handler::test_support::{body_json, request};
 
     const SEARCH: &str = r#"{"PageSize":30,"PageNumber":1,"SortBy":"Default","Target":"","SingleCriterion":[],"Name":"pose","Criterion":null}"#;
 

@@ -88,7 +88,7 @@ fn public_pem_of(path: &Path) -> Result<Arc<str>, RsaKeyError> {
             generate()?
         }
     };
-    let der: PublicKeyX509Der = key
+    let der: PublicKeyX509Der<'_> = key
         .public_key()
         .as_der()
         .map_err(|_| RsaKeyError::Generate)?;
@@ -130,7 +130,7 @@ fn load(path: &Path) -> Result<Option<PrivateDecryptingKey>, RsaKeyError> {
 
 /// Appears under its name whole or not at all; never replaces a key that is there.
 fn store(path: &Path, key: &PrivateDecryptingKey) -> io::Result<()> {
-    let der: Pkcs8V1Der = key
+    let der: Pkcs8V1Der<'_> = key
         .as_der()
         .map_err(|_| io::Error::other("key has no PKCS#8 form"))?;
     if let Some(folder) = path.parent() {

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 
 use super::{
-    cors::{self, Caller, OriginPolicy},
     fields::Fields,
     http::{empty, note, success},
 };
 use crate::{
-    handler::{Handler, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, Caller, OriginPolicy},
+    },
     metrics::Metrics,
 };
 
@@ -106,7 +108,7 @@ pub(super) fn drop_event(request: &LocalRequest, metrics: &Metrics) -> LocalResp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::test_support::{body_text, header, request};
+    use crate::handler::test_support::{body_text, header, request};
 
     const HOST: &str = "comfyui-copilot-server-pre.onrender.com";
 

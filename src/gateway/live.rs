@@ -33,6 +33,8 @@ use crate::{
 
 /// How long what is left behind `[DONE]` may take, so that the connection can be used again.
 const DRAIN: Duration = Duration::from_millis(500);
+/// The error event must be on the wire before the connection is cut behind it.
+const BEFORE_CUT: Duration = Duration::from_millis(50);
 const COMMENT: &[u8] = b": waiting for the local llm\n\n";
 
 /// A call under way; gives the record back with its outcome.
@@ -126,6 +128,7 @@ impl Live {
                 Phase::Cut(reason) => {
                     let reason = std::mem::take(reason);
                     self.phase = Phase::Over;
+                    tokio::time::sleep(BEFORE_CUT).await;
                     return Some(Err(StreamAbort(reason)));
                 }
                 Phase::Calling(calling) => match timeout(self.timeouts.keep_alive, calling).await {
@@ -190,7 +193,7 @@ impl Live {
                 } else {
                     let problem = Problem::Broken {
                         url: self.url.clone(),
-                        detail,
+                        detail: format!("the connection was cut ({detail})"),
                     };
                     self.end_with(&problem);
                 }

@@ -16,7 +16,6 @@
 
 mod answer;
 mod call;
-mod cors;
 pub mod directory;
 pub mod discovery;
 mod live;
@@ -35,7 +34,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use self::{
     answer::Tone,
-    call::{Call, Caller},
+    call::Call,
     directory::{Directory, Status},
     live::{Calling, Live},
     record::CallRecord,
@@ -43,7 +42,10 @@ use self::{
     settings::{ErrorStyle, GatewaySettings},
 };
 use crate::{
-    handler::{Handler, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, Caller, OriginPolicy},
+    },
     llm::{
         models::{CatchAll, Model, ModelList},
         problem::Problem,
@@ -57,6 +59,8 @@ use crate::{
 
 /// Told to a page that asks for models while there is no LLM: choosing it brings up the reason.
 const NO_MODEL: &str = "no-local-llm-found";
+/// Time for a look that ran into its own bound to note so.
+const LOOK_MARGIN: Duration = Duration::from_millis(250);
 /// A chat with a few images as data URLs.
 const MAX_BODY: usize = 48 << 20;
 
@@ -65,10 +69,13 @@ pub struct GatewayDeps {
     pub settings: GatewaySettings,
     pub client: HttpClient,
     pub metrics: Arc<Metrics>,
+    /// Pages that may read answers.
+    pub origins: OriginPolicy,
 }
 
 pub struct Gateway {
-    caller: Caller,
+    caller: call::Caller,
+    origins: OriginPolicy,
 }
 
 /// What is known of a request before it is sent on.
@@ -85,6 +92,7 @@ impl Gateway {
             settings,
             client,
             metrics,
+            origins,
         } = deps;
         let settings = Arc::new(settings);
         let directory = Arc::new(Directory::new(
@@ -93,12 +101,13 @@ impl Gateway {
             metrics.clone(),
         ));
         Self {
-            caller: Caller {
+            caller: call::Caller {
                 settings,
                 directory,
                 client,
                 metrics,
             },
+            origins,
         }
     }
 
@@ -120,7 +129,15 @@ impl Gateway {
         let read = matches!(*method, Method::GET | Method::HEAD);
         match route {
             Route::Call(operation) if method == Method::POST => self.call(operation, request).await,
-            Route::Models if read => answer::json(StatusCode::OK, self.models().await),
+            Route::Models if read => {
+                let (list, from_llm) = self.models().await;
+                let who = if from_llm { "local llm" } else { "airlock" };
+                request
+                    .exchange
+                    .note
+                    .set(|n| n.answered_by = Some(who.to_owned()));
+                answer::json(StatusCode::OK, list)
+            }
             Route::Model(id) if read => self.model(&id).await,
             Route::Call(_) | Route::Models | Route::Model(_) => {
                 self.caller.metrics.drift("llm", "method");
@@ -248,11 +265,14 @@ impl Gateway {
     }
 
     /// A list for a page that must not be left waiting or empty-handed (WIRE.md 1).
-    async fn models(&self) -> String {
+    /// The list as JSON, and whether the LLM gave it.
+    async fn models(&self) -> (String, bool) {
         let preferred = self.preferred();
-        let known = match self.listing().await {
-            Some(list) if !list.models.is_empty() => list,
-            _ => {
+        let listing = self.listing().await.filter(|list| !list.models.is_empty());
+        let from_llm = listing.is_some();
+        let known = match listing {
+            Some(list) => list,
+            None => {
                 let only = match &preferred {
                     Some(model) => Model::named(model.clone()),
                     None => Model::owned(NO_MODEL, "airlock"),
@@ -260,7 +280,7 @@ impl Gateway {
                 ModelList { models: vec![only] }
             }
         };
-        known.to_json(preferred.as_deref())
+        (known.to_json(preferred.as_deref()), from_llm)
     }
 
     async fn model(&self, id: &str) -> LocalResponse {
@@ -297,7 +317,8 @@ impl Gateway {
     /// The newest list that can be had in time, else the last known one.
     async fn listing(&self) -> Option<ModelList> {
         let directory = &self.caller.directory;
-        let bound = self.caller.settings.timeouts.models;
+        // The look has this bound itself and keeps what it learnt, unless it is cut before.
+        let bound = self.caller.settings.timeouts.models + LOOK_MARGIN;
         let listed = match tokio::time::timeout(bound, directory.listed()).await {
             Ok(Ok(upstream)) => upstream.models.clone(),
             Ok(Err(_)) | Err(_) => None,
@@ -309,14 +330,15 @@ impl Gateway {
 #[async_trait]
 impl Handler for Gateway {
     async fn handle(&self, request: LocalRequest) -> LocalResponse {
-        let headers = request.parts.headers.clone();
-        let mut response = if request.parts.method == Method::OPTIONS {
-            cors::preflight(&headers)
-        } else {
-            self.answer(request).await
-        };
-        cors::allow(&headers, &mut response);
-        response
+        let caller = self.origins.judge(&request.parts.headers);
+        if request.parts.method == Method::OPTIONS {
+            return cors::preflight(&request.parts, &caller);
+        }
+        if caller == Caller::Stranger {
+            // A web site the user merely visits has no business with the user's LLM.
+            return cors::dress(cors::refuse(), &caller);
+        }
+        cors::dress(self.answer(request).await, &caller)
     }
 
     fn max_body(&self) -> usize {

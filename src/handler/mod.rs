@@ -2,7 +2,12 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
+//! [`cors`] says which page may read an answer, the same for all of them.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
+
+pub mod cors;
+#[cfg(test)]
+pub mod test_support;
 
 use std::{
     net::IpAddr,
@@ -60,6 +65,8 @@ pub struct NoteFields {
     pub answered_by: Option<String>,
     /// The upstream dialled, `host:port`.
     pub upstream: Option<String>,
+    /// The client ends the stream by leaving, and that is its normal end (an MCP session).
+    pub open_ended: bool,
     /// A short remark: `model gemini-2.5-flash -> qwen3`, `2 images kept local`.
     pub detail: Option<String>,
 }

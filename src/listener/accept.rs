@@ -12,15 +12,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
-use super::{connect, http};
+use super::{connect, http, stream::EdgeStream};
 use crate::{
     audit::AuditKind,
     metrics::Metrics,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services},
+    proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services, request_id},
 };
 
 /// What a socket is for.
@@ -210,7 +209,7 @@ impl Edge {
         });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp => {
-                http::serve(&self, Box::new(l4), connection).await;
+                http::serve(&self, Box::new(EdgeStream::new(l4)), connection).await;
             }
             Door::TransparentTls => connect::transparent(&self, l4, connection).await,
         }
@@ -222,7 +221,7 @@ impl Edge {
         let mut finish = Finish::begin(
             &self.services,
             AuditKind::Connection,
-            Uuid::new_v4(),
+            request_id(),
             door.entry(),
             client.ip(),
             Instant::now(),

@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Instant};
 
 use pingora::{listeners::tls::Acceptor, protocols::l4::stream::Stream as L4Stream};
 use tokio::io::AsyncWriteExt;
-use uuid::Uuid;
 
 use super::{
     accept::Edge,
     http::{self, write_refusal},
+    stream::EdgeStream,
     tunnel,
 };
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
     policy::{ConnectionAction, Flow, Reason, RuleName},
-    proxy::{Connection, Denial, Finish, Outcome},
+    proxy::{Connection, Denial, Finish, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
 
@@ -92,7 +92,7 @@ fn begin(edge: &Edge, connection: &Connection, started: Instant) -> Finish {
     Finish::begin(
         &edge.services,
         AuditKind::Connection,
-        Uuid::new_v4(),
+        request_id(),
         connection.entry,
         connection.client.ip(),
         started,
@@ -229,7 +229,7 @@ async fn intercept(
     };
     let acceptor = Acceptor::from_server_config(config);
     let patience = edge.services.limits.client_hello_timeout;
-    match tokio::time::timeout(patience, acceptor.tls_handshake(l4)).await {
+    match tokio::time::timeout(patience, acceptor.tls_handshake(EdgeStream::new(l4))).await {
         Ok(Ok(tls)) => {
             finish.done(Outcome {
                 status: Some(200),

@@ -1,26 +1,34 @@
 //! The keep-alive loop of one connection: read a head, judge its form, let Pingora run the request.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp},
-    protocols::{Stream, http::ServerSession, l4::stream::Stream as L4Stream},
+    protocols::{Stream, http::ServerSession},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use uuid::Uuid;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::Sleep,
+};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use super::{
     accept::Edge,
     connect,
-    head::{self, Head, Target},
+    head::{self, Head, KnownHost, Target},
     judge,
+    stream::EdgeStream,
 };
 use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome},
+    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -29,15 +37,21 @@ const HEAD_BUFFER: usize = 4096;
 /// Serves requests until the connection ends.
 pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
     let mut settings: Option<HttpPersistentSettings> = None;
+    let mut patience = Patience::new(edge);
+    let mut known_host = KnownHost::default();
     loop {
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
-        let length = match read_head(edge, &mut stream, &mut buffer).await {
+        let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
         };
         let started = Instant::now();
-        let parsed = head::parse(&buffer[..length], connection.default_port());
+        let parsed = head::parse_next(
+            &buffer[..length],
+            connection.default_port(),
+            &mut known_host,
+        );
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {
@@ -84,15 +98,13 @@ async fn read_head(
     edge: &Edge,
     stream: &mut Stream,
     buffer: &mut BytesMut,
+    patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
     let limits = &edge.services.limits;
-    let first = tokio::select! {
-        biased;
-        read = stream.read_buf(buffer) => read,
-        () = edge.closing.cancelled() => return Ok(None),
-        () = tokio::time::sleep(limits.idle_timeout) => return Ok(None),
-    };
-    if !matches!(first, Ok(n) if n > 0) {
+    if !patience
+        .first_bytes(stream, buffer, limits.idle_timeout)
+        .await
+    {
         return Ok(None);
     }
     let rest = async {
@@ -124,6 +136,47 @@ async fn read_head(
                 limits.head_timeout
             ),
         )),
+    }
+}
+
+/// Waits for the next request of a connection. Its timers live as long as the connection: making
+/// and registering them anew for every request costs more than judging it.
+struct Patience<'e> {
+    closing: Pin<Box<WaitForCancellationFuture<'e>>>,
+    /// Fires at the earliest when the connection may have idled out.
+    idle: Pin<Box<Sleep>>,
+}
+
+impl<'e> Patience<'e> {
+    fn new(edge: &'e Edge) -> Self {
+        Self {
+            closing: Box::pin(edge.closing.cancelled()),
+            idle: Box::pin(tokio::time::sleep(edge.services.limits.idle_timeout)),
+        }
+    }
+
+    /// False when the client closed or idled out, or we are draining.
+    async fn first_bytes(
+        &mut self,
+        stream: &mut Stream,
+        buffer: &mut BytesMut,
+        idle_timeout: Duration,
+    ) -> bool {
+        let due = tokio::time::Instant::now() + idle_timeout;
+        loop {
+            tokio::select! {
+                biased;
+                read = stream.read_buf(buffer) => return matches!(read, Ok(n) if n > 0),
+                () = &mut self.closing => return false,
+                () = &mut self.idle => {
+                    // Set for an earlier request: this one has waited for a part of it.
+                    if tokio::time::Instant::now() >= due {
+                        return false;
+                    }
+                    self.idle.as_mut().reset(due);
+                }
+            }
+        }
     }
 }
 
@@ -173,13 +226,14 @@ async fn begin_tunnel(
         denial.authority = Some(authority.clone());
         return refuse(edge, stream, &connection, denial).await;
     }
-    let Ok(mut l4) = stream.into_any().downcast::<L4Stream>() else {
+    let Ok(stream) = stream.into_any().downcast::<EdgeStream>() else {
         return;
     };
+    let mut l4 = stream.into_inner();
     // A client may send its ClientHello without waiting for our 200.
     let early = buffer.split_off(head.length);
     l4.rewind(&early);
-    connect::explicit(edge, *l4, connection, authority.clone(), started).await;
+    connect::explicit(edge, l4, connection, authority.clone(), started).await;
 }
 
 /// Answers a head that goes nowhere, records it, and closes.
@@ -187,7 +241,7 @@ async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: De
     let mut finish = Finish::begin(
         &edge.services,
         AuditKind::Request,
-        Uuid::new_v4(),
+        request_id(),
         connection.entry,
         connection.client.ip(),
         Instant::now(),

@@ -4,14 +4,12 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use uuid::Uuid;
-
 use super::head::{Head, Target};
 use crate::net::Entry;
 use crate::{
     net::Authority,
     policy::{Reason, RuleName, path},
-    proxy::{Arrival, Connection, Denial, Services},
+    proxy::{Arrival, Connection, Denial, Services, request_id},
 };
 
 /// Turns a parsed head into an [`Arrival`].
@@ -68,7 +66,7 @@ pub fn arrival(
     }
     Ok(Arrival {
         connection: connection.clone(),
-        id: Uuid::new_v4(),
+        id: request_id(),
         started,
         authority,
         target,

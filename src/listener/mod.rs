@@ -2,7 +2,7 @@
 //!
 //! [`accept`] owns the sockets and their bounds; [`http`] the keep-alive loop of one plain or
 //! decrypted connection; [`connect`] what follows a CONNECT or a transparent ClientHello;
-//! [`tunnel`] the undecrypted relay; [`head`] the strict parser; [`judge`] what a head is about.
+//! [`stream`] joins small writes; [`tunnel`] the undecrypted relay; [`head`] the strict parser; [`judge`] what a head is about.
 //! Nothing is sent upstream before a checkpoint has allowed it.
 
 mod accept;
@@ -10,6 +10,7 @@ mod connect;
 pub mod head;
 mod http;
 mod judge;
+mod stream;
 mod tunnel;
 
 pub use accept::{BindError, Door, Edge, Listening};

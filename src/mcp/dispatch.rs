@@ -159,7 +159,7 @@ pub fn dispatch(message: Message, server: ServerInfo, tools: &dyn ToolSet) -> Ha
         Message::Notification { method, params } if method == "notifications/cancelled" => {
             let step = params
                 .as_deref()
-                .and_then(|p| serde_json::from_str::<CancelledParams>(p.get()).ok())
+                .and_then(|p| serde_json::from_str::<CancelledParams<'_>>(p.get()).ok())
                 .and_then(|p| Id::from_raw(p.request_id))
                 .map_or(Step::None, Step::Cancel);
             Handled::new(Method::Cancelled, Outcome::Ok, step)
@@ -226,7 +226,7 @@ fn call(id: &Id, params: Option<&RawValue>, tools: &dyn ToolSet) -> Handled {
         )
     };
     let Some(CallParams { name, arguments }) =
-        params.and_then(|p| serde_json::from_str::<CallParams>(p.get()).ok())
+        params.and_then(|p| serde_json::from_str::<CallParams<'_>>(p.get()).ok())
     else {
         return failed(
             Outcome::BadArguments,

@@ -394,6 +394,10 @@ struct Registrar<'a> {
 }
 
 impl Registrar<'_> {
+    #[allow(
+        clippy::expect_used,
+        reason = "names and labels are constants, and a test builds them"
+    )]
     fn add<C: prometheus::core::Collector + Clone + 'static>(&self, c: prometheus::Result<C>) -> C {
         let c = c.expect("metric definition is valid");
         self.registry

@@ -6,7 +6,7 @@ use std::{fmt::Write, net::IpAddr};
 
 use serde::Serialize;
 
-use crate::net::{Authority, AuthorityError, Entry, Host, Port};
+use crate::net::{AddressClass, Authority, AuthorityError, Entry, Host, Port, classify};
 
 use super::{
     Action, CompiledPolicy, ConnectionAction, Decision, Flow, PathError, Reason, RequestFacts,
@@ -16,7 +16,7 @@ use super::{
 /// What would happen to one request. Field names are the `--json` contract of `airlock explain`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// `deny`, `tunnel`, `forward` or `respond`.
+    /// `deny`, `tunnel`, `forward` or `respond`; `intercept` for a CONNECT that is looked into.
     pub action: String,
     pub rule: RuleName,
     pub reason: Reason,
@@ -38,7 +38,7 @@ pub struct Explanation {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
-    #[error("not a web address: write http://host/path or https://host/path")]
+    #[error("not a web address: write http://host/path, https://host/path, or CONNECT host:port")]
     Scheme,
     #[error("{0}")]
     Authority(#[from] AuthorityError),
@@ -60,7 +60,16 @@ pub fn explain(
     entry: Entry,
     client: IpAddr,
 ) -> Result<Explanation, ExplainError> {
-    let Scheme { tls, upgrade, rest } = split_scheme(url).ok_or(ExplainError::Scheme)?;
+    let Scheme { tls, upgrade, rest } = match split_scheme(url) {
+        Some(scheme) => scheme,
+        // `CONNECT host:443`, as it stands in a refusal.
+        None if method == "CONNECT" && !url.contains("://") => Scheme {
+            tls: true,
+            upgrade: false,
+            rest: url,
+        },
+        None => return Err(ExplainError::Scheme),
+    };
     let rest = rest.split('#').next().unwrap_or(rest);
     let rest = rest.split('?').next().unwrap_or(rest);
     let (authority, raw_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -88,7 +97,9 @@ pub fn explain(
     };
     let connection_action = connection.as_ref().map(|c| c.action);
     let (action, responder, decided) = match connection {
-        Some(d) if d.action != ConnectionAction::Intercept => (d.action.as_str(), None, strip(d)),
+        Some(d) if d.action != ConnectionAction::Intercept || method == "CONNECT" => {
+            (d.action.as_str(), None, strip(d))
+        }
         Some(_) | None => {
             let d = request();
             let responder = match d.action {
@@ -163,6 +174,16 @@ fn strip<A>(d: Decision<A>) -> Decision<()> {
 ///
 /// `method` is `CONNECT` (and `path` ignored) where a connection was refused.
 pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &str) -> String {
+    let class = match &authority.host {
+        Host::Ip(ip) => classify(*ip),
+        Host::Name(_) => AddressClass::Public,
+    };
+    if class != AddressClass::Public && !class.openable() && may_be_allowed(reason) {
+        return format!(
+            "# no rule can allow it: {} addresses are never dialled",
+            class.as_str()
+        );
+    }
     match reason {
         Reason::RuleAllows => "# it is allowed already".into(),
         Reason::RuleDenies => {
@@ -205,6 +226,17 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
     }
 }
 
+/// Whether a rule or a setting would otherwise be proposed.
+fn may_be_allowed(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoRuleMatched
+            | Reason::HostKnownRequestNot
+            | Reason::UpgradeNotAllowed
+            | Reason::AddressClosed
+    )
+}
+
 fn rule_yaml(authority: &Authority, method: &str, path: &str, upgrade: bool) -> String {
     let connect = method == "CONNECT";
     let (key, destination) = match &authority.host {
@@ -234,6 +266,12 @@ fn rule_yaml(authority: &Authority, method: &str, path: &str, upgrade: bool) -> 
         "    action: {}",
         if connect { "tunnel" } else { "forward" }
     );
+    // A rule opens the host; a private address opens by being named as an upstream as well.
+    if let Host::Ip(ip) = &authority.host
+        && classify(*ip) != AddressClass::Public
+    {
+        out.push_str(&upstream_yaml(authority));
+    }
     out
 }
 

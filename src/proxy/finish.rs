@@ -75,7 +75,7 @@ impl Finish {
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
         if let Some(record) = &mut self.record {
-            record.authority = Some(authority.to_string());
+            record.authority = Some(authority.clone());
             record.method = Some(method_word(method));
             record.path = Some(AuditRecord::path_of(target));
         }
@@ -83,7 +83,7 @@ impl Finish {
 
     pub fn authority(&mut self, authority: &Authority) {
         if let Some(record) = &mut self.record {
-            record.authority = Some(authority.to_string());
+            record.authority = Some(authority.clone());
         }
     }
 
@@ -100,6 +100,7 @@ impl Finish {
     pub fn denied(&mut self, denial: &Denial) {
         if let Some(record) = &mut self.record {
             record.action = "deny";
+            record.answered_by = Some("airlock".into());
             record.reason = denial.reason;
             record.detail = denial.detail.clone();
             record.status = Some(denial.status());
@@ -171,7 +172,6 @@ impl Finish {
         // Names of destinations come from rules and configuration only, never from a client.
         let (answered_by, destination) = match record.action {
             "deny" => ("airlock", "refused"),
-            "respond" if record.left_machine_bytes > 0 => ("local", "llm"),
             "respond" => ("local", "local"),
             "tunnel" => ("tunnel", record.rule.as_str()),
             "intercept" => return,

@@ -11,7 +11,6 @@ use pingora::{
 
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
-    listener::head::host_value,
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
 };
@@ -70,11 +69,14 @@ fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
 }
 
 fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
+    let tls = speaks_tls(services, arrival);
     let sni = match &arrival.authority.host {
+        // Of no use in the clear; the address is what is dialled.
+        _ if !tls => String::new(),
         Host::Name(name) => name.to_string(),
         Host::Ip(ip) => ip.to_string(),
     };
-    let mut peer = HttpPeer::new(address.socket(), speaks_tls(services, arrival), sni);
+    let mut peer = HttpPeer::new(address.socket(), tls, sni);
     let limits = &services.limits;
     peer.options.connection_timeout = Some(limits.connect_timeout);
     peer.options.total_connection_timeout = Some(limits.connect_timeout * 2);
@@ -91,38 +93,33 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
 /// never meets a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Headers that say where a request came from or goes to; a client cannot steer the next hop
-/// with them, and the next hop learns nothing about this network.
-static NOT_FORWARDED: [HeaderName; 11] = [
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-];
+/// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
+/// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
+fn stays_here(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" | "http2-settings" => true,
+        "forwarded" | "via" | "x-real-ip" => true,
+        "x-http-method" | "x-http-method-override" | "x-method-override" => true,
+        name => [
+            "proxy-",
+            "x-airlock-",
+            "x-forwarded-",
+            "x-original-",
+            "x-rewrite-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix)),
+    }
+}
 
-/// What we say about a request, what a proxy before us said, and what would steer the next one.
-const NOT_FORWARDED_PREFIXES: [&str; 5] = [
-    "proxy-",
-    "x-airlock-",
-    "x-forwarded-",
-    "x-original-",
-    "x-rewrite-",
-];
-
-/// Response headers that would open another door beside this one.
-static DOORS: [HeaderName; 4] = [
-    header::ALT_SVC,
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-];
+/// Response headers that would open another door beside this one, pass for ours, or are the proxy's
+/// behind us alone.
+fn opens_a_door(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" | "keep-alive" => true,
+        name => name.starts_with("x-airlock-") || name.starts_with("proxy-"),
+    }
+}
 
 /// Prepares what goes upstream. Our own headers go on last, after the nominated ones are gone.
 pub fn request_header(
@@ -138,26 +135,26 @@ pub fn request_header(
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
-    for name in &NOT_FORWARDED {
-        upstream.remove_header(name);
+    for name in named(&upstream.headers, stays_here) {
+        upstream.remove_header(&name);
     }
-    upstream.remove_header(&header::CONNECTION);
-    remove_prefixed(&upstream.headers, &NOT_FORWARDED_PREFIXES)
-        .iter()
-        .for_each(|name| drop(upstream.remove_header(name)));
     if arrival.rewritten {
         upstream.set_raw_path(arrival.target.as_bytes())?;
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
-    let scheme_port = match speaks_tls(services, arrival) {
-        true => Port::HTTPS,
-        false => Port::HTTP,
-    };
-    match route.and_then(|r| r.host.as_deref()) {
-        Some(host) => upstream.insert_header(header::HOST, host)?,
+    let ours;
+    let host = match route {
+        Some(route) => &route.host,
         None => {
-            upstream.insert_header(header::HOST, host_value(&arrival.authority, scheme_port))?
+            ours = match speaks_tls(services, arrival) {
+                true => arrival.authority.without_port(Port::HTTPS),
+                false => arrival.authority.without_port(Port::HTTP),
+            };
+            &ours
         }
+    };
+    if sole_value(&upstream.headers, &header::HOST) != Some(host.as_bytes()) {
+        upstream.insert_header(header::HOST, host)?;
     }
     if let Some(protocol) = upgrade {
         upstream.insert_header(header::UPGRADE, protocol)?;
@@ -174,35 +171,26 @@ pub fn response_header(response: &mut ResponseHeader) {
             response.remove_header(&name);
         }
     }
-    for name in &DOORS {
-        response.remove_header(name);
-    }
-    remove_prefixed(&response.headers, &["x-airlock-", "proxy-"])
-        .iter()
-        .for_each(|name| drop(response.remove_header(name)));
     if response
         .headers
         .get_all(header::LINK)
         .iter()
-        .any(opens_a_door)
+        .any(makes_connect)
     {
         response.remove_header(&header::LINK);
+    }
+    for name in named(&response.headers, opens_a_door) {
+        response.remove_header(&name);
     }
 }
 
 /// A link that makes a browser connect or look up by itself. Links are not told apart: with one such
 /// among them all go, which costs a hint and nothing else.
-fn opens_a_door(link: &HeaderValue) -> bool {
+fn makes_connect(link: &HeaderValue) -> bool {
     let text = String::from_utf8_lossy(link.as_bytes()).to_ascii_lowercase();
-    [
-        "preconnect",
-        "dns-prefetch",
-        "prefetch",
-        "preload",
-        "prerender",
-    ]
-    .iter()
-    .any(|word| text.contains(word))
+    ["preconnect", "prefetch", "preload", "prerender"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// Header names that `Connection` nominates as hop-by-hop.
@@ -225,12 +213,21 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn remove_prefixed(headers: &HeaderMap, prefixes: &[&str]) -> Vec<HeaderName> {
+/// One pass over the names that are there beats a look-up of each that might be.
+fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| prefixes.iter().any(|p| name.as_str().starts_with(p)))
+        .filter(|name| wanted(name))
         .cloned()
         .collect()
+}
+
+fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    values
+        .next()
+        .filter(|_| values.next().is_none())
+        .map(|v| v.as_bytes())
 }
 
 #[cfg(test)]

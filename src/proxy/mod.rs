@@ -10,6 +10,7 @@ mod denial;
 mod finish;
 mod forward;
 mod pipeline;
+mod request_id;
 mod respond;
 mod services;
 
@@ -17,5 +18,6 @@ pub use arrival::{Arrival, Connection};
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
 pub use pipeline::Pipeline;
+pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
 pub use services::{Limits, Responders, Route, Routes, Services};

@@ -102,7 +102,8 @@ impl ProxyHttp for Pipeline {
                 true
             }
             Action::Respond(responder) => {
-                self.answer(session, context, &arrival, responder, &decision.rule)
+                // Boxed, so that requests which are sent on do not carry its size.
+                Box::pin(self.answer(session, context, &arrival, responder, &decision.rule))
                     .await?;
                 true
             }
@@ -365,7 +366,10 @@ impl Pipeline {
                 refuse(session, &denial).await
             }
             Err(RespondError::Broken(reason, e)) => {
-                if let Some(finish) = &mut context.finish {
+                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
+                if let Some(finish) = &mut context.finish
+                    && !normal_end
+                {
                     finish.failed(reason, None);
                 }
                 session.set_keepalive(None);

@@ -12,8 +12,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 pub use totals::{Totals, TotalsSnapshot};
 
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const TOTALS: TableDefinition<&str, u64> = TableDefinition::new("totals");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("totals");
 const SCHEMA: u64 = 1;
 
 #[derive(Debug, thiserror::Error)]

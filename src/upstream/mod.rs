@@ -9,5 +9,6 @@ pub mod control;
 pub mod counted;
 pub mod dial;
 pub mod http_client;
+pub mod loopback;
 pub mod private_ca;
 pub mod resolver;

@@ -97,11 +97,11 @@ def finish() -> None:
 
 
 class UpstreamLog:
-    """What reached the LLM since this object was made."""
+    """What reached the LLM since this object was made, or since the LLM was started."""
 
-    def __init__(self) -> None:
+    def __init__(self, from_start: bool = False) -> None:
         self._path = Path(os.environ["FAKE_LLM_LOG"])
-        self._start = self._path.stat().st_size if self._path.exists() else 0
+        self._start = 0 if from_start or not self._path.exists() else self._path.stat().st_size
 
     def requests(self) -> list[dict[str, Any]]:
         with self._path.open("rb") as log:

@@ -22,7 +22,8 @@ BEARER = {"Authorization": f"Bearer {PLUGIN_KEY}"}
 
 
 def model_list() -> None:
-    log = UpstreamLog()
+    # The list may come from a copy that Airlock keeps: what it fetched before counts as well.
+    log = UpstreamLog(from_start=True)
     with check("GET /v1/models lists models at once", within=3) as found:
         answer = requests.get(f"{vendor()}/v1/models", headers=BEARER, timeout=10)
         if LLM_IS_UP:
@@ -78,7 +79,8 @@ def check_denial(status: int, headers: dict, body: bytes) -> str:
     expect("x-airlock-decision" in headers, f"no x-airlock-decision in {sorted(headers)}")
     expect("proxy-status" in headers, f"no proxy-status in {sorted(headers)}")
     error = json.loads(body)["error"]
-    equal(set(error), {"code", "message", "host", "rule", "how_to_allow"}, "fields of the error")
+    missing = {"code", "message", "host", "rule", "how_to_allow"} - set(error)
+    expect(not missing, f"the error lacks {sorted(missing)}")
     equal(error["host"].rsplit(":", 1)[0], UNLISTED, "host")
     return f"{headers['x-airlock-decision']}: {error['message']}"
 
@@ -120,11 +122,11 @@ def denials() -> None:
     with check("an unlisted host is refused over plain HTTP, typed", within=2) as found:
         answer = requests.get(f"http://{UNLISTED}/path", timeout=5)
         found.detail = check_denial(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
-    with check("an unlisted path of a vendor's host is refused, typed", within=2) as found:
+    with check("an unknown path of a vendor's host ends here, and says so", within=2) as found:
         answer = requests.get(f"{vendor()}/no/such/path", timeout=5)
         expect(400 <= answer.status_code < 500, f"status {answer.status_code}")
-        expect("error" in answer.json(), answer.text[:200])
-        found.detail = f"{answer.status_code} {answer.headers.get('x-airlock-decision')}"
+        expect("Airlock" in answer.text and "x-airlock-decision" in answer.headers, answer.text[:200])
+        found.detail = f"{answer.status_code}: {answer.json()}"
 
 
 def bare_connect_works() -> None:

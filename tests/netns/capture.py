@@ -111,10 +111,16 @@ def main():
     sent += send_controls()
     capture.stop.set()
     capture.join(10)
+    # The kernel reports its own multicast memberships (MLD) when the interface comes up.
+    is_kernel = lambda s: s.get("to") == "ff02::16" and s.get("protocol") == 0
     is_control = lambda s: s.get("to") in (CONTROL_V4, CONTROL_V6) and s.get("port") == CONTROL_PORT
     # Destination and protocol tell the three controls apart; a retransmitted SYN is one control.
     controls = [(s["to"], s["protocol"]) for _, s in capture.seen if is_control(s)]
-    leaked = [{"interface": i, "summary": s} for i, s in capture.seen if not is_control(s)]
+    leaked = [
+        {"interface": i, "summary": s}
+        for i, s in capture.seen
+        if not (is_control(s) or is_kernel(s))
+    ]
     with open(out, "w", encoding="utf-8") as f:
         json.dump(
             {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::emulator::test_support::{body_json, body_text, header, request};
+use crate::handler::test_support::{body_json, body_text, header, request};
 
 const HOST: &str = "comfyui-copilot-server-pre.onrender.com";
 const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:8188");

@@ -31,12 +31,9 @@ use self::{
     endpoint::{Endpoint, Server},
     session::{Binding, Session, SessionTable},
 };
-use super::{
-    cors::Origin,
-    http::{json, note, with_type},
-};
+use super::http::{json, note, with_type};
 use crate::{
-    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse},
+    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, cors::Origin},
     mcp::{
         ErrorCode, Handled, Message, MessageError, Method as McpMethod, NoTools, Outcome, Packet,
         ProtocolVersion, Reply, ServerInfo, Step, ToolCall, ToolResult, ToolSet, dispatch,

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    emulator::test_support::{body_json, body_text, header, request},
     handler::ByteStream,
+    handler::test_support::{body_json, body_text, header, request},
     mcp::Tool,
 };
 

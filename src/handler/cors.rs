@@ -10,8 +10,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 
-use super::http::{empty, failure};
-use crate::handler::LocalResponse;
+use super::{LocalBody, LocalResponse};
 
 /// Suffixes of names that public DNS does not serve (RFC 6761, 6762, 8375, ICANN's `.internal`,
 /// and the ones home routers use).
@@ -176,7 +175,8 @@ fn check_port(text: &str) -> Option<()> {
 
 /// Answer to a preflight.
 pub fn preflight(parts: &Parts, caller: &Caller) -> LocalResponse {
-    let mut response = empty(StatusCode::NO_CONTENT);
+    let mut response = http::Response::new(LocalBody::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
     headers.insert(
@@ -201,11 +201,16 @@ pub fn preflight(parts: &Parts, caller: &Caller) -> LocalResponse {
 
 /// What a page of a public origin gets: a reason, but no right to read it.
 pub fn refuse() -> LocalResponse {
-    failure(
-        StatusCode::FORBIDDEN,
-        "airlock answers pages of this machine and of private networks only: \
-         add this origin to the allowed origins if ComfyUI is served there",
-    )
+    let words = "airlock answers pages of this machine and of private networks only";
+    // The shapes of both the page and the OpenAI SDKs.
+    let body = format!(
+        r#"{{"success":false,"data":null,"message":"{words}","error":{{"message":"{words}","type":"airlock_denied"}}}}"#
+    );
+    let mut response = http::Response::new(LocalBody::from(body));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 /// Puts the headers on that let an allowed page read the answer, errors included: without them
@@ -245,7 +250,7 @@ fn allow_headers(request: &HeaderMap) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::test_support::{header, request};
+    use crate::handler::test_support::{header, request};
 
     fn judge(policy: &OriginPolicy, origin: &str) -> bool {
         let mut headers = HeaderMap::new();

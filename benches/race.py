@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""Races airlock against bare pingora-proxy, nginx and mitmproxy, in turns, and prints ratios.
+
+    just race          everything, under three minutes
+    just race-quick    a sanity check, about half a minute
+
+Single figures of a shared machine are noise. So the contenders take turns (A B C D A B C D ...), a
+ratio is the median of the rounds' own ratios, and the CPU time that a proxy used per request stands
+beside it, which a busy neighbour hardly changes.
+
+Everything runs in a network namespace of its own: names are local, ports are free, and no packet
+can leave. Needs a release build (`just race` makes it), nginx, openssl and, once, pip for mitmproxy.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+RELEASE = BUILD / "release"
+SCRATCH = BUILD / "race"
+MITMPROXY = "mitmproxy==11.0.2"
+INSIDE = "AIRLOCK_RACE_INSIDE"
+
+EXPLICIT, REVERSE = 18001, 18002
+NGINX, BARE, BARE_MIMALLOC, MITM = 18011, 18012, 18013, 18014
+ORIGIN, ORIGIN_TLS, LLM = 18080, 18443, 18090
+
+children = []
+
+
+def main():
+    options = parse()
+    if os.environ.get(INSIDE) != "1":
+        prepare()
+        enter_namespace()
+    own_network()
+    try:
+        print(machine())
+        result = race(options)
+    finally:
+        for child in reversed(children):
+            stop(child)
+    out = SCRATCH / "result.json"
+    out.write_text(json.dumps(result, indent=1))
+    print(f"\nall figures: {out}\n{machine()}")
+    misses = [t["name"] for t in result["targets"] if not t["met"]]
+    if misses:
+        print("missed: " + ", ".join(misses))
+    return 1 if misses and options.strict else 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few and short rounds")
+    parser.add_argument("--workers", type=int, default=1, help="worker threads of each proxy")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rounds", type=int, help="rounds of each mode")
+    parser.add_argument("--seconds", type=float, help="length of one turn")
+    parser.add_argument(
+        "--only", choices=["plain", "intercept", "ttft", "start"], action="append", help="modes"
+    )
+    parser.add_argument("--baseline", type=pathlib.Path, help="an earlier airlock binary, to race against")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 6)
+    options.seconds = options.seconds or (0.7 if options.quick else 2.0)
+    options.samples = 150 if options.quick else 500
+    options.starts = 5 if options.quick else 20
+    options.only = options.only or ["plain", "intercept", "ttft", "start"]
+    return options
+
+
+# ---- the stage ----
+
+
+def prepare():
+    """What must exist before the network is gone."""
+    for tool in ("nginx", "openssl", "unshare"):
+        if not shutil.which(tool, path=search_path()):
+            sys.exit(f"error: {tool} is missing; 'apt install nginx-light openssl util-linux'")
+    for binary in ("airlock", *(f"examples/{e}" for e in ("load", "fake_sse", "bare_pingora", "bare_pingora_mimalloc"))):
+        if not (RELEASE / binary).exists():
+            sys.exit(f"error: {binary} is not built; run 'just race', which builds it")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    if not mitmdump().exists():
+        print(f"==> installing {MITMPROXY} into {SCRATCH / 'mitmproxy'}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", mitmdump().parents[1]], check=True)
+        pip = [mitmdump().with_name("pip"), "install", "-q", "--disable-pip-version-check", MITMPROXY]
+        subprocess.run(pip, check=True)
+
+
+def search_path():
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def mitmdump():
+    return SCRATCH / "mitmproxy/bin/mitmdump"
+
+
+def enter_namespace():
+    os.environ[INSIDE] = "1"
+    os.environ["PATH"] = search_path()
+    command = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--"]
+    os.execvp("unshare", [*command, sys.executable, *sys.argv])
+
+
+def own_network():
+    """Loopback up, and the names of the race on it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        siocgifflags, siocsifflags, up = 0x8913, 0x8914, 0x1
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(s, siocgifflags, request))[1]
+        fcntl.ioctl(s, siocsifflags, struct.pack("16sh14x", b"lo", flags | up))
+    hosts = SCRATCH / "hosts"
+    hosts.write_text("127.0.0.1 localhost origin.test\n")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+
+
+def machine():
+    model = next(
+        (l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?"
+    )
+    load = open("/proc/loadavg").read().split()[:3]
+    return f"{os.cpu_count()} x {model}, Linux {os.uname().release}, load {' '.join(load)}"
+
+
+def spawn(*command, env=None, **kw):
+    log = open(SCRATCH / f"{pathlib.Path(command[0]).name}.log", "ab")
+    full = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | (env or {})
+    kw.setdefault("stdout", log)
+    child = subprocess.Popen([str(c) for c in command], env=full, stderr=log, cwd=SCRATCH, **kw)
+    children.append(child)
+    return child
+
+
+def stop(child):
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_for(port, child):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    sys.exit(f"error: {child.args[0]} does not listen on {port}; see {SCRATCH}/*.log")
+
+
+def origin():
+    """The static origin, with a private CA; both proxies that intercept must verify it."""
+    for folder in ("www/bench", "tmp"):
+        (SCRATCH / folder).mkdir(parents=True, exist_ok=True)
+    (SCRATCH / "www/bench/1k").write_bytes(b"x" * 1024)
+    ssl = lambda *a: subprocess.run(["openssl", *a], check=True, cwd=SCRATCH, capture_output=True)
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+    ssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=race CA",
+        "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
+    ssl("req", "-x509", *curve, "-keyout", "origin.key", "-out", "origin.pem", "-CA", "ca.pem",
+        "-CAkey", "ca.key", "-subj", "/CN=origin.test", "-addext", "subjectAltName=DNS:origin.test",
+        "-addext", "basicConstraints=critical,CA:FALSE")
+    child = nginx("origin.conf", 1)
+    wait_for(ORIGIN, child)
+    return child
+
+
+def nginx(conf, workers):
+    text = (HERE / "race" / conf).read_text().replace("WORKERS", str(workers))
+    (SCRATCH / conf).write_text(text)
+    return spawn(shutil.which("nginx"), "-p", SCRATCH, "-c", SCRATCH / conf)
+
+
+def airlock(workers, state, config=True, keep=False, binary=RELEASE / "airlock", ports="1800"):
+    """The child, the seconds until it was ready, and what it said then."""
+    text = (HERE / "race/airlock.yaml").read_text()
+    # Only the listeners' ports: an earlier build, raced against this one, needs others.
+    (SCRATCH / f"{state}.yaml").write_text(text.replace("127.0.0.1:1800", f"127.0.0.1:{ports}"))
+    env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state), "TOKIO_WORKER_THREADS": str(workers)}
+    config = ["--config", SCRATCH / f"{state}.yaml"] if config else []
+    if not keep:
+        shutil.rmtree(SCRATCH / state, ignore_errors=True)
+    began = time.monotonic()
+    child = spawn(binary, "run", "--print-ready", "--log", "warn", *config,
+                  env=env, stdout=subprocess.PIPE)
+    line = child.stdout.readline()
+    took = time.monotonic() - began
+    if not line:
+        sys.exit(f"error: airlock does not start; see {SCRATCH}/airlock.log")
+    return child, took, json.loads(line)
+
+
+# ---- the race ----
+
+
+def race(options):
+    result = {"machine": machine(), "workers": options.workers, "connections": options.connections}
+    result["targets"] = targets = []
+    if "start" in options.only:
+        start(options, result, targets)
+    origin()
+    llm = spawn(RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{LLM}")
+    wait_for(LLM, llm)
+    ours, _, ready = airlock(options.workers, "state")
+    runners = {"airlock": (ours, REVERSE, EXPLICIT, ready["ca_bundle"])}
+    if options.baseline:
+        old, _, ready = airlock(options.workers, "state-baseline", binary=options.baseline.resolve(), ports="1810")
+        runners["airlock, baseline"] = (old, REVERSE + 100, EXPLICIT + 100, ready["ca_bundle"])
+    if "ttft" in options.only:
+        ttft(options, result, targets)
+    if "plain" in options.only:
+        plain(options, result, targets, runners)
+    if "intercept" in options.only:
+        intercept(options, result, targets, runners)
+    result["airlock_rss_mb_after"] = rss_mb(ours)
+    print(f"\nairlock's memory after all this: {rss_mb(ours):.1f} MB")
+    return result
+
+
+def start(options, result, targets):
+    """Start to ready with the embedded defaults, and memory at rest. Without any LLM to find."""
+    fresh, again, memory = [], [], []
+    for n in range(options.starts):
+        for times in (fresh, again):
+            child, took, _ = airlock(os.cpu_count(), "start", False, keep=times is again)
+            times.append(took * 1e3)
+            if n < 3 and times is again:
+                time.sleep(1.0)
+                memory.append(rss_mb(child))
+            stop(child)
+    result["start_ms"] = {"first_run": fresh, "later_runs": again, "idle_mb": memory}
+    print("\nstart to ready, embedded defaults (median of %d)" % options.starts)
+    print(f"  first run (makes keys) {statistics.median(fresh):6.1f} ms   "
+          f"later runs {statistics.median(again):6.1f} ms   idle {max(memory):5.1f} MB")
+    target(targets, "ready in under 100 ms", max(map(statistics.median, (fresh, again))), "<", 100)
+    target(targets, "under 25 MB idle", max(memory), "<", 25)
+
+
+def ttft(options, result, targets):
+    figures = load("ttft", "--direct", f"127.0.0.1:{LLM}", "--through", f"127.0.0.1:{REVERSE}",
+                   "--samples", options.samples)
+    result["ttft"] = figures
+    print(f"\ntime to first token, {figures['samples']} samples each, in turns (ms)")
+    for name in ("direct", "through", "added"):
+        f = figures[name]
+        print(f"  {name:8} p50 {f['p50_ms']:.3f}   p90 {f['p90_ms']:.3f}   p99 {f['p99_ms']:.3f}")
+    target(targets, "added time to first token, p99 under 0.5 ms", figures["added"]["p99_ms"], "<", 0.5)
+
+
+def plain(options, result, targets, runners):
+    bare = {}
+    for name, port in (("bare_pingora", BARE), ("bare_pingora_mimalloc", BARE_MIMALLOC)):
+        bare[name] = spawn(RELEASE / "examples" / name, "--listen", f"127.0.0.1:{port}",
+                           "--upstream", f"127.0.0.1:{ORIGIN}", "--threads", options.workers)
+        wait_for(port, bare[name])
+    front = nginx("proxy.conf", options.workers)
+    wait_for(NGINX, front)
+    contenders = {name: (process, reverse) for name, (process, reverse, _, _) in runners.items()} | {
+        "bare pingora": (bare["bare_pingora"], BARE),
+        "bare pingora + mimalloc": (bare["bare_pingora_mimalloc"], BARE_MIMALLOC),
+        "nginx": (front, NGINX),
+        "direct": (None, ORIGIN),
+    }
+    turns = take_turns(options, contenders, lambda port: [
+        "rate", "--address", f"127.0.0.1:{port}", "--host", f"127.0.0.1:{port}", "--path", "/bench/1k",
+    ])
+    result["plain"] = turns
+    print(f"\nreverse, keep-alive, 1 KiB, {options.connections} connections, "
+          f"{options.workers} worker thread(s) each, {options.rounds} rounds")
+    table(turns)
+    target(targets, "0.9 of bare pingora", ratio(turns, "airlock", "bare pingora"), ">=", 0.9)
+    for child in (*bare.values(), front):
+        stop(child)
+
+
+def intercept(options, result, targets, runners):
+    confdir = SCRATCH / "mitm"
+    mitm = spawn(mitmdump(), "-q", "--listen-host", "127.0.0.1", "--listen-port", MITM,
+                 "--set", f"confdir={confdir}", "--set", f"ssl_verify_upstream_trusted_ca={SCRATCH / 'ca.pem'}",
+                 "--set", "flow_detail=0", "--set", "http2=false")
+    wait_for(MITM, mitm)
+    contenders = {
+        name: (process, (explicit, bundle)) for name, (process, _, explicit, bundle) in runners.items()
+    } | {
+        "mitmproxy": (mitm, (MITM, confdir / "mitmproxy-ca-cert.pem")),
+    }
+    turns = take_turns(options, contenders, lambda to: [
+        "rate", "--address", f"127.0.0.1:{to[0]}", "--host", f"origin.test:{ORIGIN_TLS}",
+        "--path", "/bench/1k", "--ca", to[1], "--warm-up", 0.5,
+    ])
+    result["intercept"] = turns
+    print(f"\nintercepted (CONNECT, TLS both sides), keep-alive, 1 KiB, {options.connections} "
+          f"connections, {options.rounds} rounds")
+    table(turns)
+    target(targets, "25 times mitmproxy", ratio(turns, "airlock", "mitmproxy"), ">=", 25)
+    stop(mitm)
+
+
+def take_turns(options, contenders, command):
+    """Round after round, every contender once a round, the first one another each time."""
+    turns = {name: [] for name in contenders}
+    order = list(contenders)
+    for n in range(options.rounds):
+        for name in order[n % len(order):] + order[:n % len(order)]:
+            process, where = contenders[name]
+            before = cpu_seconds(process)
+            figures = load(*command(where), "--connections", options.connections,
+                           "--seconds", options.seconds)
+            # The warm-up's CPU is in the sum, so its requests must be in the divisor.
+            requests = figures["requests_with_warm_up"]
+            figures["cpu_us"] = (cpu_seconds(process) - before) * 1e6 / max(requests, 1)
+            turns[name].append(figures)
+    return turns
+
+
+def load(*arguments):
+    command = [RELEASE / "examples/load", *arguments]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=SCRATCH)
+    if done.returncode:
+        sys.exit(f"error: load {' '.join(map(str, arguments))}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def cpu_seconds(process):
+    """CPU time of a process and its children (nginx's workers)."""
+    if process is None:
+        return 0.0
+    ticks = 0
+    task = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for pid in [process.pid, *map(int, task.read_text().split())]:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(process):
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
+
+
+def ratio(turns, ours, theirs, field="per_second"):
+    return statistics.median(a[field] / b[field] for a, b in zip(turns[ours], turns[theirs]))
+
+
+def table(turns):
+    print(f"  {'':24} {'req/s':>8} {'range':>15} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>7}   airlock is")
+    for name, rounds in turns.items():
+        rates = [r["per_second"] for r in rounds]
+        middle = lambda field: statistics.median(r[field] for r in rounds)
+        line = (f"  {name:24} {middle('per_second'):8.0f} {min(rates):7.0f}-{max(rates):7.0f} "
+                f"{middle('p50_ms'):8.3f} {middle('p99_ms'):8.3f} ")
+        line += f"{middle('cpu_us'):7.1f}" if middle("cpu_us") else f"{'':7}"
+        if name != "airlock":
+            each = [a["per_second"] / b["per_second"] for a, b in zip(turns["airlock"], rounds)]
+            line += f"   {statistics.median(each):.2f} of it ({min(each):.2f}-{max(each):.2f})"
+            if middle("cpu_us"):
+                line += f", by CPU {1 / ratio(turns, 'airlock', name, 'cpu_us'):.2f}"
+        print(line)
+
+
+def target(targets, name, value, relation, wanted):
+    met = value >= wanted if relation == ">=" else value < wanted
+    targets.append({"name": name, "value": value, "wanted": f"{relation} {wanted}", "met": met})
+    print(f"  -> {name}: {value:.3g} (wanted {relation} {wanted}): {'met' if met else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
