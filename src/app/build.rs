@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use super::StartError;
 use crate::{
     audit::{AuditLog, AuditSettings},
@@ -120,6 +122,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas,
+        closing: CancellationToken::new(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,

@@ -20,6 +20,7 @@ use crate::{
     net::Entry,
     policy::Reason,
     proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services, request_id},
+    upstream::keep_alive::keep_alive,
 };
 
 /// What a socket is for.
@@ -147,9 +148,9 @@ impl Edge {
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(services.limits.connections)),
             farewells: Semaphore::new(FAREWELLS),
+            closing: services.closing.clone(),
             services,
             proxy: Arc::new(proxy),
-            closing: CancellationToken::new(),
             pingora_shutdown,
             shutdown,
             connections: TaskTracker::new(),
@@ -200,6 +201,7 @@ impl Edge {
         let _counted = Counted::new(&self.services.metrics, entry);
         // Small writes (streamed tokens) must not wait for each other.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         let l4 = L4Stream::from(stream);
         let connection = Arc::new(Connection {
             entry,

@@ -76,17 +76,24 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             let (target, authority) = (&arrival.target, &arrival.authority);
             head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
         }
+        let upgrade = arrival.upgrade;
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
         }
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
-        match edge
-            .proxy
-            .process_new_http(session, &edge.pingora_shutdown)
-            .await
-        {
+        let serving = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
+        let served = if upgrade {
+            // A WebSocket has no end to wait for when we stop.
+            tokio::select! {
+                served = serving => served,
+                () = edge.closing.cancelled() => None,
+            }
+        } else {
+            serving.await
+        };
+        match served {
             Some(reused) => (stream, settings) = reused.consume(),
             None => return,
         }

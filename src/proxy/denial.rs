@@ -87,6 +87,16 @@ impl Denial {
             Reason::UpgradeNotAllowed => {
                 format!("airlock refused {host}: no rule allows an upgrade there")
             }
+            Reason::ResolveFailed
+            | Reason::ResolveTimeout
+            | Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamFailed
+            | Reason::UpstreamTimeout => format!(
+                "airlock allowed the request, but {host} gave no answer: {}",
+                self.reason.code().replace('_', " ")
+            ),
             other => format!(
                 "airlock refused the request to {host}: {}",
                 other.code().replace('_', " ")
@@ -167,12 +177,17 @@ impl Denial {
             .unwrap_or("Refused");
         let mut out = format!(
             "HTTP/1.1 {} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             cache-control: no-store\r\n{DECISION_HEADER}: {}\r\nproxy-status: {}\r\n\
+             cache-control: no-store\r\n{DECISION_HEADER}: {}\r\nproxy-status: {}\r\n{}\
              connection: close\r\n\r\n",
             self.status(),
             body.len(),
             self.decision_header(),
             self.proxy_status(),
+            if self.reason == Reason::Overloaded {
+                "retry-after: 1\r\n"
+            } else {
+                ""
+            },
         )
         .into_bytes();
         out.extend_from_slice(&body);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{denial::Denial, services::Services};
 use crate::{
     audit::{AuditKind, AuditRecord},
-    handler::NoteFields,
+    handler::{EgressMeter, NoteFields},
     net::{Authority, Entry},
     policy::{Decision, Reason, RuleName},
 };
@@ -30,6 +30,8 @@ pub struct Outcome {
 pub struct Finish {
     services: Arc<Services>,
     record: Option<Box<AuditRecord>>,
+    /// What has left so far, for an end that nobody tells us about.
+    egress: Option<EgressMeter>,
     started: Instant,
 }
 
@@ -69,15 +71,20 @@ impl Finish {
         Self {
             services: services.clone(),
             record: Some(Box::new(record)),
+            egress: None,
             started,
         }
+    }
+
+    pub fn metered(&mut self, egress: &EgressMeter) {
+        self.egress = Some(egress.clone());
     }
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
         if let Some(record) = &mut self.record {
             record.authority = Some(authority.clone());
             record.method = Some(method_word(method));
-            record.path = Some(AuditRecord::path_of(target));
+            record.path = (!target.is_empty()).then(|| AuditRecord::path_of(target));
         }
     }
 
@@ -205,7 +212,11 @@ impl Drop for Finish {
                 (Reason::ClientGone, "cut")
             };
             self.failed(reason, Some(words.into()));
-            self.close(Outcome::default());
+            let left_machine_bytes = self.egress.as_ref().map_or(0, EgressMeter::bytes);
+            self.close(Outcome {
+                left_machine_bytes,
+                ..Outcome::default()
+            });
         }
     }
 }

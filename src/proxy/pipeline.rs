@@ -3,6 +3,7 @@
 use std::{any::Any, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -44,8 +45,6 @@ pub struct RequestContext {
     egress: EgressMeter,
     note: Note,
     leaves_machine: bool,
-    /// A connection to the upstream stood: only then can bytes have left.
-    connected: bool,
     attempts: usize,
     addresses: usize,
     /// A refusal found after the decision, to be answered by `fail_to_proxy`.
@@ -198,7 +197,7 @@ impl ProxyHttp for Pipeline {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
@@ -206,7 +205,25 @@ impl ProxyHttp for Pipeline {
         _digest: Option<&pingora::protocols::Digest>,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        context.connected = true;
+        // Counted as it goes, so that the sum is true however the request ends.
+        if context.leaves_machine {
+            context.egress.add(head_size(session.req_header()));
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        if context.leaves_machine {
+            context
+                .egress
+                .add(body.as_ref().map_or(0, Bytes::len) as u64);
+        }
         Ok(())
     }
 
@@ -246,11 +263,6 @@ impl ProxyHttp for Pipeline {
         };
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
-        let forwarded = if context.leaves_machine && context.connected {
-            read + head_size(session.req_header())
-        } else {
-            0
-        };
         let mut note = context.note.read();
         if context.upstream_began.is_some() && note.answered_by.is_none() {
             note.answered_by = Some("upstream".into());
@@ -259,7 +271,7 @@ impl ProxyHttp for Pipeline {
             status: session.response_written().map(|r| r.status.as_u16()),
             bytes_in: read,
             bytes_out: sent,
-            left_machine_bytes: context.egress.bytes() + forwarded,
+            left_machine_bytes: context.egress.bytes(),
             note,
         });
     }
@@ -301,6 +313,7 @@ impl Pipeline {
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
+        finish.metered(&context.egress);
         context.finish = Some(finish);
         decision
     }
@@ -346,7 +359,8 @@ impl Pipeline {
                 self.services
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
-                respond::respond(session, handler, request, rule).await
+                let closing = &self.services.closing;
+                respond::respond(session, handler, request, rule, closing).await
             }
         };
         match outcome {
@@ -382,7 +396,14 @@ impl Pipeline {
     fn failure(&self, e: &Error, context: &RequestContext) -> Option<Denial> {
         let reason = match (e.esource(), e.etype()) {
             (ErrorSource::Downstream, _) => {
-                let (reason, words) = respond::client_fault(e)?;
+                let (reason, words) = match e.etype() {
+                    // Found by Pingora when it makes the upstream's head.
+                    ErrorType::InvalidHTTPHeader => (
+                        Reason::MalformedRequest,
+                        "Connection may not name Host or what frames the body",
+                    ),
+                    _ => respond::body_fault(e)?,
+                };
                 return Some(Denial {
                     detail: Some(words.into()),
                     ..self.blank(reason, context)
@@ -405,7 +426,7 @@ impl Pipeline {
             _ => Reason::Internal,
         };
         Some(Denial {
-            detail: Some(innermost(e)),
+            detail: Some(what_failed(reason, e)),
             ..self.blank(reason, context)
         })
     }
@@ -422,15 +443,29 @@ impl Pipeline {
     }
 }
 
+/// What an upstream did wrong, in our words or the system's: Pingora's own repeat what it was sent.
+fn what_failed(reason: Reason, e: &Error) -> String {
+    match (reason, e.etype()) {
+        (Reason::ConnectFailed | Reason::UpstreamTlsFailed, _) => {
+            let words = innermost(e);
+            let end = words.find(" (os error").unwrap_or(words.len());
+            words.get(..end).unwrap_or_default().to_lowercase()
+        }
+        (_, ErrorType::ConnectionClosed) => "it closed the connection too early".into(),
+        (_, ErrorType::InvalidHTTPHeader) => "its answer is not well-formed HTTP".into(),
+        (_, other) => other.as_str().to_owned(),
+    }
+}
+
 /// The words of the innermost cause; the layers above it repeat the peer.
 fn innermost(e: &Error) -> String {
-    let own = || e.context.as_ref().map(|words| words.as_str().to_owned());
-    match &e.cause {
-        Some(cause) => match cause.downcast_ref::<Error>() {
-            Some(inner) => innermost(inner),
-            None => cause.to_string(),
-        },
-        None => own().unwrap_or_else(|| e.etype().as_str().to_owned()),
+    let Some(cause) = &e.cause else {
+        return e.etype().as_str().to_owned();
+    };
+    let ours = cause.downcast_ref::<Error>();
+    match ours.or_else(|| cause.downcast_ref::<Box<Error>>().map(|boxed| &**boxed)) {
+        Some(inner) => innermost(inner),
+        None => cause.to_string(),
     }
 }
 

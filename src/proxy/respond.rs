@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
+use tokio_util::sync::CancellationToken;
 
 use super::denial::DECISION_HEADER;
 use crate::{
@@ -36,7 +37,7 @@ pub enum RespondError {
 
 impl From<Box<Error>> for RespondError {
     fn from(e: Box<Error>) -> Self {
-        match client_fault(&e) {
+        match body_fault(&e) {
             Some((reason, words)) => RespondError::Refuse(reason, words.into()),
             None => RespondError::Broken(Reason::ClientGone, e),
         }
@@ -104,15 +105,10 @@ fn too_slow() -> RespondError {
     RespondError::Refuse(Reason::BodyTimeout, SLOW_BODY.into())
 }
 
-/// What is wrong with what a client sends, as opposed to its connection.
-pub fn client_fault(e: &Error) -> Option<(Reason, &'static str)> {
+/// What is wrong with the body that a client sends, as opposed to its connection.
+pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
     match e.etype() {
         ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
-        // Found by Pingora when it makes the upstream's head.
-        ErrorType::InvalidHTTPHeader => Some((
-            Reason::MalformedRequest,
-            "Connection may not name Host or what frames the body",
-        )),
         // Pingora keeps these types to itself.
         other => ["InvalidChunk", "InvalidTrailerEnd", "PrematureBodyEnd"]
             .contains(&other.as_str())
@@ -135,12 +131,16 @@ pub async fn drain(session: &mut Session) {
 }
 
 /// Calls the handler and writes its answer. Returns the status written.
+///
+/// `closing`: an open-ended stream (MCP) has no end to wait for, and ends when we stop.
 pub async fn respond(
     session: &mut Session,
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
+    closing: &CancellationToken,
 ) -> Result<u16, RespondError> {
+    let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
     let id = request.exchange.id;
     let response = tokio::select! {
@@ -170,6 +170,7 @@ pub async fn respond(
                     }
                 },
                 gone = client_leaves(session) => return Err(gone),
+                () = closing.cancelled(), if note.read().open_ended => break,
             }
         },
     }

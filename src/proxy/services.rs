@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::AuditLog,
@@ -96,6 +97,8 @@ pub struct Services {
     pub routes: Routes,
     pub private_cas: PrivateCas,
     pub limits: Limits,
+    /// Cancelled when we stop: no new work, and what has no end of its own ends.
+    pub closing: CancellationToken,
 }
 
 impl Services {

@@ -9,6 +9,7 @@ use pingora::{
     protocols::l4::{socket::SocketAddr as PingoraAddr, stream::Stream as L4Stream},
 };
 
+use super::keep_alive::keep_alive;
 use crate::{metrics::Metrics, net::classify, policy::Reason};
 
 /// Dials the address in the peer, which came from a checked one: Pingora never resolves.
@@ -53,6 +54,7 @@ impl L4Connect for CountingConnector {
             .or_err(ErrorType::ConnectTimedout, "no answer in time")?
             .or_err(ErrorType::ConnectError, "while connecting upstream")?;
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         Ok(stream.into())
     }
 }

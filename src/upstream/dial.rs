@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use super::resolver::Resolver;
+use super::{keep_alive::keep_alive, resolver::Resolver};
 use crate::{
     metrics::Metrics,
     net::{Authority, Host},
@@ -121,6 +121,7 @@ impl Dialer {
             Ok(Ok(stream)) => {
                 // Streamed tokens are small writes; Nagle would hold them back.
                 let _ = stream.set_nodelay(true);
+                keep_alive(&stream);
                 Ok(stream)
             }
         };

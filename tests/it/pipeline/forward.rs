@@ -407,6 +407,25 @@ fn trailers_do_not_pass() {
     );
 }
 
+/// Two readers of one answer must not disagree where it ends.
+#[test]
+fn an_answer_with_both_framing_headers_reaches_the_client_with_one() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
+    let airlock = to(origin.port());
+    let mut wire = Wire::to(airlock.ready.explicit);
+    let reply = wire.ask(request("GET", &origin, ""));
+    let framed = [
+        reply.header("content-length"),
+        reply.header("transfer-encoding"),
+    ];
+    assert_eq!(framed.iter().flatten().count(), 1, "{reply:?}");
+    if reply.status == 200 {
+        assert_eq!(reply.text(), "hello");
+    }
+}
+
 /// EGRESS 44: the next request is judged afresh.
 #[test]
 fn a_redirect_is_passed_on_and_not_followed() {

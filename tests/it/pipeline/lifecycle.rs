@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::PICTURE;
-use crate::support::{Airlock, Origin, Setup, Wire, eventually};
+use crate::support::{Airlock, Origin, Setup, Wire, client_hello, eventually};
 
 /// An event every 100 ms, `n` of them.
 fn events(n: usize) -> Origin {
@@ -87,6 +87,84 @@ fn a_stream_that_outlives_the_drain_is_cut_and_recorded_and_the_exit_is_0() {
         "{records:#?}"
     );
     assert_eq!(records[0]["detail"], "cut");
+}
+
+/// A page keeps its WebSocket, an agent its MCP stream, a browser its tunnel: none of them has an end.
+#[test]
+fn what_has_no_end_of_its_own_is_no_reason_to_wait() {
+    let quiet = Origin::scripted(|mut guest| {
+        let head = guest.head().unwrap_or_default();
+        if head.starts_with(b"GET /ws") {
+            guest.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        }
+        while guest.line().is_some() {}
+    });
+    let port = quiet.port();
+    let mut airlock = Setup {
+        routes: format!(
+            "      - path_prefix: /ws\n        upstream: http://{}\n        upgrade: true\n",
+            quiet.address
+        ),
+        ..Setup::rules(format!(
+            "  - name: tools\n    hosts: [mcp.test]\n    respond: mcp\n\
+             \x20 - name: through\n    hosts: [localhost]\n    ports: [{port}]\n    action: tunnel\n"
+        ))
+    }
+    .more(format!("upstreams:\n  - name: mine\n    url: https://localhost:{port}"))
+    .start();
+
+    let mut mcp = Wire::to(airlock.ready.explicit);
+    mcp.send(
+        "GET http://mcp.test/sse HTTP/1.1\r\nHost: mcp.test\r\nAccept: text/event-stream\r\n\r\n",
+    );
+    assert!(mcp.head().unwrap().starts_with(b"HTTP/1.1 200 "));
+    let mut socket = Wire::to(airlock.ready.reverse);
+    let reply = socket.ask(
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(reply.status, 101);
+    let mut tunnel = Wire::to(airlock.ready.explicit).connect(&format!("localhost:{port}"));
+    tunnel.send(client_hello("localhost"));
+    eventually("the tunnel stands", || quiet.connections() == 2);
+
+    airlock.process.signal("TERM");
+    let status = airlock.process.exit(Duration::from_secs(4));
+    assert_eq!(
+        status.expect("it waits for what never ends").code(),
+        Some(0)
+    );
+    let records = airlock.records();
+    assert_eq!(records.len(), 3, "{records:#?}");
+    let tunnel = records.iter().find(|r| r["action"] == "tunnel").unwrap();
+    assert!(tunnel["bytes_in"].as_u64().unwrap() > 100, "{tunnel}");
+}
+
+#[test]
+fn a_tunnel_with_something_under_way_may_end_it() {
+    let origin = Origin::scripted(|mut guest| {
+        for _ in 0..10 {
+            guest.send("a piece");
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let port = origin.port();
+    let mut airlock = Setup::rules(format!(
+        "  - name: through\n    hosts: [localhost]\n    ports: [{port}]\n    action: tunnel\n"
+    ))
+    .more(format!(
+        "upstreams:\n  - name: mine\n    url: https://localhost:{port}"
+    ))
+    .start();
+    let mut wire = Wire::to(airlock.ready.explicit).connect(&format!("localhost:{port}"));
+    wire.send(client_hello("localhost"));
+    wire.exact(7);
+    airlock.process.signal("TERM");
+    wire.exact(63);
+    drop(wire);
+    assert_eq!(
+        airlock.process.exit(Duration::from_secs(4)).unwrap().code(),
+        Some(0)
+    );
 }
 
 /// `airlock run` with this configuration, which must fail: exit code and stderr.
