@@ -2,11 +2,13 @@
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
-//! send on ([`forward`]), and in every case [`finish`]: one audit record, the metrics.
+//! send on ([`forward`]; [`failure`] tells whose fault it was when that fails), and in every case
+//! [`finish`]: one audit record, the metrics.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod arrival;
 mod denial;
+mod failure;
 mod finish;
 mod forward;
 mod pipeline;

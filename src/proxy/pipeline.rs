@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc, time::Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::{
-    Error, ErrorSource, ErrorType,
+    Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
     prelude::HttpPeer,
     proxy::{FailToProxy, ProxyHttp, Session},
@@ -14,6 +14,7 @@ use pingora::{
 use super::{
     arrival::Arrival,
     denial::Denial,
+    failure::failure,
     finish::{Finish, Outcome},
     forward,
     respond::{self, RespondError},
@@ -233,7 +234,10 @@ impl ProxyHttp for Pipeline {
         e: &Error,
         context: &mut Self::CTX,
     ) -> FailToProxy {
-        let denial = context.denial.take().or_else(|| self.failure(e, context));
+        let denial = context
+            .denial
+            .take()
+            .or_else(|| failure(e, context.rule.as_ref(), context.arrival.as_ref()));
         let Some(denial) = denial else {
             // The client is gone, or its request broke off; `answer` has said which already.
             if let (Some(finish), true) = (&mut context.finish, context.upstream_began.is_some()) {
@@ -390,82 +394,6 @@ impl Pipeline {
                 Err(e.into_down())
             }
         }
-    }
-
-    /// The refusal for a failed forward; `None` when there is nobody left to tell.
-    fn failure(&self, e: &Error, context: &RequestContext) -> Option<Denial> {
-        let reason = match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, _) => {
-                let (reason, words) = match e.etype() {
-                    // Found by Pingora when it makes the upstream's head.
-                    ErrorType::InvalidHTTPHeader => (
-                        Reason::MalformedRequest,
-                        "Connection may not name Host or what frames the body",
-                    ),
-                    _ => respond::body_fault(e)?,
-                };
-                return Some(Denial {
-                    detail: Some(words.into()),
-                    ..self.blank(reason, context)
-                });
-            }
-            (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
-            (
-                _,
-                ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
-            ) => Reason::ConnectFailed,
-            (
-                _,
-                ErrorType::TLSHandshakeFailure
-                | ErrorType::TLSHandshakeTimedout
-                | ErrorType::InvalidCert
-                | ErrorType::TLSWantX509Lookup,
-            ) => Reason::UpstreamTlsFailed,
-            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Reason::UpstreamTimeout,
-            (ErrorSource::Upstream, _) => Reason::UpstreamFailed,
-            _ => Reason::Internal,
-        };
-        Some(Denial {
-            detail: Some(what_failed(reason, e)),
-            ..self.blank(reason, context)
-        })
-    }
-
-    fn blank(&self, reason: Reason, context: &RequestContext) -> Denial {
-        Denial {
-            reason,
-            rule: context.rule.clone().unwrap_or_else(RuleName::none),
-            authority: context.arrival.as_ref().map(|a| a.authority.clone()),
-            detail: None,
-            method: String::new(),
-            path: String::new(),
-        }
-    }
-}
-
-/// What an upstream did wrong, in our words or the system's: Pingora's own repeat what it was sent.
-fn what_failed(reason: Reason, e: &Error) -> String {
-    match (reason, e.etype()) {
-        (Reason::ConnectFailed | Reason::UpstreamTlsFailed, _) => {
-            let words = innermost(e);
-            let end = words.find(" (os error").unwrap_or(words.len());
-            words.get(..end).unwrap_or_default().to_lowercase()
-        }
-        (_, ErrorType::ConnectionClosed) => "it closed the connection too early".into(),
-        (_, ErrorType::InvalidHTTPHeader) => "its answer is not well-formed HTTP".into(),
-        (_, other) => other.as_str().to_owned(),
-    }
-}
-
-/// The words of the innermost cause; the layers above it repeat the peer.
-fn innermost(e: &Error) -> String {
-    let Some(cause) = &e.cause else {
-        return e.etype().as_str().to_owned();
-    };
-    let ours = cause.downcast_ref::<Error>();
-    match ours.or_else(|| cause.downcast_ref::<Box<Error>>().map(|boxed| &**boxed)) {
-        Some(inner) => innermost(inner),
-        None => cause.to_string(),
     }
 }
 
