@@ -24,6 +24,7 @@ mod tests {
     #[tokio::test]
     async fn the_system_is_told_to_probe() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a loopback peer")]
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = TcpStream::from_std(stream).unwrap();
