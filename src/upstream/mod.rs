@@ -9,6 +9,8 @@ pub mod control;
 pub mod counted;
 pub mod dial;
 pub mod http_client;
+#[cfg(target_os = "linux")]
+pub mod isolation;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;
