@@ -2,12 +2,14 @@
 //! them a service outside would act for the program (the resolver's, D-Bus, a container engine, an X
 //! server). They are covered by mounts, in the helper's own mount namespace.
 //!
-//! [`Hidden::found`] runs outside, where `/proc/net/unix` lists the host's sockets; [`Plan`] carries
-//! it; [`put_out_of_sight`] runs inside, with capabilities that the program does not get.
+//! [`Hidden::found`] runs outside. `/proc/net/unix` lists the sockets of the host's network namespace;
+//! those of others (rootless containers) are looked for in the folders for temporary files. [`Plan`]
+//! carries the list; [`put_out_of_sight`] runs inside, with capabilities that the program does not get.
 
 use std::{
     collections::BTreeSet,
     fs, io,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -18,16 +20,24 @@ use super::{IsolateError, plan::Plan};
 const RUN: &str = "/run";
 /// What stays of it: removable drives, where models may lie, and udev's tables, which hold no socket.
 const KEPT_OF_RUN: [&str; 2] = ["media", "udev"];
-/// Other folders that hold sockets and nothing else, hidden whole: theirs come and go.
-const FOLDERS_OF_SOCKETS: [&str; 5] = [
+/// Other folders that hold sockets and nothing else, hidden whole: theirs come and go. The last one
+/// holds RDMA devices, which every network namespace shares by default.
+const OTHER_FOLDERS: [&str; 6] = [
     "/var/run",
     "/tmp/.X11-unix",
     "/tmp/.ICE-unix",
     "/var/lib/sss/pipes",
     "/mnt/wslg",
+    "/dev/infiniband",
 ];
 /// Each costs a mount. More would be a machine that nobody has seen.
 const MAX_SOCKETS: usize = 512;
+/// Where sockets are looked for one by one: folders that everybody may write to.
+const SHARED_FOLDERS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+/// `/tmp/tmux-1000/default` lies two deep.
+const SHARED_DEPTH: usize = 3;
+/// Folders that are read in this search; a build tree in /tmp is not worth minutes.
+const MAX_FOLDERS_READ: usize = 5000;
 const TMPFS: &str = "mode=0755,size=16m,nosuid,nodev";
 
 /// What the program must not see.
@@ -44,12 +54,14 @@ impl Hidden {
         let state_dir = fs::canonicalize(state_dir).ok();
         let folders: Vec<PathBuf> = [RUN]
             .into_iter()
-            .chain(FOLDERS_OF_SOCKETS)
+            .chain(OTHER_FOLDERS)
             .map(PathBuf::from)
             .chain(state_dir)
             .filter(|path| fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()))
             .collect();
-        let sockets: Vec<PathBuf> = socket_paths(&table)
+        let mut known = socket_paths(&table);
+        known.extend(sockets_below(&SHARED_FOLDERS.map(Path::new)));
+        let sockets: BTreeSet<PathBuf> = known
             .into_iter()
             // What this user cannot see, the program cannot either; what is gone is gone.
             .filter_map(|path| fs::canonicalize(path).ok())
@@ -62,7 +74,10 @@ impl Hidden {
                 sockets.len()
             )));
         }
-        Ok(Self { folders, sockets })
+        Ok(Self {
+            folders,
+            sockets: sockets.into_iter().collect(),
+        })
     }
 
     /// The hidden folder that `path` lies in. Kept parts of `/run` are not hidden.
@@ -94,6 +109,32 @@ fn socket_paths(table: &str) -> BTreeSet<PathBuf> {
     paths
 }
 
+/// Sockets some levels below these folders, nearest first. What cannot be read is passed over: the
+/// program cannot read it either.
+fn sockets_below(folders: &[&Path]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut level: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    let mut left = MAX_FOLDERS_READ;
+    for _ in 0..SHARED_DEPTH {
+        let mut below = Vec::new();
+        for folder in level {
+            if left == 0 {
+                return found;
+            }
+            left -= 1;
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => below.push(entry.path()),
+                    Ok(kind) if kind.is_socket() => found.push(entry.path()),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        level = below;
+    }
+    found
+}
+
 /// Mounts over everything the plan hides. `own` is the private folder. A cover that fails is an
 /// error: the program must not start with a socket in sight.
 pub fn put_out_of_sight(plan: &Plan, own: &Path) -> io::Result<()> {
@@ -107,8 +148,10 @@ pub fn put_out_of_sight(plan: &Plan, own: &Path) -> io::Result<()> {
         }
     }
     for socket in &plan.hidden_sockets {
-        if socket.exists() {
-            mount(&["--bind", "/dev/null"], &[socket])?;
+        let covered = mount(&["--bind", "/dev/null"], &[socket]);
+        // Sockets go away at any time; one that is gone needs no cover.
+        if covered.is_err() && fs::symlink_metadata(socket).is_ok() {
+            return covered;
         }
     }
     if let Some(folder) = &plan.runtime_folder {
@@ -167,6 +210,8 @@ fn mount(options: &[&str], paths: &[&Path]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -188,6 +233,23 @@ Num       RefCount Protocol Flags    Type St Inode Path
                 Path::new("/tmp/a folder/s")
             ]
         );
+    }
+
+    #[test]
+    fn a_search_finds_sockets_at_three_levels_and_goes_no_deeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = dir.path().to_owned();
+        let mut held = Vec::new();
+        for depth in 0..4 {
+            held.push(UnixListener::bind(folder.join(format!("{depth}.sock"))).unwrap());
+            folder.push("d");
+            fs::create_dir(&folder).unwrap();
+        }
+        let names: Vec<_> = sockets_below(&[dir.path(), Path::new("/nonexistent")])
+            .iter()
+            .map(|path| path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["0.sock", "1.sock", "2.sock"]);
     }
 
     #[test]
@@ -220,8 +282,8 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let root = dir.path().canonicalize().unwrap();
         let (foreign, own) = (root.join("agent.sock"), root.join("own"));
         fs::create_dir(&own).unwrap();
-        let _foreign = std::os::unix::net::UnixListener::bind(&foreign).unwrap();
-        let _own = std::os::unix::net::UnixListener::bind(own.join("door.sock")).unwrap();
+        let _foreign = UnixListener::bind(&foreign).unwrap();
+        let _own = UnixListener::bind(own.join("door.sock")).unwrap();
         let hidden = Hidden::found(&root.join("state"), &own).unwrap();
         assert!(hidden.sockets.contains(&foreign), "{:?}", hidden.sockets);
         assert!(!hidden.sockets.iter().any(|s| s.starts_with(&own)));

@@ -109,17 +109,17 @@ impl Facts {
         if said.contains("unrecognized option") || said.contains("invalid option") {
             return format!("`unshare` is too old; install util-linux 2.36 or newer ({said})");
         }
-        if self.in_container {
-            return format!(
-                "a container's seccomp profile forbids it; use the network of deploy/compose in place of --isolate, or allow unshare(2) in the profile ({said})"
-            );
-        }
         if self.unprivileged_userns_clone == Some(0) {
             return "user namespaces are off; run `sudo sysctl -w kernel.unprivileged_userns_clone=1`, and put the line into /etc/sysctl.d/ to keep it".to_owned();
         }
         if let Some(name) = self.zero_limits.first() {
             return format!(
                 "the limit user.{name} is 0; run `sudo sysctl -w user.{name}=15000`, and put the line into /etc/sysctl.d/ to keep it"
+            );
+        }
+        if self.in_container {
+            return format!(
+                "a container's seccomp profile forbids it; use the network of deploy/compose in place of --isolate, or allow unshare(2) in the profile ({said})"
             );
         }
         if self.apparmor_restricts == Some(1) {
@@ -163,7 +163,7 @@ mod tests {
                 "kernel.apparmor_restrict_unprivileged_userns=0",
             ),
             (
-                "a container, whatever else",
+                "a container, whatever AppArmor does",
                 facts(|f| {
                     f.in_container = true;
                     f.apparmor_restricts = Some(1);
