@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 command -v docker >/dev/null || die "docker is missing; for a program without containers use 'airlock exec --isolate'"
+docker compose version >/dev/null 2>&1 || die "the compose plugin of docker is missing"
 probe=../../tests/netns/probe.py
 [ -r "$probe" ] || die "$probe is missing: run this from a clone of the repository"
 docker compose "$@" exec -T comfyui true ||
@@ -26,7 +27,7 @@ cleanup() {
 trap cleanup EXIT
 
 # Nobody else on this machine talks to these networks (RFC 5737, RFC 3849), or asks for that name.
-filter='net 192.0.2.0/24 or net 198.51.100.0/24 or net 203.0.113.0/24 or ip6 net 2001:db8::/32 or port 53'
+filter='net 192.0.2.0/24 or net 198.51.100.0/24 or net 203.0.113.0/24 or net 2001:db8::/32 or port 53'
 if [ "$(id -u)" = 0 ] && command -v tcpdump >/dev/null; then
     tcpdump -lnni any "$filter" >"$seen" 2>/dev/null &
     watcher=$!
