@@ -13,6 +13,8 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod run;
 mod settings;
 mod table;
@@ -46,6 +48,8 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Exec(exec::Args),
+    #[cfg(target_os = "linux")]
+    IsolateChild(isolate::ChildArgs),
     Env(env::Args),
     Check(check::Args),
     Explain(explain::Args),
@@ -72,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Exec(args) => exec::run(args),
+        #[cfg(target_os = "linux")]
+        Command::IsolateChild(args) => isolate::child(args),
         Command::Env(args) => env::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),

@@ -40,6 +40,10 @@ pub fn exit_code_of(e: &anyhow::Error) -> ExitCode {
     if e.downcast_ref::<ConfigErrors>().is_some() {
         return ExitCode::from(EXIT_CONFIG);
     }
+    #[cfg(target_os = "linux")]
+    if let Some(e) = e.downcast_ref::<crate::isolate::IsolateError>() {
+        return ExitCode::from(super::isolate::exit_code_of(e));
+    }
     match e.downcast_ref::<StartError>() {
         Some(e) if e.is_configuration() => ExitCode::from(EXIT_CONFIG),
         Some(_) => ExitCode::from(EXIT_UNAVAILABLE),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
+//! | [`isolate`] | `airlock exec --isolate`: no way out but Airlock, and what a person sees of it |
 //! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
 //! | [`cli`] | every command as a person and a script use it |
@@ -27,6 +28,8 @@ mod config_page;
 mod demo;
 mod deploy;
 mod docs;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod leak;
 mod pipeline;
 mod support;
