@@ -13,6 +13,7 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+mod learn;
 mod run;
 mod settings;
 mod table;
@@ -49,6 +50,7 @@ enum Command {
     Env(env::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Ca(ca::Args),
     Health(health::Args),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Env(args) => env::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),

@@ -1,0 +1,11 @@
+pub fn authority(_: &[u8]) {}
+pub fn request_head(_: &[u8]) {}
+pub fn client_hello(_: &[u8]) {}
+pub fn address_text(_: &[u8]) {}
+pub fn path(_: &[u8]) {}
+pub fn config(_: &[u8]) {}
+pub fn sse_stream(_: &[u8]) {}
+pub fn json_rpc(_: &[u8]) {}
+pub fn multipart(_: &[u8]) {}
+pub fn json_edit(_: &[u8]) {}
+pub fn learn_line(_: &[u8]) {}
