@@ -140,10 +140,10 @@ fn is_random_piece(piece: &[u8]) -> bool {
         .unwrap_or_default();
     let hex = piece.len() >= 12 && digits >= 2 && piece.iter().all(u8::is_ascii_hexdigit);
     let mixed = piece.len() >= 10 && changes >= 3;
-    hex || mixed || consonants >= 7 || piece.len() >= 16 && entropy(piece) >= 3.7
+    hex || mixed || consonants >= 7 || piece.len() >= 16 && entropy(piece) >= 4.0
 }
 
-/// Bits per byte. Words of sixteen letters stay below 3.7, because they repeat letters.
+/// Bits per byte. Long words stay below 4.0, because they repeat letters.
 fn entropy(piece: &[u8]) -> f64 {
     let mut counts = [0_u32; 256];
     for b in piece {
