@@ -80,7 +80,9 @@ const fn authority(message: &'static str) -> HeadError {
 /// `from`: how many bytes earlier calls have looked at.
 pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3);
-    BLANK_LINE.find(bytes.get(start..)?).map(|at| start + at + 4)
+    BLANK_LINE
+        .find(bytes.get(start..)?)
+        .map(|at| start + at + 4)
 }
 
 /// Parses a complete head (`head_end` found its blank line).
@@ -142,9 +144,7 @@ pub fn parse_next(
     let host = match (fields.host, &target) {
         (None, _) => None,
         // Of another port than the requests after it: not to be remembered.
-        (Some(text), Target::Authority(to)) => {
-            Some(KnownHost::default().parse(text, to.port)?)
-        }
+        (Some(text), Target::Authority(to)) => Some(KnownHost::default().parse(text, to.port)?),
         (Some(text), Target::Absolute { .. } | Target::Origin(_) | Target::Asterisk) => {
             Some(known.parse(text, default_port)?)
         }
@@ -284,7 +284,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, line: &'a [u8]) -> Result<(), HeadError> {
         let colon = memchr::memchr(b':', line).ok_or(malformed("a header line has no colon"))?;
         let (name, rest) = line.split_at(colon);
-        let value = rest.get(1..).unwrap_or_default().trim_ascii();
+        let value = trim_ows(rest.get(1..).unwrap_or_default());
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(malformed(
                 "a header name is not a token (folded lines are not spoken here)",
@@ -358,6 +358,15 @@ impl<'a> Fields<'a> {
         }
         Ok(())
     }
+}
+
+/// Without spaces and tabs at both ends, and nothing else: `trim_ascii` takes form feeds too, which
+/// other parsers refuse or keep as a part of the value (RFC 9110 5.6.3).
+fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// The head in origin form with exactly one, canonical Host: what Pingora and an upstream get to
@@ -443,6 +452,21 @@ mod tests {
     fn what_two_parsers_could_read_two_ways_is_refused() {
         use Reason::*;
         let rows: &[(&str, &str, Reason)] = &[
+            (
+                "a form feed before a value",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: \x0cb\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a form feed behind a length",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\x0c\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "a form feed behind the host of a CONNECT",
+                "CONNECT a:443 HTTP/1.1\r\nHost: a:443\x0c\r\n\r\n",
+                MalformedRequest,
+            ),
             (
                 "both framing headers",
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
