@@ -19,6 +19,17 @@ clients:
 clients-env:
     ./run clients-env
 
+# One fuzz target under libFuzzer for some seconds; new inputs go to fuzz/found, failures to
+# fuzz/artifacts. Needs `cargo install cargo-fuzz`. Without a sanitizer, because no code here is
+# unsafe, and then a stable compiler does.
+fuzz TARGET SECONDS='60':
+    mkdir -p fuzz/found/{{TARGET}}
+    cd fuzz && cargo fuzz run --sanitizer none {{TARGET}} found/{{TARGET}} corpus/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192 -timeout=10
+
+# All fuzz targets over their corpora and mutations with a fixed seed, as `just test` runs them.
+fuzz-quick RUNS='2000':
+    AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
+
 fmt:
     cargo fmt --all
 

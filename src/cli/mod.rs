@@ -13,8 +13,12 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+<<<<<<< HEAD
 #[cfg(target_os = "linux")]
 mod isolate;
+=======
+mod learn;
+>>>>>>> learn
 mod run;
 mod settings;
 mod table;
@@ -53,6 +57,7 @@ enum Command {
     Env(env::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Ca(ca::Args),
     Health(health::Args),
@@ -81,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Env(args) => env::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),

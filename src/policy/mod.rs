@@ -4,13 +4,15 @@
 //! Three checkpoints: connection ([`CompiledPolicy::decide_connection`]), request
 //! ([`CompiledPolicy::decide_request`]) and resolved address ([`address::check`]).
 //! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
-//! [`explain`] turns a decision into words and into the rule that would allow it.
+//! [`explain`] turns a decision into words and into the rule that would allow it; [`learn`] turns a
+//! report-mode log into rules.
 
 pub mod address;
 mod compiled;
 pub mod decision;
 pub mod explain;
 mod index;
+pub mod learn;
 pub mod path;
 pub mod rule;
 

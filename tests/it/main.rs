@@ -11,6 +11,8 @@
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
+//! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -28,8 +30,13 @@ mod config_page;
 mod demo;
 mod deploy;
 mod docs;
+<<<<<<< HEAD
 #[cfg(target_os = "linux")]
 mod isolate;
+=======
+mod fuzz;
+>>>>>>> learn
 mod leak;
+mod learn;
 mod pipeline;
 mod support;
