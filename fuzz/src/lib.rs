@@ -155,7 +155,6 @@ pub fn request_head(data: &[u8]) {
         target: _,
         host: _,
         upgrade,
-        has_body,
         length: _,
     } = parsed;
     let want = Head {
@@ -163,7 +162,6 @@ pub fn request_head(data: &[u8]) {
         target: Target::Origin(target.clone()),
         host: Some(authority.clone()),
         upgrade,
-        has_body,
         length: new_end,
     };
     assert_eq!(again, want);

@@ -13,12 +13,9 @@ mod env;
 mod exec;
 mod explain;
 mod health;
-<<<<<<< HEAD
 #[cfg(target_os = "linux")]
 mod isolate;
-=======
 mod learn;
->>>>>>> learn
 mod run;
 mod settings;
 mod table;

@@ -9,9 +9,9 @@ pub mod control;
 pub mod counted;
 pub mod dial;
 pub mod http_client;
-pub mod keep_alive;
 #[cfg(target_os = "linux")]
 pub mod isolation;
+pub mod keep_alive;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;

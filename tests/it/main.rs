@@ -30,12 +30,9 @@ mod config_page;
 mod demo;
 mod deploy;
 mod docs;
-<<<<<<< HEAD
+mod fuzz;
 #[cfg(target_os = "linux")]
 mod isolate;
-=======
-mod fuzz;
->>>>>>> learn
 mod leak;
 mod learn;
 mod pipeline;
