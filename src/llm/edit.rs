@@ -81,11 +81,20 @@ pub fn elements(text: &str) -> Option<Vec<&str>> {
 pub fn string(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?;
     if let Some(plain) = inner.strip_suffix('"')
-        && !plain.bytes().any(|b| b == b'\\' || b == b'"' || b < 0x20)
+        && is_plain(plain)
     {
         return Some(Cow::Borrowed(plain));
     }
     serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+}
+
+/// Nothing in it is escaped or ends it. Looks at whole blocks, which the compiler turns into vector
+/// instructions: prompts have tens of kilobytes.
+fn is_plain(text: &str) -> bool {
+    let special = |b: &u8| (*b == b'\\') | (*b == b'"') | (*b < 0x20);
+    text.as_bytes()
+        .chunks(64)
+        .all(|block| !block.iter().fold(false, |any, b| any | special(b)))
 }
 
 pub fn unsigned(text: &str) -> Option<u64> {

@@ -68,12 +68,37 @@ struct ToolCall<'a> {
     arguments: Cow<'a, str>,
 }
 
-/// Repairs the messages of `array`, one value of the request's `messages` key.
-pub fn repair(array: &str, editor: &mut Editor<'_>, repairs: &mut Repairs) {
-    let Some(elements) = edit::elements(array) else {
-        return;
-    };
-    let messages: Vec<Option<Message<'_>>> = elements.iter().map(|e| Message::parse(e)).collect();
+/// One value of a request's `messages` key, read once: a prompt is long.
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    elements: Vec<&'a str>,
+    /// `None` for an element that is no message.
+    parsed: Vec<Option<Message<'a>>>,
+}
+
+impl<'a> Messages<'a> {
+    /// `None` for anything but a list.
+    pub fn parse(array: &'a str) -> Option<Self> {
+        let elements = edit::elements(array)?;
+        let parsed = elements.iter().map(|e| Message::parse(e)).collect();
+        Some(Self { elements, parsed })
+    }
+
+    /// System prompts at the beginning.
+    pub fn system_prompts(&self) -> impl Iterator<Item = &Message<'a>> {
+        let system = |m: &&Message<'_>| matches!(&*m.role, "system" | "developer");
+        self.parsed
+            .iter()
+            .map_while(move |m| m.as_ref().filter(system))
+    }
+}
+
+/// Repairs the messages of one value of the request's `messages` key.
+pub fn repair(messages: &Messages<'_>, editor: &mut Editor<'_>, repairs: &mut Repairs) {
+    let Messages {
+        elements,
+        parsed: messages,
+    } = messages;
     for message in messages.iter().flatten() {
         let (flattened, kind): (fn(&str) -> Option<String>, _) = match &*message.role {
             "tool" | "function" => (tool_text, Repair::ToolText),
@@ -89,7 +114,7 @@ pub fn repair(array: &str, editor: &mut Editor<'_>, repairs: &mut Repairs) {
     }
     let has_user = messages.iter().flatten().any(|m| m.role == "user");
     if !has_user && !elements.is_empty() {
-        add_user_message(&elements, &messages, editor);
+        add_user_message(elements, messages, editor);
         repairs.add(Repair::UserMessage);
     }
 }
@@ -249,7 +274,8 @@ mod tests {
     fn repaired(array: &str) -> (String, Repairs) {
         let mut editor = Editor::new(array);
         let mut repairs = Repairs::default();
-        repair(array, &mut editor, &mut repairs);
+        let messages = Messages::parse(array).expect("a list");
+        repair(&messages, &mut editor, &mut repairs);
         (editor.finish().into_owned(), repairs)
     }
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use super::{
     edit::{self, Editor, Object},
-    messages::{self, Message},
+    messages::{self, Messages},
     repair::Repairs,
 };
 
@@ -84,7 +86,7 @@ impl Agent {
         let start = edit::head(prompt, Self::MARKER_WINDOW);
         Self::MARKERS
             .iter()
-            .find(|(marker, _)| start.contains(marker))
+            .find(|(marker, _)| memmem::find(start.as_bytes(), marker.as_bytes()).is_some())
             .map(|(_, agent)| *agent)
     }
 }
@@ -106,6 +108,8 @@ pub enum RequestError {
 pub struct Request<'a> {
     text: &'a str,
     object: Object<'a>,
+    /// Every list of the `messages` key, which may stand twice.
+    messages: Vec<Messages<'a>>,
     pub operation: Operation,
     pub model: Option<Cow<'a, str>>,
     pub stream: bool,
@@ -128,17 +132,20 @@ impl<'a> Request<'a> {
             Some(_) => return Err(RequestError::Stream),
         };
         let mut agent = None;
+        let mut messages = Vec::new();
         if operation == Operation::Chat {
-            let messages = object
-                .last("messages")
-                .and_then(edit::elements)
-                .ok_or(RequestError::Messages)?;
-            agent = agent_of(&object, &messages);
+            let lists: Vec<_> = object.all("messages").map(Messages::parse).collect();
+            let Some(Some(last)) = lists.last() else {
+                return Err(RequestError::Messages);
+            };
+            agent = agent_of(&object, last);
+            messages = lists.into_iter().flatten().collect();
         }
         let tools = offered_tools(&object);
         Ok(Self {
             text,
             object,
+            messages,
             operation,
             model,
             stream,
@@ -161,8 +168,8 @@ impl<'a> Request<'a> {
             self.ask_for_usage(&mut editor, &mut added);
         }
         if self.operation == Operation::Chat {
-            for array in self.object.all("messages") {
-                messages::repair(array, &mut editor, &mut repairs);
+            for list in &self.messages {
+                messages::repair(list, &mut editor, &mut repairs);
             }
         }
         editor.add_members(&self.object, &added);
@@ -207,10 +214,9 @@ impl<'a> Request<'a> {
     }
 }
 
-fn agent_of(object: &Object<'_>, messages: &[&str]) -> Option<Agent> {
+fn agent_of(object: &Object<'_>, messages: &Messages<'_>) -> Option<Agent> {
     let by_prompt = messages
-        .iter()
-        .map_while(|m| Message::parse(m).filter(|m| matches!(&*m.role, "system" | "developer")))
+        .system_prompts()
         .find_map(|m| Agent::of_system_prompt(&m.text()?));
     by_prompt.or_else(|| {
         let format = Object::parse(object.last("response_format")?)?;
