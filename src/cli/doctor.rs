@@ -38,10 +38,11 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let environment = environment();
+    let painted = environment.get("NO_COLOR").is_none_or(String::is_empty);
     let config = match args.config.load(&environment) {
         Ok(config) => config,
         Err(errors) => {
-            print(&doctor::broken(&errors), args.json)?;
+            print(&doctor::broken(&errors), args.json, painted)?;
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -53,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let progress = Progress::default();
     let examining = doctor::examine(&config, &environment, depth, &progress);
     let findings = runtime()?.block_on(shown(examining, &progress));
-    print(&findings, args.json)?;
+    print(&findings, args.json, painted)?;
     Ok(if is_well(&findings) {
         ExitCode::SUCCESS
     } else {
@@ -103,7 +104,7 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {
+fn print(findings: &[Finding], json: bool, painted: bool) -> anyhow::Result<()> {
     if json {
         let report = Report {
             ok: is_well(findings),
@@ -113,7 +114,7 @@ fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if colour() {
-        print_table(findings);
+        print_table(findings, painted);
     } else {
         print_lines(findings);
     }
@@ -136,7 +137,7 @@ fn print_lines(findings: &[Finding]) {
     }
 }
 
-fn print_table(findings: &[Finding]) {
+fn print_table(findings: &[Finding], painted: bool) {
     let mut rows = table(["", "check", "what was found, and what to do"]);
     rows.set_content_arrangement(ContentArrangement::Dynamic);
     for Finding {
@@ -155,11 +156,9 @@ fn print_table(findings: &[Finding]) {
             Some(fix) => format!("{finding}\n→ {fix}"),
             None => finding.clone(),
         };
-        rows.add_row([
-            Cell::new(status.as_str()).fg(colour),
-            Cell::new(check),
-            Cell::new(words),
-        ]);
+        let mark = Cell::new(status.as_str());
+        let mark = if painted { mark.fg(colour) } else { mark };
+        rows.add_row([mark, Cell::new(check), Cell::new(words)]);
     }
     println!("{rows}");
 }

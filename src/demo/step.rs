@@ -30,6 +30,8 @@ pub fn must(ok: bool, words: impl FnOnce() -> String) -> Result<(), Fault> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     AnsweredHere,
+    /// Answered here until the client leaves, which is how a tool server's stream ends.
+    EventStream,
     /// A failed LLM is answered for with a chat message (WIRE.md 2.4), which is no success.
     AnsweredByLlm,
     Intercepted,
@@ -39,16 +41,19 @@ pub enum Expect {
 impl Expect {
     fn fits(self, record: &AuditRecord) -> bool {
         match self {
-            Expect::AnsweredHere => {
+            Expect::EventStream => {
                 record.action == "respond"
-                    // The client itself ends an event stream, which is how the record says so.
-                    && matches!(record.reason, Reason::RuleAllows | Reason::ClientGone)
+                    && record.reason == Reason::RuleAllows
+                    && matches!(record.ended, None | Some(Reason::ClientGone))
             }
+            Expect::AnsweredHere => Expect::EventStream.fits(record) && record.ended.is_none(),
             Expect::AnsweredByLlm => {
                 Expect::AnsweredHere.fits(record)
                     && record.answered_by.as_deref() == Some("local llm")
             }
-            Expect::Intercepted => record.action == ConnectionAction::Intercept.as_str(),
+            Expect::Intercepted => {
+                record.action == ConnectionAction::Intercept.as_str() && record.ended.is_none()
+            }
             Expect::Refused(reason) => record.action == "deny" && record.reason == reason,
         }
     }
@@ -264,6 +269,20 @@ mod tests {
                 seen(),
                 edited(|r| r.entry = Entry::Reverse),
                 false,
+            ),
+            (
+                "broken off",
+                here,
+                seen(),
+                edited(|r| r.ended = Some(Reason::ClientGone)),
+                false,
+            ),
+            (
+                "an event stream that the client left",
+                Expect::EventStream,
+                seen(),
+                edited(|r| r.ended = Some(Reason::ClientGone)),
+                true,
             ),
             (
                 "a chat message in place of the LLM",

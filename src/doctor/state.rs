@@ -111,7 +111,8 @@ fn secret_file(path: &Path) -> Option<Finding> {
     })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -59,6 +59,8 @@ use crate::{
 
 /// Told to a page that asks for models while there is no LLM: choosing it brings up the reason.
 const NO_MODEL: &str = "no-local-llm-found";
+/// Time for a look that ran into its own bound to note so.
+const LOOK_MARGIN: Duration = Duration::from_millis(250);
 /// A chat with a few images as data URLs.
 const MAX_BODY: usize = 48 << 20;
 
@@ -127,7 +129,15 @@ impl Gateway {
         let read = matches!(*method, Method::GET | Method::HEAD);
         match route {
             Route::Call(operation) if method == Method::POST => self.call(operation, request).await,
-            Route::Models if read => answer::json(StatusCode::OK, self.models().await),
+            Route::Models if read => {
+                let (list, from_llm) = self.models().await;
+                let who = if from_llm { "local llm" } else { "airlock" };
+                request
+                    .exchange
+                    .note
+                    .set(|n| n.answered_by = Some(who.to_owned()));
+                answer::json(StatusCode::OK, list)
+            }
             Route::Model(id) if read => self.model(&id).await,
             Route::Call(_) | Route::Models | Route::Model(_) => {
                 self.caller.metrics.drift("llm", "method");
@@ -255,11 +265,14 @@ impl Gateway {
     }
 
     /// A list for a page that must not be left waiting or empty-handed (WIRE.md 1).
-    async fn models(&self) -> String {
+    /// The list as JSON, and whether the LLM gave it.
+    async fn models(&self) -> (String, bool) {
         let preferred = self.preferred();
-        let known = match self.listing().await {
-            Some(list) if !list.models.is_empty() => list,
-            _ => {
+        let listing = self.listing().await.filter(|list| !list.models.is_empty());
+        let from_llm = listing.is_some();
+        let known = match listing {
+            Some(list) => list,
+            None => {
                 let only = match &preferred {
                     Some(model) => Model::named(model.clone()),
                     None => Model::owned(NO_MODEL, "airlock"),
@@ -267,7 +280,7 @@ impl Gateway {
                 ModelList { models: vec![only] }
             }
         };
-        known.to_json(preferred.as_deref())
+        (known.to_json(preferred.as_deref()), from_llm)
     }
 
     async fn model(&self, id: &str) -> LocalResponse {
@@ -304,7 +317,8 @@ impl Gateway {
     /// The newest list that can be had in time, else the last known one.
     async fn listing(&self) -> Option<ModelList> {
         let directory = &self.caller.directory;
-        let bound = self.caller.settings.timeouts.models;
+        // The look has this bound itself and keeps what it learnt, unless it is cut before.
+        let bound = self.caller.settings.timeouts.models + LOOK_MARGIN;
         let listed = match tokio::time::timeout(bound, directory.listed()).await {
             Ok(Ok(upstream)) => upstream.models.clone(),
             Ok(Err(_)) | Err(_) => None,

@@ -65,6 +65,8 @@ pub struct NoteFields {
     pub answered_by: Option<String>,
     /// The upstream dialled, `host:port`.
     pub upstream: Option<String>,
+    /// The client ends the stream by leaving, and that is its normal end (an MCP session).
+    pub open_ended: bool,
     /// A short remark: `model gemini-2.5-flash -> qwen3`, `2 images kept local`.
     pub detail: Option<String>,
 }

@@ -100,6 +100,7 @@ impl Finish {
     pub fn denied(&mut self, denial: &Denial) {
         if let Some(record) = &mut self.record {
             record.action = "deny";
+            record.answered_by = Some("airlock".into());
             record.reason = denial.reason;
             record.detail = denial.detail.clone();
             record.status = Some(denial.status());

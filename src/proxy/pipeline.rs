@@ -322,7 +322,10 @@ impl Pipeline {
                 refuse(session, &denial).await
             }
             Err(RespondError::Broken(reason, e)) => {
-                if let Some(finish) = &mut context.finish {
+                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
+                if let Some(finish) = &mut context.finish
+                    && !normal_end
+                {
                     finish.failed(reason, None);
                 }
                 session.set_keepalive(None);

@@ -5,6 +5,9 @@
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
 //! | [`leak`] | nothing leaves, under a packet capture |
+//! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
+//! | [`cli`] | every command as a person and a script use it |
+//! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
@@ -17,7 +20,10 @@
     reason = "a test stands outside of the house: it dials, waits, reads its environment, and fails by panicking"
 )]
 
+mod architecture;
+mod cli;
 mod clients;
+mod config_page;
 mod demo;
 mod deploy;
 mod docs;

@@ -78,12 +78,16 @@ fn chat_scene() -> Scene {
         step!(
             "connect the tool server",
             "GET https://comfyui-copilot-server.onrender.com/mcp-server/mcp",
-            mcp::first_server
+            mcp::first_server,
+            Explicit,
+            Expect::EventStream
         ),
         step!(
             "connect the search tools",
             "GET https://mcp.api-inference.modelscope.net/8c9fe550938e4f/sse",
-            mcp::second_server
+            mcp::second_server,
+            Explicit,
+            Expect::EventStream
         ),
         step!(
             "chat, streamed",

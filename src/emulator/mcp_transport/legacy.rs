@@ -43,6 +43,7 @@ impl McpResponder {
             );
         };
         note(&request.exchange, "mcp", "session opened");
+        request.exchange.note.set(|note| note.open_ended = true);
         // A path without an authority: clients refuse any other origin, some by hanging.
         let endpoint = format!("{base}/messages/?session_id={}", session.id);
         let guard = SessionGuard {
