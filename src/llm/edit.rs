@@ -12,6 +12,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::spans;
+
 /// One member of an object; slices of the text it was parsed from.
 #[derive(Clone, Debug)]
 pub struct Member<'a> {
@@ -36,6 +38,18 @@ impl<'a> Object<'a> {
             return None;
         }
         let Members(members) = serde_json::from_str(text).ok()?;
+        Some(Self { text, members })
+    }
+    /// The same for a slice of text that was parsed before: it is not checked again.
+    pub(super) fn of_checked(text: &'a str) -> Option<Self> {
+        let text = trim(text);
+        let members = spans::members(text)?
+            .into_iter()
+            .map(|(key, value)| Member {
+                key: string(key).unwrap_or(Cow::Borrowed(key)),
+                value,
+            })
+            .collect();
         Some(Self { text, members })
     }
     pub fn text(&self) -> &'a str {

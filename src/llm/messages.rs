@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::{
     edit::{self, Editor, Object},
     repair::{Repair, Repairs},
+    spans,
 };
 
 /// The hand-off whose arguments hold what the user wants.
@@ -28,18 +29,18 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// `None` for anything but an object with a role.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let object = Object::parse(text)?;
+    /// `None` for anything but an object with a role. `text` was checked before.
+    fn parse(text: &'a str) -> Option<Self> {
+        let object = Object::of_checked(text)?;
         let role = object.string("role")?;
         Some(Self { object, role })
     }
-    /// Content as text: a string, or the text parts of a list.
-    pub fn text(&self) -> Option<Cow<'a, str>> {
+    /// Where its text begins: a string, or the text parts of a list.
+    pub fn beginning(&self, max: usize) -> Option<String> {
         let content = self.object.last("content")?;
-        match edit::string(content) {
+        match spans::string_head(content, max) {
             Some(text) => Some(text),
-            None => join_parts(content, "\n").map(|joined| Cow::Owned(joined.text)),
+            None => join_parts(content, "\n").map(|joined| joined.text),
         }
     }
     fn tool_calls(&self) -> Vec<ToolCall<'a>> {
@@ -77,9 +78,9 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// `None` for anything but a list.
+    /// `None` for anything but a list. `array` is a value of a parsed object: it was checked.
     pub fn parse(array: &'a str) -> Option<Self> {
-        let elements = edit::elements(array)?;
+        let elements = spans::elements(array)?;
         let parsed = elements.iter().map(|e| Message::parse(e)).collect();
         Some(Self { elements, parsed })
     }

@@ -1,6 +1,6 @@
 //! What is read of a request, and the edits made to it; the rest goes on byte for byte.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use memchr::memmem;
 
@@ -68,6 +68,8 @@ impl Agent {
     ];
     /// Markers stand at the beginning of a system prompt; later text may quote anything.
     const MARKER_WINDOW: usize = 2000;
+    /// The same as it may be written: a Chinese character has 3 bytes, escaped 6.
+    const WRITTEN_WINDOW: usize = 2 * Self::MARKER_WINDOW;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,12 +86,17 @@ impl Agent {
 
     fn of_system_prompt(prompt: &str) -> Option<Self> {
         let start = edit::head(prompt, Self::MARKER_WINDOW);
-        Self::MARKERS
+        MARKERS
             .iter()
-            .find(|(marker, _)| memmem::find(start.as_bytes(), marker.as_bytes()).is_some())
+            .find(|(marker, _)| marker.find(start.as_bytes()).is_some())
             .map(|(_, agent)| *agent)
     }
 }
+
+/// Searches of [`Agent::MARKERS`], built once: building them takes longer than searching.
+static MARKERS: LazyLock<[(memmem::Finder<'static>, Agent); 7]> = LazyLock::new(|| {
+    Agent::MARKERS.map(|(marker, agent)| (memmem::Finder::new(marker.as_bytes()), agent))
+});
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -217,7 +224,7 @@ impl<'a> Request<'a> {
 fn agent_of(object: &Object<'_>, messages: &Messages<'_>) -> Option<Agent> {
     let by_prompt = messages
         .system_prompts()
-        .find_map(|m| Agent::of_system_prompt(&m.text()?));
+        .find_map(|m| Agent::of_system_prompt(&m.beginning(Agent::WRITTEN_WINDOW)?));
     by_prompt.or_else(|| {
         let format = Object::parse(object.last("response_format")?)?;
         let schema = Object::parse(format.last("json_schema")?)?;
