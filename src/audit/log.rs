@@ -19,7 +19,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::record::AuditRecord;
+use super::{line, record::AuditRecord};
 use crate::metrics::Metrics;
 
 /// Often enough for a person who watches, seldom enough to cost nothing under load.
@@ -225,8 +225,7 @@ impl RotatingFile {
 
     fn write(&mut self, record: &AuditRecord) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, record)?;
-        self.line.push(b'\n');
+        line::write(record, &mut self.line)?;
         let length = self.line.len() as u64;
         if self.size > 0 && self.size + length > self.max_bytes {
             self.rotate()?;
