@@ -38,7 +38,7 @@ impl Pipeline {
 /// State of one request on its way through.
 #[derive(Default)]
 pub struct RequestContext {
-    arrival: Option<Arrival>,
+    arrival: Option<Box<Arrival>>,
     finish: Option<Finish>,
     rule: Option<RuleName>,
     egress: EgressMeter,
@@ -52,10 +52,11 @@ pub struct RequestContext {
 
 #[async_trait]
 impl ProxyHttp for Pipeline {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it through three futures, each of which would hold a place for it.
+    type CTX = Box<RequestContext>;
 
     fn new_ctx(&self) -> Self::CTX {
-        RequestContext::default()
+        Box::default()
     }
 
     /// No modules: compression would have to buffer, and Pingora's default adds one.
@@ -67,7 +68,7 @@ impl ProxyHttp for Pipeline {
         context: &mut Self::CTX,
         from_edge: Box<dyn Any + Send + Sync>,
     ) {
-        context.arrival = from_edge.downcast::<Arrival>().ok().map(|a| *a);
+        context.arrival = from_edge.downcast::<Arrival>().ok();
     }
 
     async fn request_filter(
