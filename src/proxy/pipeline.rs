@@ -118,11 +118,11 @@ impl ProxyHttp for Pipeline {
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
                 if context.upstream_began.is_none() {
-                    context.upstream_began = Some(Instant::now());
+                    let now = Instant::now();
+                    context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
-                    self.services
-                        .metrics
-                        .overhead(entry, "forward", arrival.started.elapsed());
+                    let own = now.duration_since(arrival.started);
+                    self.services.metrics.overhead(entry, "forward", own);
                 }
                 Ok(to.peer)
             }
