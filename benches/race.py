@@ -149,7 +149,9 @@ def spawn(*command, env=None, **kw):
 
 def stop(child):
     if child.poll() is None:
-        child.send_signal(signal.SIGTERM)
+        # Pingora takes SIGTERM for a drain of five minutes.
+        bare = "bare_pingora" in str(child.args[0])
+        child.send_signal(signal.SIGINT if bare else signal.SIGTERM)
         try:
             child.wait(5)
         except subprocess.TimeoutExpired:
@@ -194,11 +196,14 @@ def nginx(conf, workers):
 
 
 def airlock(workers, state, config=True, keep=False, binary=RELEASE / "airlock", ports="1800"):
-    """The child, the seconds until it was ready, and what it said then."""
+    """The child, the seconds until it was ready, and what it said then. `workers`: its own default
+    where `None`."""
     text = (HERE / "race/airlock.yaml").read_text()
     # Only the listeners' ports: an earlier build, raced against this one, needs others.
     (SCRATCH / f"{state}.yaml").write_text(text.replace("127.0.0.1:1800", f"127.0.0.1:{ports}"))
-    env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state), "TOKIO_WORKER_THREADS": str(workers)}
+    env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state)}
+    if workers:
+        env["TOKIO_WORKER_THREADS"] = str(workers)
     config = ["--config", SCRATCH / f"{state}.yaml"] if config else []
     if not keep:
         shutil.rmtree(SCRATCH / state, ignore_errors=True)
@@ -223,13 +228,15 @@ def race(options):
     origin()
     llm = spawn(RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{LLM}")
     wait_for(LLM, llm)
+    if "ttft" in options.only:
+        ttft(options, result, targets)
+    if not {"plain", "intercept"} & set(options.only):
+        return result
     ours, _, ready = airlock(options.workers, "state")
     runners = {"airlock": (ours, REVERSE, EXPLICIT, ready["ca_bundle"])}
     if options.baseline:
         old, _, ready = airlock(options.workers, "state-baseline", binary=options.baseline.resolve(), ports="1810")
         runners["airlock, baseline"] = (old, REVERSE + 100, EXPLICIT + 100, ready["ca_bundle"])
-    if "ttft" in options.only:
-        ttft(options, result, targets)
     if "plain" in options.only:
         plain(options, result, targets, runners)
     if "intercept" in options.only:
@@ -244,7 +251,7 @@ def start(options, result, targets):
     fresh, again, memory = [], [], []
     for n in range(options.starts):
         for times in (fresh, again):
-            child, took, _ = airlock(os.cpu_count(), "start", False, keep=times is again)
+            child, took, _ = airlock(None, "start", False, keep=times is again)
             times.append(took * 1e3)
             if n < 3 and times is again:
                 time.sleep(1.0)
@@ -259,8 +266,10 @@ def start(options, result, targets):
 
 
 def ttft(options, result, targets):
+    ours, _, _ = airlock(None, "state-ttft")
     figures = load("ttft", "--direct", f"127.0.0.1:{LLM}", "--through", f"127.0.0.1:{REVERSE}",
                    "--samples", options.samples)
+    stop(ours)
     result["ttft"] = figures
     print(f"\ntime to first token, {figures['samples']} samples each, in turns (ms)")
     for name in ("direct", "through", "added"):
@@ -328,11 +337,11 @@ def take_turns(options, contenders, command):
             before = cpu_seconds(process)
             figures = load(*command(where), "--connections", options.connections,
                            "--seconds", options.seconds)
+            if not figures["requests"]:
+                sys.exit(f"error: {name} was starved: not one answer in {options.seconds} s; is the machine busy?")
             # The warm-up's CPU is in the sum, so its requests must be in the divisor.
             requests = figures["requests_with_warm_up"]
             figures["cpu_us"] = (cpu_seconds(process) - before) * 1e6 / max(requests, 1)
-            if not figures["requests"]:
-                print("EMPTY", name, figures)
             turns[name].append(figures)
     return turns
 
@@ -377,7 +386,7 @@ def table(turns):
     print(f"  {'':24} {'req/s':>7} {'best':>7} {'p50 ms':>7} {'p99 ms':>7} {'CPU us':>7} {'best':>6}"
           f"   airlock is, of that (all rounds, best quarter; by CPU)")
     for name, rounds in turns.items():
-        middle = lambda field: statistics.median(r[field] or 0 for r in rounds)
+        middle = lambda field: statistics.median(r[field] for r in rounds)
         line = (f"  {name:24} {middle('per_second'):7.0f} {quiet(turns, name):7.0f} "
                 f"{middle('p50_ms'):7.3f} {middle('p99_ms'):7.3f} ")
         busy = middle("cpu_us") > 0
