@@ -129,6 +129,24 @@ impl<'a> Request<'a> {
     pub fn parse(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
         let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
+        let mut request = Self::of(operation, text, object)?;
+        request.agent = request
+            .messages
+            .last()
+            .and_then(|messages| agent_of(&request.object, messages));
+        request.tools = offered_tools(&request.object);
+        Ok(request)
+    }
+
+    /// Reads a body once more that [`Request::parse`] has taken: what it checked is not checked
+    /// again, and who asks with which tools is not looked for.
+    pub fn reread(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
+        let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
+        let object = Object::of_checked(text).ok_or(RequestError::NotAnObject)?;
+        Self::of(operation, text, object)
+    }
+
+    fn of(operation: Operation, text: &'a str, object: Object<'a>) -> Result<Self, RequestError> {
         let model = match object.present("model") {
             None => None,
             Some(value) => Some(edit::string(value).ok_or(RequestError::Model)?),
@@ -138,17 +156,15 @@ impl<'a> Request<'a> {
             Some("true") => true,
             Some(_) => return Err(RequestError::Stream),
         };
-        let mut agent = None;
         let mut messages = Vec::new();
         if operation == Operation::Chat {
             let lists: Vec<_> = object.all("messages").map(Messages::parse).collect();
-            let Some(Some(last)) = lists.last() else {
+            // The last is what most servers read.
+            if !matches!(lists.last(), Some(Some(_))) {
                 return Err(RequestError::Messages);
-            };
-            agent = agent_of(&object, last);
+            }
             messages = lists.into_iter().flatten().collect();
         }
-        let tools = offered_tools(&object);
         Ok(Self {
             text,
             object,
@@ -156,8 +172,8 @@ impl<'a> Request<'a> {
             operation,
             model,
             stream,
-            agent,
-            tools,
+            agent: None,
+            tools: Vec::new(),
         })
     }
 
@@ -256,7 +272,14 @@ mod tests {
 
     fn rewrite(body: &str) -> String {
         let request = Request::parse(Operation::Chat, body.as_bytes()).expect(body);
-        request.rewrite(Some("m")).0.into_owned()
+        let again = Request::reread(Operation::Chat, body.as_bytes()).expect(body);
+        let (rewritten, repairs) = request.rewrite(Some("m"));
+        assert_eq!(
+            again.rewrite(Some("m")),
+            (rewritten.clone(), repairs),
+            "read once more"
+        );
+        rewritten.into_owned()
     }
 
     #[test]
