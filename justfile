@@ -30,6 +30,20 @@ fuzz TARGET SECONDS='60':
 fuzz-quick RUNS='2000':
     AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
 
+# Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
+# minutes after the release build; `just race --help` for what can be chosen.
+race *ARGS:
+    ./run cargo build --release --bin airlock
+    ./run cargo build --release --examples
+    python3 benches/race.py {{ARGS}}
+
+# The same in about half a minute: does it still hold, roughly?
+race-quick *ARGS: (race "--quick" ARGS)
+
+# Criterion benches: policy, leaf minting, heads, JSON edits, stream repair.
+bench *ARGS:
+    ./run cargo bench {{ARGS}}
+
 fmt:
     cargo fmt --all
 

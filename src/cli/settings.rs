@@ -29,10 +29,17 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
+/// Half of the cores, and four at most: a sidecar stands beside what needs the machine, and one
+/// thread sends on tens of thousands of requests per second. Every further one is woken to look for
+/// work it does not find: on two cores, two threads double the time added to a first token
+/// (benches/README.md). `TOKIO_WORKER_THREADS` says otherwise.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?)
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !environment().contains_key("TOKIO_WORKER_THREADS") {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        builder.worker_threads((cores / 2).clamp(1, 4));
+    }
+    Ok(builder.enable_all().build()?)
 }
 
 /// The exit code that tells a script what kind of failure it was.

@@ -206,12 +206,20 @@ fn is_token(b: u8) -> bool {
 fn parse_request_line(line: &[u8]) -> Result<(http::Method, &str, bool), HeadError> {
     const SHAPE: HeadError = malformed("request line is not METHOD SP TARGET SP HTTP/1.1");
     let line = std::str::from_utf8(line).map_err(|_| SHAPE)?;
-    let mut parts = line.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    // A third space would be in the target, where none may be.
+    let (first, last) = (
+        memchr::memchr(b' ', line.as_bytes()),
+        memchr::memrchr(b' ', line.as_bytes()),
+    );
+    let (Some(first), Some(last)) = (first, last.filter(|last| first < Some(*last))) else {
         return Err(SHAPE);
     };
+    let [method, target, version] = [
+        line.get(..first),
+        line.get(first + 1..last),
+        line.get(last + 1..),
+    ]
+    .map(Option::unwrap_or_default);
     if method.is_empty() || method.len() > 32 || !method.bytes().all(is_token) {
         return Err(malformed("method is not a token"));
     }

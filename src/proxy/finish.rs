@@ -12,6 +12,7 @@ use super::{denial::Denial, services::Services};
 use crate::{
     audit::{AuditKind, AuditRecord},
     handler::{EgressMeter, NoteFields},
+    metrics::{Ending, Sizes},
     net::{Authority, Entry},
     policy::{Decision, Reason, RuleName},
 };
@@ -171,8 +172,6 @@ impl Finish {
 
     fn count(&self, record: &AuditRecord) {
         let metrics = &self.services.metrics;
-        let reason = record.reason.code();
-        metrics.decision(record.entry, record.action, record.rule.as_str(), reason);
         if let Some(ended) = record.ended {
             metrics.broken_off(record.entry, ended.code());
         }
@@ -181,23 +180,36 @@ impl Finish {
             "deny" => ("airlock", "refused"),
             "respond" => ("local", "local"),
             "tunnel" => ("tunnel", record.rule.as_str()),
-            "intercept" => return,
+            // Its requests are counted one by one.
+            "intercept" => ("airlock", "local"),
             _ => ("upstream", record.rule.as_str()),
         };
-        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny"
-        {
-            metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
-        }
+        let intercepted = record.action == "intercept";
+        let a_request =
+            record.kind == AuditKind::Request || matches!(record.action, "tunnel" | "deny");
+        let ending = Ending {
+            entry: record.entry,
+            action: record.action,
+            rule: record.rule.as_str(),
+            reason: record.reason.code(),
+            answered_by: (a_request && !intercepted).then_some(answered_by),
+            destination,
+            status: record.status.unwrap_or(0),
+        };
+        let sizes = Sizes {
+            sent: record.bytes_in,
+            received: record.bytes_out,
+            left_machine: record.left_machine_bytes,
+        };
+        metrics.ended(&ending, if intercepted { Sizes::default() } else { sizes });
         let totals = &self.services.totals;
         match record.action {
+            "intercept" => return,
             "deny" => totals.count_refused(),
             "respond" => totals.count_answered_here(),
             _ => totals.count_forwarded(),
         }
         totals.add_left_machine(record.left_machine_bytes);
-        metrics.bytes("sent", destination, record.bytes_in);
-        metrics.bytes("received", destination, record.bytes_out);
-        metrics.left_machine(record.rule.as_str(), record.left_machine_bytes);
     }
 }
 

@@ -40,7 +40,7 @@ impl Pipeline {
 /// State of one request on its way through.
 #[derive(Default)]
 pub struct RequestContext {
-    arrival: Option<Arrival>,
+    arrival: Option<Box<Arrival>>,
     finish: Option<Finish>,
     rule: Option<RuleName>,
     egress: EgressMeter,
@@ -55,10 +55,11 @@ pub struct RequestContext {
 
 #[async_trait]
 impl ProxyHttp for Pipeline {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it through three futures, each of which would hold a place for it.
+    type CTX = Box<RequestContext>;
 
     fn new_ctx(&self) -> Self::CTX {
-        RequestContext::default()
+        Box::default()
     }
 
     /// No modules: compression would have to buffer, and Pingora's default adds one.
@@ -70,7 +71,7 @@ impl ProxyHttp for Pipeline {
         context: &mut Self::CTX,
         from_edge: Box<dyn Any + Send + Sync>,
     ) {
-        context.arrival = from_edge.downcast::<Arrival>().ok().map(|a| *a);
+        context.arrival = from_edge.downcast::<Arrival>().ok();
     }
 
     async fn request_filter(
@@ -128,11 +129,11 @@ impl ProxyHttp for Pipeline {
                 context.leaves_machine = to.leaves_machine;
                 context.addresses = to.addresses;
                 if context.upstream_began.is_none() {
-                    context.upstream_began = Some(Instant::now());
+                    let now = Instant::now();
+                    context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
-                    self.services
-                        .metrics
-                        .overhead(entry, "forward", arrival.started.elapsed());
+                    let own = now.duration_since(arrival.started);
+                    self.services.metrics.overhead(entry, "forward", own);
                 }
                 Ok(to.peer)
             }
@@ -237,7 +238,7 @@ impl ProxyHttp for Pipeline {
         let denial = context
             .denial
             .take()
-            .or_else(|| failure(e, context.rule.as_ref(), context.arrival.as_ref()));
+            .or_else(|| failure(e, context.rule.as_ref(), context.arrival.as_deref()));
         let Some(denial) = denial else {
             // The client is gone, or its request broke off; `answer` has said which already.
             if let (Some(finish), true) = (&mut context.finish, context.upstream_began.is_some()) {
