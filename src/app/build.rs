@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     proxy::{Limits, Responders, Route, Routes, Services},
+    session::{FirstAdmin, Identity},
     store::{Store, Totals},
     tls::{
         CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider, system_bundle_path,
@@ -36,7 +37,9 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub identity: Arc<Identity>,
+    pub first_admin: Option<FirstAdmin>,
     pub ca_bundle: PathBuf,
     /// Roots Pingora verifies upstreams with.
     pub ca_file: Option<String>,
@@ -48,8 +51,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let mut notes = config.notes.clone();
     make_state_dir(config)?;
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
+    let (identity, first_admin) = super::identity::open(config, store.clone())?;
 
     let names: Vec<String> = config
         .policy
@@ -140,6 +144,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         store,
+        identity,
+        first_admin,
         ca_bundle,
         ca_file,
         notes,
@@ -147,7 +153,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
 }
 
 /// The state folder holds keys: only its owner may look in.
-fn make_state_dir(config: &Config) -> Result<(), StartError> {
+pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
     let path = &config.state_dir;
     let fail = |e: std::io::Error| StartError::StateDir {
         path: path.display().to_string(),

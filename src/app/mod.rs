@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+pub mod identity;
 pub mod llm;
 mod status;
 
@@ -18,6 +19,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use build::make_state_dir;
 pub use error::StartError;
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     gateway::Gateway,
     listener::{Door, Edge, Listening},
     metrics::Metrics,
+    session::{FirstAdmin, Identity},
     store::{Store, Totals},
 };
 
@@ -80,6 +83,7 @@ impl App {
         };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
+        tokio::spawn(identity::keep(built.identity.clone(), closing.clone()));
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });
@@ -106,6 +110,8 @@ impl App {
             gateway: built.gateway,
             edge,
             saver,
+            identity: built.identity,
+            first_admin: built.first_admin,
             health,
             closing,
         })
@@ -147,6 +153,8 @@ pub struct Running {
     gateway: Arc<Gateway>,
     edge: Arc<Edge>,
     saver: Arc<Saver>,
+    identity: Arc<Identity>,
+    first_admin: Option<FirstAdmin>,
     health: Arc<status::AppHealth>,
     closing: CancellationToken,
 }
@@ -178,6 +186,15 @@ impl Running {
         &self.services.metrics
     }
 
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Where this start made one; its password is shown once, by the command.
+    pub fn first_admin(&self) -> Option<&FirstAdmin> {
+        self.first_admin.as_ref()
+    }
+
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
@@ -194,13 +211,14 @@ impl Running {
         self.edge.drain().await;
         self.closing.cancel();
         self.saver.save();
+        identity::tick(&self.identity);
         self.services.audit.flush();
     }
 }
 
 /// Writes the totals now and then; losing half a minute of them in a crash is no harm.
 struct Saver {
-    store: Store,
+    store: Arc<Store>,
     totals: Arc<Totals>,
 }
 

@@ -13,12 +13,17 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
+mod key;
 mod learn;
 mod run;
+mod secret;
+mod session;
 mod settings;
 mod table;
+mod user;
 
 use std::process::ExitCode;
 
@@ -57,6 +62,10 @@ enum Command {
     Learn(learn::Args),
     Doctor(doctor::Args),
     Ca(ca::Args),
+    Session(session::Args),
+    Secret(secret::Args),
+    User(user::Args),
+    Key(key::Args),
     Health(health::Args),
     Completions(completions::Args),
 }
@@ -86,6 +95,10 @@ pub fn main() -> ExitCode {
         Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Session(args) => session::run(args),
+        Command::Secret(args) => secret::run(args),
+        Command::User(args) => user::run(args),
+        Command::Key(args) => key::run(args),
         Command::Health(args) => health::run(args),
         Command::Completions(args) => completions::run(&args),
     };

@@ -6,6 +6,7 @@ use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     app::StartError,
     config::{self, Config, ConfigErrors},
+    store::StoreError,
 };
 
 /// `--config FILE`
@@ -50,6 +51,9 @@ pub fn exit_code_of(e: &anyhow::Error) -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Some(e) = e.downcast_ref::<crate::isolate::IsolateError>() {
         return ExitCode::from(super::isolate::exit_code_of(e));
+    }
+    if e.downcast_ref::<StoreError>().is_some() {
+        return ExitCode::from(EXIT_UNAVAILABLE);
     }
     match e.downcast_ref::<StartError>() {
         Some(e) if e.is_configuration() => ExitCode::from(EXIT_CONFIG),

@@ -14,9 +14,11 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute,
+    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, SessionConfig,
+    UsersConfig,
     env::{self, Switches},
     error::Errors,
+    identity,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -78,12 +80,19 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
         .unwrap_or_default();
+    let mut session = s
+        .take("session")
+        .map_or_else(SessionConfig::default, |f| identity::session(f, errors));
+    let users = s
+        .take("users")
+        .map_or_else(UsersConfig::default, |f| identity::users(f, errors));
     s.close(errors);
 
     let Switches {
         no_external,
         mut notes,
     } = env::apply(&mut llm, places, errors);
+    identity::secrets(&mut session, places, errors);
     check_listeners(&listeners, errors, &mut notes);
     let state_dir = places
         .var("AIRLOCK_STATE_DIR")
@@ -155,6 +164,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         audit,
         limits,
         upstreams,
+        session,
+        users,
         notes,
     })
 }

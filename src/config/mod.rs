@@ -1,12 +1,13 @@
 //! Configuration: one YAML file and a few environment variables into a [`Config`].
 //!
-//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `rules` and
-//! `env` read the parts, `compile` joins them. Called once by `app` and by `cli check`; nothing
+//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `identity`,
+//! `rules` and `env` read the parts, `compile` joins them. Called once by `app` and by `cli check`; nothing
 //! else reads the environment or the file.
 
 mod compile;
 mod env;
 pub(crate) mod error;
+mod identity;
 mod model;
 pub(crate) mod reader;
 pub(crate) mod rules;
@@ -21,9 +22,10 @@ pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, VENDOR_HOST,
+    ReverseRoute, SessionConfig, UsersConfig, VENDOR_HOST,
 };
 pub use secret::Secret;
+pub(crate) use value::parse_duration;
 
 /// What runs where no file is given: `config/default.yaml`.
 pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     net::{BaseUrl, Host},
     policy::{AddressPolicy, CompiledPolicy, Mode},
+    token::SigningKey,
 };
 
 use super::Secret;
@@ -35,6 +36,8 @@ pub struct Config {
     pub audit: AuditConfig,
     pub limits: Limits,
     pub upstreams: Vec<NamedUpstream>,
+    pub session: SessionConfig,
+    pub users: UsersConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
     pub notes: Vec<String>,
 }
@@ -289,4 +292,35 @@ pub struct NamedUpstream {
     pub name: String,
     pub url: BaseUrl,
     pub ca_file: Option<PathBuf>,
+}
+
+/// Signed sessions; see `session`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// `None`: a key file in the state folder.
+    pub secret: Option<SigningKey>,
+    pub previous_secret: Option<SigningKey>,
+    /// From the last activity.
+    pub lifetime: Duration,
+    /// From the beginning, whatever the activity.
+    pub max_lifetime: Duration,
+    pub max_sessions: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            previous_secret: None,
+            lifetime: Duration::from_secs(24 * 3600),
+            max_lifetime: Duration::from_secs(720 * 3600),
+            max_sessions: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersConfig {
+    /// Nobody comes in without a login; the first start makes an admin.
+    pub required: bool,
 }

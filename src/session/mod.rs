@@ -33,7 +33,17 @@ pub use service::{Active, Issued, Refused, SessionError, Sessions};
 pub use throttle::{Throttle, Wait};
 pub use user::{LoginRefused, UserError, Users};
 
-use crate::store::{Change, Store, StoreError, Table};
+use crate::{
+    store::{Change, Store, StoreError, Table},
+    token::UnixTime,
+};
+
+/// The clock, for whoever calls what is in here.
+pub fn now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 is broken: then everything has expired.
+    UnixTime(since.map_or(u64::MAX, |s| s.as_secs()))
+}
 
 /// Where records are kept: `store::Store`, and in tests one that fails.
 pub trait Records: Send + Sync {
