@@ -113,10 +113,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         audit,
         totals,
         dialer,
-        leafs,
+        leafs: arc_swap::ArcSwap::new(leafs),
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
-        private_cas,
+        private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        live: Arc::default(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,

@@ -19,7 +19,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services, request_id},
+    proxy::{Connection, Denial, Finish, Leash, Outcome, Pipeline, Services, request_id},
 };
 
 /// What a socket is for.
@@ -186,6 +186,7 @@ impl Edge {
             client,
             tls: false,
             bound_to: None,
+            leash: Leash::default(),
         });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp => {

@@ -4,19 +4,23 @@
 //! Three checkpoints: connection ([`CompiledPolicy::decide_connection`]), request
 //! ([`CompiledPolicy::decide_request`]) and resolved address ([`address::check`]).
 //! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
+//! [`Lockdown`] stands above all three. [`diff`] says what a new policy allows that the old one did not.
 //! [`explain`] turns a decision into words and into the rule that would allow it.
 
 pub mod address;
 mod compiled;
 pub mod decision;
 pub mod explain;
+pub mod diff;
 mod index;
+pub mod lockdown;
 pub mod path;
 pub mod rule;
 
 pub use address::{AddressPolicy, CheckedAddr};
 pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
+pub use lockdown::Lockdown;
 pub use explain::{ExplainError, Explanation, explain, how_to_allow};
 pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};

@@ -2,13 +2,15 @@
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
-//! send on ([`forward`]), and in every case [`finish`]: one audit record, the metrics.
+//! send on ([`forward`]), remember what stays open ([`live`]), and in every case [`finish`]: one audit record, the metrics.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod arrival;
+mod context;
 mod denial;
 mod finish;
 mod forward;
+mod live;
 mod pipeline;
 mod request_id;
 mod respond;
@@ -17,6 +19,7 @@ mod services;
 pub use arrival::{Arrival, Connection};
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
+pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use services::{Limits, Responders, Route, Routes, Services};

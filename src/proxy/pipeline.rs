@@ -1,8 +1,13 @@
 //! The request checkpoint as Pingora calls it: judge, then refuse, answer or send on.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -12,15 +17,17 @@ use pingora::{
 
 use super::{
     arrival::Arrival,
+    context::RequestContext,
     denial::Denial,
-    finish::{Finish, Outcome},
+    finish::Finish,
     forward,
+    live::{Asked, Doing, Subject},
     respond::{self, RespondError},
     services::Services,
 };
 use crate::{
     audit::AuditKind,
-    handler::{EgressMeter, Exchange, LocalRequest, Note},
+    handler::{Exchange, LocalRequest},
     policy::{Action, Decision, Reason, RequestFacts, Responder, RuleName},
 };
 
@@ -33,21 +40,6 @@ impl Pipeline {
     pub fn new(services: Arc<Services>) -> Self {
         Self { services }
     }
-}
-
-/// State of one request on its way through.
-#[derive(Default)]
-pub struct RequestContext {
-    arrival: Option<Arrival>,
-    finish: Option<Finish>,
-    rule: Option<RuleName>,
-    egress: EgressMeter,
-    note: Note,
-    leaves_machine: bool,
-    attempts: usize,
-    /// A refusal found after the decision, to be answered by `fail_to_proxy`.
-    denial: Option<Denial>,
-    upstream_began: Option<Instant>,
 }
 
 #[async_trait]
@@ -68,6 +60,7 @@ impl ProxyHttp for Pipeline {
         from_edge: Box<dyn Any + Send + Sync>,
     ) {
         context.arrival = from_edge.downcast::<Arrival>().ok().map(|a| *a);
+        context.connection = context.arrival.as_ref().map(|a| a.connection.clone());
     }
 
     async fn request_filter(
@@ -105,14 +98,30 @@ impl ProxyHttp for Pipeline {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(arrival), Some(rule)) = (&context.arrival, &context.rule) else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
-        match forward::destination(&self.services, arrival, rule, context.attempts).await {
-            Ok(to) => {
+        let destination =
+            forward::destination(&self.services, arrival, rule, context.attempts).await;
+        let stood = destination.and_then(|to| {
+            let subject = Subject {
+                authority: arrival.authority.clone(),
+                address: Some(to.address),
+                doing: Doing::Forward(asked(&session.req_header().method, arrival)),
+            };
+            let standing = self
+                .services
+                .stand(&arrival.connection, context.epoch, subject)
+                .map_err(|reason| forward::refusal(reason, arrival, rule))?;
+            Ok((to, standing))
+        });
+        match stood {
+            Ok((to, standing)) => {
+                context.standing = Some(standing);
+                context.seen.head = head_size(session.req_header());
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
                 if context.upstream_began.is_none() {
@@ -148,10 +157,33 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
-        _context: &mut Self::CTX,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        context.seen.status = Some(response.status.as_u16());
         forward::response_header(response);
         Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        context.seen.read += body.as_ref().map_or(0, Bytes::len) as u64;
+        stop_if_cut(context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<Option<Duration>> {
+        context.seen.sent += body.as_ref().map_or(0, Bytes::len) as u64;
+        stop_if_cut(context).map(|()| None)
     }
 
     fn fail_to_connect(
@@ -172,7 +204,11 @@ impl ProxyHttp for Pipeline {
         e: &Error,
         context: &mut Self::CTX,
     ) -> FailToProxy {
-        let denial = context.denial.take().or_else(|| self.failure(e, context));
+        let was_cut = context.cut().is_some();
+        let cut = context.cut().map(|why| self.blank(why, context));
+        let denial = cut
+            .or_else(|| context.denial.take())
+            .or_else(|| self.failure(e, context));
         let Some(denial) = denial else {
             // The client is gone, or its request broke off; `answer` has said which already.
             if let (Some(finish), true) = (&mut context.finish, context.upstream_began.is_some()) {
@@ -186,11 +222,13 @@ impl ProxyHttp for Pipeline {
         if let Some(finish) = &mut context.finish {
             match denial.reason {
                 Reason::AddressClosed | Reason::OwnListener => finish.denied(&denial),
+                Reason::PolicyChanged | Reason::LockedDown if !was_cut => finish.denied(&denial),
                 reason => finish.failed(reason, denial.detail.clone()),
             }
         }
         let status = denial.status();
         if session.response_written().is_none() {
+            context.seen.status = Some(status);
             let _ = refuse(session, &denial).await;
         }
         FailToProxy {
@@ -205,22 +243,8 @@ impl ProxyHttp for Pipeline {
         };
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
-        let forwarded = if context.leaves_machine && context.upstream_began.is_some() {
-            read + head_size(session.req_header())
-        } else {
-            0
-        };
-        let mut note = context.note.read();
-        if context.upstream_began.is_some() && note.answered_by.is_none() {
-            note.answered_by = Some("upstream".into());
-        }
-        finish.done(Outcome {
-            status: session.response_written().map(|r| r.status.as_u16()),
-            bytes_in: read,
-            bytes_out: sent,
-            left_machine_bytes: context.egress.bytes() + forwarded,
-            note,
-        });
+        let status = session.response_written().map(|r| r.status.as_u16());
+        finish.done(context.outcome(status, read, sent));
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
@@ -238,7 +262,9 @@ impl Pipeline {
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
-        let decision = self.services.policy.load().decide_request(&RequestFacts {
+        context.epoch = self.services.live.epoch();
+        let policy = self.services.policy.load();
+        let mut decision = policy.decide_request(&RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
@@ -246,6 +272,11 @@ impl Pipeline {
             path: arrival.path(),
             upgrade: arrival.upgrade,
         });
+        let lockdown = self.services.dialer.gate().level();
+        if lockdown.forbids_request(decision.action) {
+            decision.action = Action::Deny;
+            decision.reason = Reason::LockedDown;
+        }
         let mut finish = Finish::begin(
             &self.services,
             AuditKind::Request,
@@ -256,6 +287,7 @@ impl Pipeline {
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
+        finish.judged_under(policy.generation());
         context.finish = Some(finish);
         decision
     }
@@ -285,6 +317,16 @@ impl Pipeline {
         let outcome = match respond::read_body(session, limit).await {
             Err(e) => Err(e),
             Ok(body) => {
+                let method = session.req_header().method.clone();
+                let stand = || {
+                    let subject = Subject {
+                        authority: arrival.authority.clone(),
+                        address: None,
+                        doing: Doing::Respond(asked(&method, arrival), context.egress.clone()),
+                    };
+                    self.services
+                        .stand(&arrival.connection, context.epoch, subject)
+                };
                 let request = LocalRequest {
                     parts: request_parts(session.req_header(), arrival)?,
                     body,
@@ -301,7 +343,8 @@ impl Pipeline {
                 self.services
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
-                respond::respond(session, handler, request, rule).await
+                respond::respond(session, handler, request, rule, &arrival.connection.leash, stand)
+                    .await
             }
         };
         match outcome {
@@ -315,9 +358,14 @@ impl Pipeline {
                     method: session.req_header().method.to_string(),
                     path: arrival.path().to_owned(),
                 };
+                let was_cut = context.cut().is_some();
                 if let Some(finish) = &mut context.finish {
-                    finish.denied(&denial);
+                    match was_cut {
+                        true => finish.failed(reason, None),
+                        false => finish.denied(&denial),
+                    }
                 }
+                context.seen.status = Some(denial.status());
                 refuse(session, &denial).await
             }
             Err(RespondError::Broken(reason, e)) => {
@@ -353,14 +401,34 @@ impl Pipeline {
             (ErrorSource::Upstream, _) => Reason::UpstreamFailed,
             _ => Reason::Internal,
         };
-        Some(Denial {
+        Some(self.blank(reason, context))
+    }
+
+    fn blank(&self, reason: Reason, context: &RequestContext) -> Denial {
+        Denial {
             reason,
             rule: context.rule.clone().unwrap_or_else(RuleName::none),
             authority: context.arrival.as_ref().map(|a| a.authority.clone()),
             detail: None,
             method: String::new(),
             path: String::new(),
-        })
+        }
+    }
+}
+
+fn asked(method: &http::Method, arrival: &Arrival) -> Asked {
+    Asked {
+        method: method.clone(),
+        path: arrival.path().to_owned(),
+        upgrade: arrival.upgrade,
+    }
+}
+
+/// Bytes that are still coming must not pass once the request is cut.
+fn stop_if_cut(context: &RequestContext) -> pingora::Result<()> {
+    match context.cut() {
+        Some(why) => Error::e_explain(ErrorType::HTTPStatus(why.status()), why.code()),
+        None => Ok(()),
     }
 }
 

@@ -4,14 +4,21 @@
 //! are dropped, which cancels whatever they wait for. A stream that aborts cuts the connection:
 //! the client must never take a broken answer for a whole one.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 
-use super::denial::DECISION_HEADER;
+use super::{
+    denial::DECISION_HEADER,
+    live::{Leash, Standing},
+};
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     policy::{Reason, RuleName},
@@ -104,17 +111,34 @@ pub async fn respond(
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
+    leash: &Leash,
+    stand: impl Fn() -> Result<Standing, Reason>,
 ) -> Result<u16, RespondError> {
+    let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let is_head = request.parts.method == Method::HEAD;
     let id = request.exchange.id;
-    let response = tokio::select! {
-        biased;
-        response = handler.handle(request) => response,
+    let mut handling = handler.handle(request);
+    // Most answers are there at once; only what takes time is worth a place among the live ones.
+    let at_once = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
+    let mut standing = None;
+    let response = match at_once {
+        Poll::Ready(response) => response,
+        Poll::Pending => {
+            standing = Some(stand().map_err(cut)?);
+            tokio::select! {
+                biased;
+                response = handling => response,
+                () = leash.pulled() => return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged))),
         gone = session.as_downstream_mut().read_body_or_idle(true) => {
             return Err(client_gone(gone));
         }
+            }
+        }
     };
     let status = response.status().as_u16();
+    if standing.is_none() && matches!(response.body(), LocalBody::Stream(_)) {
+        standing = Some(stand().map_err(cut)?);
+    }
     let (header, body) = build_header(session, response, rule, id)?;
     session
         .write_response_header(Box::new(header), false)
@@ -126,6 +150,11 @@ pub async fn respond(
         LocalBody::Stream(mut stream) => loop {
             tokio::select! {
                 biased;
+                () = leash.pulled() => {
+                    let why = leash.why().unwrap_or(Reason::PolicyChanged);
+                    let error = Error::explain(ErrorType::InternalError, why.code());
+                    return Err(RespondError::Broken(why, error));
+                }
                 item = stream.next() => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
@@ -141,6 +170,7 @@ pub async fn respond(
             }
         },
     }
+    drop(standing);
     session.write_response_body(None, true).await?;
     Ok(status)
 }

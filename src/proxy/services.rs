@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
+use super::live::Live;
 use crate::{
     audit::AuditLog,
     handler::Handler,
@@ -91,10 +92,13 @@ pub struct Services {
     pub dialer: Arc<Dialer>,
     /// Pingora's way out; one for all, or pooled connections would not be shared.
     pub connector: Arc<CountingConnector>,
-    pub leafs: Arc<LeafCache>,
+    /// Swapped when the set of intercepted names changes.
+    pub leafs: ArcSwap<LeafCache>,
     pub responders: Responders,
     pub routes: Routes,
-    pub private_cas: PrivateCas,
+    pub private_cas: ArcSwap<PrivateCas>,
+    /// What is open, to be cut when what is allowed changes.
+    pub live: Arc<Live>,
     pub limits: Limits,
 }
 
