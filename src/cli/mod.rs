@@ -13,6 +13,8 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+mod lockdown;
+mod reload;
 mod run;
 mod settings;
 mod table;
@@ -52,6 +54,8 @@ enum Command {
     Doctor(doctor::Args),
     Ca(ca::Args),
     Health(health::Args),
+    Reload(reload::Args),
+    Lockdown(lockdown::Args),
     Completions(completions::Args),
 }
 
@@ -78,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Lockdown(args) => lockdown::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -21,7 +21,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 use super::{
     accept::Edge,
     connect,
-    head::{self, Head, Target},
+    head::{self, Head, KnownHost, Target},
     judge,
     stream::EdgeStream,
 };
@@ -45,6 +45,7 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
     // One for all requests of the connection, like the timers.
     let leashed = connection.clone();
     let mut pulled = pin!(leashed.leash.pulled());
+    let mut known_host = KnownHost::default();
     loop {
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
         let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
@@ -53,7 +54,11 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
         };
         let started = Instant::now();
-        let parsed = head::parse(&buffer[..length], connection.default_port());
+        let parsed = head::parse_next(
+            &buffer[..length],
+            connection.default_port(),
+            &mut known_host,
+        );
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {
@@ -84,9 +89,7 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         }
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
-        let answering = edge
-            .proxy
-            .process_new_http(session, &edge.pingora_shutdown);
+        let answering = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
         match until_cut(answering, pulled.as_mut()).await {
             Some(reused) if connection.leash.why().is_none() => {
                 (stream, settings) = reused.consume();

@@ -22,7 +22,11 @@ pub fn loosened(old: &CompiledPolicy, new: &CompiledPolicy) -> Vec<String> {
                 true => "allows more",
                 false => "is new",
             };
-            found.push(format!("rule {} {how} ({})", rule.name, rule.action.as_str()));
+            found.push(format!(
+                "rule {} {how} ({})",
+                rule.name,
+                rule.action.as_str()
+            ));
         }
     }
     for rule in old.rules().iter().filter(|r| !allows(r)) {
@@ -58,7 +62,12 @@ fn uncovered_answers(old: &CompiledPolicy, new: &CompiledPolicy, after: &Known<'
     }
     gone.by_ref()
         .filter(|r| r.hosts.iter().any(|h| overlaps(h, &sent_on)))
-        .map(|r| format!("rule {} is gone or narrower, and its host is sent on by another", r.name))
+        .map(|r| {
+            format!(
+                "rule {} is gone or narrower, and its host is sent on by another",
+                r.name
+            )
+        })
         .collect()
 }
 
@@ -117,7 +126,11 @@ impl<'a> Known<'a> {
 
     /// Whether one rule here matches all that `rule` matches, and does the same.
     fn covers(&self, rule: &Rule) -> bool {
-        if self.by_name.get(&rule.name).is_some_and(|known| covers(known, rule)) {
+        if self
+            .by_name
+            .get(&rule.name)
+            .is_some_and(|known| covers(known, rule))
+        {
             return true;
         }
         let same_host = rule.hosts.first().and_then(|h| self.by_host.get(h));
@@ -155,7 +168,8 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
 
 /// An empty list does not restrict.
 fn covers_list<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
-    wide.is_empty() || !narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n)))
+    wide.is_empty()
+        || !narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n)))
 }
 
 fn covers_ports(wide: &Ports, narrow: &Ports) -> bool {
@@ -169,7 +183,9 @@ fn covers_ports(wide: &Ports, narrow: &Ports) -> bool {
 fn covers_path(wide: &PathPattern, narrow: &PathPattern) -> bool {
     match (wide, narrow) {
         (PathPattern::Exact(w), PathPattern::Exact(n)) => w == n,
-        (PathPattern::Below(w), PathPattern::Exact(n) | PathPattern::Below(n)) => n.starts_with(&**w),
+        (PathPattern::Below(w), PathPattern::Exact(n) | PathPattern::Below(n)) => {
+            n.starts_with(&**w)
+        }
         (PathPattern::Exact(_), PathPattern::Below(_)) => false,
     }
 }
@@ -184,11 +200,13 @@ fn covers_host(wide: &[DomainPattern], narrow: &DomainPattern) -> bool {
 }
 
 fn below(name: &str, base: &str) -> bool {
-    name.strip_suffix(base).is_some_and(|rest| rest.ends_with('.'))
+    name.strip_suffix(base)
+        .is_some_and(|rest| rest.ends_with('.'))
 }
 
 fn suffixes(name: &str) -> impl Iterator<Item = &str> {
-    name.match_indices('.').filter_map(|(at, _)| name.get(at + 1..))
+    name.match_indices('.')
+        .filter_map(|(at, _)| name.get(at + 1..))
 }
 
 #[cfg(test)]
@@ -196,14 +214,19 @@ mod tests {
     use super::*;
 
     fn policy(yaml: &str) -> CompiledPolicy {
-        let yaml = format!("version: 1\nstate_dir: /nowhere\npacks: []\nllm:\n  discover: false\n{yaml}");
+        let yaml =
+            format!("version: 1\nstate_dir: /nowhere\npacks: []\nllm:\n  discover: false\n{yaml}");
         let config = crate::config::compile(&yaml, "test", ".".into(), &HashMap::default());
         let policy = config.unwrap_or_else(|e| panic!("{e}\n{yaml}")).policy;
         CompiledPolicy::new(policy.rules().to_vec(), policy.mode(), 1)
     }
 
     fn rules(items: &str) -> String {
-        if items.is_empty() { String::new() } else { format!("rules:\n{items}") }
+        if items.is_empty() {
+            String::new()
+        } else {
+            format!("rules:\n{items}")
+        }
     }
 
     #[test]
@@ -214,27 +237,122 @@ mod tests {
         let answered = "  - {name: r, hosts: [www.a.test], paths: [/x/*], respond: sink}\n";
         let join = |parts: &[&str]| parts.concat();
         let rows: &[(&str, String, String, &[&str])] = &[
-            ("nothing changed", join(&[one, deny]), join(&[one, deny]), &[]),
-            ("an allow is new", "".into(), one.into(), &["rule a is new (tunnel)"]),
+            (
+                "nothing changed",
+                join(&[one, deny]),
+                join(&[one, deny]),
+                &[],
+            ),
+            (
+                "an allow is new",
+                "".into(),
+                one.into(),
+                &["rule a is new (tunnel)"],
+            ),
             ("an allow is gone", one.into(), "".into(), &[]),
             ("a deny is new", "".into(), deny.into(), &[]),
-            ("a deny is gone", deny.into(), "".into(), &["rule d is gone (deny)"]),
-            ("a deny covers less", deny.into(), deny.replace("action", "methods: [GET], action"), &["rule d denies less (deny)"]),
-            ("a deny covers more", deny.replace("action", "methods: [GET], action"), deny.into(), &[]),
-            ("a deny is only noted", deny.into(), deny.replace("action", "mode: report, action"), &["rule d denies less (deny)"]),
-            ("an allow has a new name", one.into(), one.replace("name: a", "name: b"), &[]),
-            ("another host is added", one.into(), one.replace("[a.test]", "[a.test, b.test]"), &["rule a allows more (tunnel)"]),
-            ("a name below what was open", wide.into(), wide.replace("'*.a.test'", "www.a.test"), &[]),
-            ("the apex, which the wildcard does not cover", wide.into(), wide.replace("'*.a.test'", "a.test"), &["rule w allows more (forward)"]),
-            ("a path below", wide.into(), wide.replace("/x/*", "/x/y"), &[]),
-            ("every path", wide.into(), wide.replace("paths: [/x/*], ", ""), &["rule w allows more (forward)"]),
-            ("another port", one.into(), one.replace("action", "ports: [443, 8443], action"), &["rule a allows more (tunnel)"]),
-            ("fewer methods", wide.into(), wide.replace("action", "methods: [GET], action"), &[]),
-            ("a WebSocket", wide.into(), wide.replace("action", "upgrade: true, action"), &["rule w allows more (forward)"]),
-            ("sent on in place of relayed", one.into(), one.replace("tunnel", "forward"), &["rule a allows more (forward)"]),
-            ("an answer is gone and its host is sent on", join(&[answered, wide]), wide.into(), &["rule r is gone or narrower, and its host is sent on by another"]),
-            ("an answer is gone and nothing covers it", answered.into(), "".into(), &[]),
-            ("the order of allows", join(&[answered, wide]), join(&[wide, answered]), &["allow rules stand in another order: the first that matches counts"]),
+            (
+                "a deny is gone",
+                deny.into(),
+                "".into(),
+                &["rule d is gone (deny)"],
+            ),
+            (
+                "a deny covers less",
+                deny.into(),
+                deny.replace("action", "methods: [GET], action"),
+                &["rule d denies less (deny)"],
+            ),
+            (
+                "a deny covers more",
+                deny.replace("action", "methods: [GET], action"),
+                deny.into(),
+                &[],
+            ),
+            (
+                "a deny is only noted",
+                deny.into(),
+                deny.replace("action", "mode: report, action"),
+                &["rule d denies less (deny)"],
+            ),
+            (
+                "an allow has a new name",
+                one.into(),
+                one.replace("name: a", "name: b"),
+                &[],
+            ),
+            (
+                "another host is added",
+                one.into(),
+                one.replace("[a.test]", "[a.test, b.test]"),
+                &["rule a allows more (tunnel)"],
+            ),
+            (
+                "a name below what was open",
+                wide.into(),
+                wide.replace("'*.a.test'", "www.a.test"),
+                &[],
+            ),
+            (
+                "the apex, which the wildcard does not cover",
+                wide.into(),
+                wide.replace("'*.a.test'", "a.test"),
+                &["rule w allows more (forward)"],
+            ),
+            (
+                "a path below",
+                wide.into(),
+                wide.replace("/x/*", "/x/y"),
+                &[],
+            ),
+            (
+                "every path",
+                wide.into(),
+                wide.replace("paths: [/x/*], ", ""),
+                &["rule w allows more (forward)"],
+            ),
+            (
+                "another port",
+                one.into(),
+                one.replace("action", "ports: [443, 8443], action"),
+                &["rule a allows more (tunnel)"],
+            ),
+            (
+                "fewer methods",
+                wide.into(),
+                wide.replace("action", "methods: [GET], action"),
+                &[],
+            ),
+            (
+                "a WebSocket",
+                wide.into(),
+                wide.replace("action", "upgrade: true, action"),
+                &["rule w allows more (forward)"],
+            ),
+            (
+                "sent on in place of relayed",
+                one.into(),
+                one.replace("tunnel", "forward"),
+                &["rule a allows more (forward)"],
+            ),
+            (
+                "an answer is gone and its host is sent on",
+                join(&[answered, wide]),
+                wide.into(),
+                &["rule r is gone or narrower, and its host is sent on by another"],
+            ),
+            (
+                "an answer is gone and nothing covers it",
+                answered.into(),
+                "".into(),
+                &[],
+            ),
+            (
+                "the order of allows",
+                join(&[answered, wide]),
+                join(&[wide, answered]),
+                &["allow rules stand in another order: the first that matches counts"],
+            ),
         ];
         for (name, old, new, expected) in rows {
             let found = loosened(&policy(&rules(old)), &policy(&rules(new)));

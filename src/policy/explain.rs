@@ -215,7 +215,9 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
             "# the policy was changed while it was open: ask again, and see what the new one says"
                 .into()
         }
-        Reason::LockedDown => "# no rule can allow it: end the lockdown (airlock lockdown off)".into(),
+        Reason::LockedDown => {
+            "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
+        }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
         | Reason::ConnectFailed

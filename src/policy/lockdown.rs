@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Action, ConnectionAction};
 
 /// How much is shut, in rising order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Lockdown {
     #[default]

@@ -10,8 +10,8 @@
 pub mod address;
 mod compiled;
 pub mod decision;
-pub mod explain;
 pub mod diff;
+pub mod explain;
 mod index;
 pub mod lockdown;
 pub mod path;
@@ -20,8 +20,8 @@ pub mod rule;
 pub use address::{AddressPolicy, CheckedAddr};
 pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
-pub use lockdown::Lockdown;
 pub use explain::{ExplainError, Explanation, explain, how_to_allow};
+pub use lockdown::Lockdown;
 pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};
 

@@ -88,7 +88,9 @@ impl Denial {
                 format!("airlock refused {host}: no rule allows an upgrade there")
             }
             Reason::LockedDown => {
-                format!("airlock refused {host}: it is locked down (airlock lockdown off ends that)")
+                format!(
+                    "airlock refused {host}: it is locked down (airlock lockdown off ends that)"
+                )
             }
             Reason::PolicyChanged => {
                 format!("airlock refused {host}: its policy was changed meanwhile")

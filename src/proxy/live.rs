@@ -255,15 +255,21 @@ mod tests {
         let _cut = live.enter(&cut, tunnel("cut.test:443"));
         drop(live.enter(&ended, tunnel("cut.test:443")));
         assert_eq!(live.len(), 2);
-        let n = live.cut(|_, subject| match subject.authority.host.to_string().as_str() {
-            "cut.test" => Err(Reason::PolicyChanged),
-            _ => Ok(()),
-        });
+        let n = live.cut(
+            |_, subject| match subject.authority.host.to_string().as_str() {
+                "cut.test" => Err(Reason::PolicyChanged),
+                _ => Ok(()),
+            },
+        );
         assert_eq!(n, 1);
         let whys = [&kept, &cut, &ended].map(|c| c.leash.why());
         assert_eq!(whys, [None, Some(Reason::PolicyChanged), None]);
         cut.leash.pull(Reason::LockedDown);
-        assert_eq!(cut.leash.why(), Some(Reason::PolicyChanged), "the first reason stands");
+        assert_eq!(
+            cut.leash.why(),
+            Some(Reason::PolicyChanged),
+            "the first reason stands"
+        );
     }
 
     /// `cargo test --release -- --ignored --nocapture entering`

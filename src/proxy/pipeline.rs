@@ -85,7 +85,8 @@ impl ProxyHttp for Pipeline {
                 true
             }
             Action::Respond(responder) => {
-                self.answer(session, context, &arrival, responder, &decision.rule)
+                // Boxed, so that requests which are sent on do not carry its size.
+                Box::pin(self.answer(session, context, &arrival, responder, &decision.rule))
                     .await?;
                 true
             }
@@ -343,8 +344,15 @@ impl Pipeline {
                 self.services
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
-                respond::respond(session, handler, request, rule, &arrival.connection.leash, stand)
-                    .await
+                respond::respond(
+                    session,
+                    handler,
+                    request,
+                    rule,
+                    &arrival.connection.leash,
+                    stand,
+                )
+                .await
             }
         };
         match outcome {

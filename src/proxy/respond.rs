@@ -4,11 +4,7 @@
 //! are dropped, which cancels whatever they wait for. A stream that aborts cuts the connection:
 //! the client must never take a broken answer for a whole one.
 
-use std::{
-    future::poll_fn,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -126,13 +122,13 @@ pub async fn respond(
         Poll::Pending => {
             standing = Some(stand().map_err(cut)?);
             tokio::select! {
-                biased;
-                response = handling => response,
-                () = leash.pulled() => return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged))),
-        gone = session.as_downstream_mut().read_body_or_idle(true) => {
-            return Err(client_gone(gone));
-        }
+                    biased;
+                    response = handling => response,
+                    () = leash.pulled() => return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged))),
+            gone = session.as_downstream_mut().read_body_or_idle(true) => {
+                return Err(client_gone(gone));
             }
+                }
         }
     };
     let status = response.status().as_u16();

@@ -31,7 +31,8 @@ pub fn load(state_dir: &Path) -> (Lockdown, Option<String>) {
         },
         Err(e) => e.to_string(),
     };
-    let remark = format!("everything is locked down, because {problem}; `airlock lockdown off` ends it");
+    let remark =
+        format!("everything is locked down, because {problem}; `airlock lockdown off` ends it");
     (Lockdown::All, Some(remark))
 }
 
@@ -61,7 +62,12 @@ mod tests {
     fn a_level_is_kept_and_what_cannot_be_read_is_the_tightest() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(load(dir.path()), (Lockdown::Off, None));
-        for level in [Lockdown::Egress, Lockdown::All, Lockdown::Off, Lockdown::Off] {
+        for level in [
+            Lockdown::Egress,
+            Lockdown::All,
+            Lockdown::Off,
+            Lockdown::Off,
+        ] {
             save(dir.path(), level).unwrap();
             assert_eq!(load(dir.path()), (level, None));
         }

@@ -56,7 +56,9 @@ impl AdminToken {
         let differing = own
             .iter()
             .zip(other.as_bytes())
-            .fold(own.len() ^ other.len(), |sum, (a, b)| sum | usize::from(a ^ b));
+            .fold(own.len() ^ other.len(), |sum, (a, b)| {
+                sum | usize::from(a ^ b)
+            });
         differing == 0
     }
 }
@@ -73,12 +75,21 @@ mod tests {
         assert!(AdminToken::load(dir.path()).unwrap().is_none());
         let first = AdminToken::create(dir.path()).unwrap();
         let second = AdminToken::create(dir.path()).unwrap();
-        let mode = std::fs::metadata(path(dir.path())).unwrap().permissions().mode();
+        let mode = std::fs::metadata(path(dir.path()))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         let loaded = AdminToken::load(dir.path()).unwrap().unwrap();
         assert!(second.is(loaded.expose()));
         let text = second.expose().to_owned();
-        for wrong in [first.expose(), "", &text[1..], &format!("{text}x"), &text.to_uppercase()] {
+        for wrong in [
+            first.expose(),
+            "",
+            &text[1..],
+            &format!("{text}x"),
+            &text.to_uppercase(),
+        ] {
             assert!(!second.is(wrong), "{wrong}");
         }
         assert!(!format!("{second:?}").contains(&text));

@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     handler::EgressMeter,
-    net::{Authority, Host},
+    net::{Authority, BaseUrl, Host, Scheme},
     policy::Lockdown,
 };
 
@@ -55,6 +55,15 @@ const IDLE_CONNECTIONS: usize = 16;
 pub struct Origin {
     pub tls: bool,
     pub authority: Authority,
+}
+
+impl Origin {
+    pub fn of(base: &BaseUrl) -> Self {
+        Self {
+            tls: base.scheme == Scheme::Https,
+            authority: base.authority.clone(),
+        }
+    }
 }
 
 /// Why no response head came.
@@ -343,7 +352,6 @@ impl Counted {
         let gate = self.gate.as_ref()?;
         (gate.level() != Lockdown::Off).then(Gate::error)
     }
-
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
         if let (Some(wire), Poll::Ready(Ok(n))) = (&self.wire, written) {

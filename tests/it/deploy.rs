@@ -174,3 +174,56 @@ fn the_dashboard_has_unique_panels_that_say_what_they_show() {
         }
     }
 }
+
+/// The demo runs for real, its last `/metrics` goes into a real Prometheus with the shipped
+/// configuration, and every dashboard and alert query is asked. Without Prometheus only names and
+/// series are compared, unless `AIRLOCK_REQUIRE_PROMETHEUS` is set, as it is in CI.
+#[test]
+fn every_dashboard_and_alert_query_is_answered_from_what_a_demo_emitted() {
+    let dir = tempfile::tempdir().unwrap();
+    let dump = dir.path().join("demo.prom");
+    let demo = std::process::Command::new(env!("CARGO_BIN_EXE_airlock"))
+        .args(["demo", "--no-llm-search", "--json", "--metrics-file"])
+        .arg(&dump)
+        .output()
+        .unwrap();
+    assert!(
+        demo.status.success(),
+        "{}",
+        String::from_utf8_lossy(&demo.stdout)
+    );
+
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut queries = std::process::Command::new("python3");
+    queries
+        .arg(format!("{root}/tests/deploy/queries.py"))
+        .arg("--metrics")
+        .arg(&dump);
+    queries.env("PYTHONDONTWRITEBYTECODE", "1");
+    if std::env::var_os("AIRLOCK_REQUIRE_PROMETHEUS").is_some() {
+        queries.arg("--strict");
+    }
+    let answered = queries.output().unwrap();
+    let text = String::from_utf8_lossy(&answered.stdout);
+    assert!(
+        answered.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&answered.stderr)
+    );
+    println!("{text}");
+}
+
+#[test]
+fn the_reader_of_queries_is_right_itself() {
+    let tests = std::process::Command::new("python3")
+        .args(["-m", "unittest", "discover", "-s", "tests/deploy"])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        tests.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tests.stderr)
+    );
+}

@@ -10,6 +10,7 @@
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
+//! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -29,4 +30,5 @@ mod deploy;
 mod docs;
 mod leak;
 mod pipeline;
+mod reload;
 mod support;

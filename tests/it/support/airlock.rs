@@ -1,6 +1,10 @@
 //! Airlock itself, as the process that a person starts.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -46,22 +50,21 @@ impl Airlock {
         )
     }
 
-    fn launch(mut command: Command, scratch: TempDir, config: &str) -> Self {
-        let file = scratch.path().join("airlock.yaml");
+    fn launch(command: Command, scratch: TempDir, config: &str) -> Self {
         let state = scratch.path().join("state");
         std::fs::write(
-            &file,
-            format!("version: 1\nstate_dir: {}\n{config}", state.display()),
+            scratch.path().join("airlock.yaml"),
+            with_state(&state, config),
         )
         .expect("scratch is writable");
+        Self::run(command, scratch)
+    }
+
+    fn run(command: Command, scratch: TempDir) -> Self {
+        let mut command = environment(command, scratch.path());
         command
             .args(["run", "--print-ready", "--config"])
-            .arg(&file)
-            // The environment of the person who runs the tests must not configure it.
-            .env_clear()
-            .env("HOME", scratch.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("RUST_BACKTRACE", "1");
+            .arg(scratch.path().join("airlock.yaml"));
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
         Self {
@@ -71,9 +74,71 @@ impl Airlock {
         }
     }
 
+    pub fn config(&self) -> PathBuf {
+        self.scratch.path().join("airlock.yaml")
+    }
+
+    /// Puts another configuration in place, in one step.
+    pub fn rewrite(&self, setup: &Setup) {
+        self.replace(&with_state(&self.state(), &setup.yaml()));
+    }
+
+    /// Any text at all.
+    pub fn replace(&self, text: &str) {
+        let draft = self.scratch.path().join("draft.yaml");
+        std::fs::write(&draft, text).expect("scratch is writable");
+        std::fs::rename(&draft, self.config()).expect("scratch is writable");
+    }
+
+    pub fn hang_up(&self) {
+        let done = Command::new("kill")
+            .args(["-HUP", &self.process.pid().to_string()])
+            .status();
+        assert!(done.expect("there is a kill").success());
+    }
+
+    /// A command of the same program about this one: exit code, stdout, stderr.
+    pub fn command(&self, arguments: &[&str]) -> (i32, String, String) {
+        let out = environment(
+            Command::new(env!("CARGO_BIN_EXE_airlock")),
+            self.scratch.path(),
+        )
+        .args(arguments)
+        .args(["--admin", &self.ready.admin.to_string(), "--config"])
+        .arg(self.config())
+        .output()
+        .expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = out.status.code().expect("it ends by itself");
+        (code, text(&out.stdout), text(&out.stderr))
+    }
+
+    /// Killed and started again, on the same files.
+    pub fn restart(self) -> Self {
+        let Self {
+            process, scratch, ..
+        } = self;
+        drop(process);
+        Self::run(Command::new(env!("CARGO_BIN_EXE_airlock")), scratch)
+    }
+
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
     }
+}
+
+fn with_state(state: &Path, config: &str) -> String {
+    format!("version: 1\nstate_dir: {}\n{config}", state.display())
+}
+
+/// The environment of the person who runs the tests must not configure it.
+fn environment(mut command: Command, home: &Path) -> Command {
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("RUST_BACKTRACE", "1");
+    command
 }
 
 fn scratch() -> TempDir {
