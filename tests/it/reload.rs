@@ -209,6 +209,49 @@ fn forwarded_streams_and_web_sockets_are_cut_and_kept_connections_judged_anew() 
 }
 
 #[test]
+fn a_local_stream_is_cut_by_a_policy_that_denies_it_and_by_a_lockdown_of_all() {
+    const MCP: &str = "  - name: mcp\n    hosts: [mcp.test]\n    respond: mcp\n";
+    const OPEN: &str = "GET http://mcp.test/mcp-server/mcp HTTP/1.1\r\nHost: mcp.test\r\nAccept: text/event-stream\r\n\r\n";
+    let airlock = Setup::rules(MCP).start();
+    let open = || {
+        let mut wire = Wire::to(airlock.ready.explicit);
+        wire.send(OPEN);
+        let head = wire.head().expect("a stream begins");
+        assert!(
+            head.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
+        wire.line().expect("its first event");
+        wire
+    };
+    let ends = |mut wire: Wire<TcpStream>| {
+        let began = Instant::now();
+        while wire.line().is_some() {}
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+    };
+    let streaming = open();
+    // Egress alone does not touch it: it never left this machine.
+    let out = airlock.command(&["lockdown", "on", "--json"]);
+    assert_eq!(json_of(&out)["cut"], 0, "{out:?}");
+    let out = airlock.command(&["lockdown", "on", "--all", "--json"]);
+    assert_eq!(json_of(&out)["cut"], 1, "{out:?}");
+    ends(streaming);
+    assert_eq!(airlock.record(1)["ended"], "locked_down");
+
+    airlock.command(&["lockdown", "off"]);
+    let streaming = open();
+    airlock.rewrite(&Setup::rules(PICTURE));
+    airlock.hang_up();
+    ends(streaming);
+    assert_eq!(airlock.record(2)["ended"], "policy_changed");
+}
+
+#[test]
 fn a_broken_file_keeps_the_old_policy_and_says_so() {
     let airlock = Setup::rules(PICTURE).start();
     airlock.replace("version: 1\nrules: [{name: x, hosts: ['*'], action: tunnel}]\nsurprise: 1\n");
