@@ -19,6 +19,31 @@ clients:
 clients-env:
     ./run clients-env
 
+# One fuzz target under libFuzzer for some seconds; new inputs go to fuzz/found, failures to
+# fuzz/artifacts. Needs `cargo install cargo-fuzz`. Without a sanitizer, because no code here is
+# unsafe, and then a stable compiler does.
+fuzz TARGET SECONDS='60':
+    mkdir -p fuzz/found/{{TARGET}}
+    cd fuzz && cargo fuzz run --sanitizer none {{TARGET}} found/{{TARGET}} corpus/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192 -timeout=10
+
+# All fuzz targets over their corpora and mutations with a fixed seed, as `just test` runs them.
+fuzz-quick RUNS='2000':
+    AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
+
+# Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
+# minutes after the release build; `just race --help` for what can be chosen.
+race *ARGS:
+    ./run cargo build --release --bin airlock
+    ./run cargo build --release --examples
+    python3 benches/race.py {{ARGS}}
+
+# The same in about half a minute: does it still hold, roughly?
+race-quick *ARGS: (race "--quick" ARGS)
+
+# Criterion benches: policy, leaf minting, heads, JSON edits, stream repair.
+bench *ARGS:
+    ./run cargo bench {{ARGS}}
+
 fmt:
     cargo fmt --all
 

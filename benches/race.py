@@ -75,8 +75,9 @@ def parse():
     parser.add_argument("--baseline", type=pathlib.Path, help="an earlier airlock binary, to race against")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     options = parser.parse_args()
-    options.rounds = options.rounds or (2 if options.quick else 6)
-    options.seconds = options.seconds or (0.7 if options.quick else 2.0)
+    # Short turns and many rounds: a neighbour's work then hits all contenders alike.
+    options.rounds = options.rounds or (6 if options.quick else 20)
+    options.seconds = options.seconds or (0.3 if options.quick else 0.5)
     options.samples = 150 if options.quick else 500
     options.starts = 5 if options.quick else 20
     options.only = options.only or ["plain", "intercept", "ttft", "start"]
@@ -148,7 +149,9 @@ def spawn(*command, env=None, **kw):
 
 def stop(child):
     if child.poll() is None:
-        child.send_signal(signal.SIGTERM)
+        # Pingora takes SIGTERM for a drain of five minutes.
+        bare = "bare_pingora" in str(child.args[0])
+        child.send_signal(signal.SIGINT if bare else signal.SIGTERM)
         try:
             child.wait(5)
         except subprocess.TimeoutExpired:
@@ -193,11 +196,14 @@ def nginx(conf, workers):
 
 
 def airlock(workers, state, config=True, keep=False, binary=RELEASE / "airlock", ports="1800"):
-    """The child, the seconds until it was ready, and what it said then."""
+    """The child, the seconds until it was ready, and what it said then. `workers`: its own default
+    where `None`."""
     text = (HERE / "race/airlock.yaml").read_text()
     # Only the listeners' ports: an earlier build, raced against this one, needs others.
     (SCRATCH / f"{state}.yaml").write_text(text.replace("127.0.0.1:1800", f"127.0.0.1:{ports}"))
-    env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state), "TOKIO_WORKER_THREADS": str(workers)}
+    env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state)}
+    if workers:
+        env["TOKIO_WORKER_THREADS"] = str(workers)
     config = ["--config", SCRATCH / f"{state}.yaml"] if config else []
     if not keep:
         shutil.rmtree(SCRATCH / state, ignore_errors=True)
@@ -222,13 +228,15 @@ def race(options):
     origin()
     llm = spawn(RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{LLM}")
     wait_for(LLM, llm)
+    if "ttft" in options.only:
+        ttft(options, result, targets)
+    if not {"plain", "intercept"} & set(options.only):
+        return result
     ours, _, ready = airlock(options.workers, "state")
     runners = {"airlock": (ours, REVERSE, EXPLICIT, ready["ca_bundle"])}
     if options.baseline:
         old, _, ready = airlock(options.workers, "state-baseline", binary=options.baseline.resolve(), ports="1810")
         runners["airlock, baseline"] = (old, REVERSE + 100, EXPLICIT + 100, ready["ca_bundle"])
-    if "ttft" in options.only:
-        ttft(options, result, targets)
     if "plain" in options.only:
         plain(options, result, targets, runners)
     if "intercept" in options.only:
@@ -243,7 +251,7 @@ def start(options, result, targets):
     fresh, again, memory = [], [], []
     for n in range(options.starts):
         for times in (fresh, again):
-            child, took, _ = airlock(os.cpu_count(), "start", False, keep=times is again)
+            child, took, _ = airlock(None, "start", False, keep=times is again)
             times.append(took * 1e3)
             if n < 3 and times is again:
                 time.sleep(1.0)
@@ -258,8 +266,10 @@ def start(options, result, targets):
 
 
 def ttft(options, result, targets):
+    ours, _, _ = airlock(None, "state-ttft")
     figures = load("ttft", "--direct", f"127.0.0.1:{LLM}", "--through", f"127.0.0.1:{REVERSE}",
                    "--samples", options.samples)
+    stop(ours)
     result["ttft"] = figures
     print(f"\ntime to first token, {figures['samples']} samples each, in turns (ms)")
     for name in ("direct", "through", "added"):
@@ -283,7 +293,7 @@ def plain(options, result, targets, runners):
         "direct": (None, ORIGIN),
     }
     turns = take_turns(options, contenders, lambda port: [
-        "rate", "--address", f"127.0.0.1:{port}", "--host", f"127.0.0.1:{port}", "--path", "/bench/1k",
+        "rate", "--address", f"127.0.0.1:{port}", "--host", f"127.0.0.1:{port}", "--path", "/bench/1k", "--warm-up", 0.1,
     ])
     result["plain"] = turns
     print(f"\nreverse, keep-alive, 1 KiB, {options.connections} connections, "
@@ -307,7 +317,7 @@ def intercept(options, result, targets, runners):
     }
     turns = take_turns(options, contenders, lambda to: [
         "rate", "--address", f"127.0.0.1:{to[0]}", "--host", f"origin.test:{ORIGIN_TLS}",
-        "--path", "/bench/1k", "--ca", to[1], "--warm-up", 0.5,
+        "--path", "/bench/1k", "--ca", to[1], "--warm-up", 0.3,
     ])
     result["intercept"] = turns
     print(f"\nintercepted (CONNECT, TLS both sides), keep-alive, 1 KiB, {options.connections} "
@@ -327,6 +337,8 @@ def take_turns(options, contenders, command):
             before = cpu_seconds(process)
             figures = load(*command(where), "--connections", options.connections,
                            "--seconds", options.seconds)
+            if not figures["requests"]:
+                sys.exit(f"error: {name} was starved: not one answer in {options.seconds} s; is the machine busy?")
             # The warm-up's CPU is in the sum, so its requests must be in the divisor.
             requests = figures["requests_with_warm_up"]
             figures["cpu_us"] = (cpu_seconds(process) - before) * 1e6 / max(requests, 1)
@@ -343,15 +355,15 @@ def load(*arguments):
 
 
 def cpu_seconds(process):
-    """CPU time of a process and its children (nginx's workers)."""
+    """CPU time of a process, of all its threads, and of its children (nginx's workers)."""
     if process is None:
         return 0.0
-    ticks = 0
-    task = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for pid in [process.pid, *map(int, task.read_text().split())]:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    nanoseconds = 0
+    for pid in (process.pid, *children.split()):
+        for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            nanoseconds += int((thread / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
 
 
 def rss_mb(process):
@@ -363,19 +375,27 @@ def ratio(turns, ours, theirs, field="per_second"):
     return statistics.median(a[field] / b[field] for a, b in zip(turns[ours], turns[theirs]))
 
 
+def quiet(turns, name, field="per_second"):
+    """What a contender does in its better turns: neighbours only ever take away."""
+    values = sorted(r[field] for r in turns[name])
+    quarter = max(1, len(values) // 4)
+    return statistics.mean(values[-quarter:] if field == "per_second" else values[:quarter])
+
+
 def table(turns):
-    print(f"  {'':24} {'req/s':>8} {'range':>15} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>7}   airlock is")
+    print(f"  {'':24} {'req/s':>7} {'best':>7} {'p50 ms':>7} {'p99 ms':>7} {'CPU us':>7} {'best':>6}"
+          f"   airlock is, of that (all rounds, best quarter; by CPU)")
     for name, rounds in turns.items():
-        rates = [r["per_second"] for r in rounds]
         middle = lambda field: statistics.median(r[field] for r in rounds)
-        line = (f"  {name:24} {middle('per_second'):8.0f} {min(rates):7.0f}-{max(rates):7.0f} "
-                f"{middle('p50_ms'):8.3f} {middle('p99_ms'):8.3f} ")
-        line += f"{middle('cpu_us'):7.1f}" if middle("cpu_us") else f"{'':7}"
+        line = (f"  {name:24} {middle('per_second'):7.0f} {quiet(turns, name):7.0f} "
+                f"{middle('p50_ms'):7.3f} {middle('p99_ms'):7.3f} ")
+        busy = middle("cpu_us") > 0
+        line += f"{middle('cpu_us'):7.1f} {quiet(turns, name, 'cpu_us'):6.1f}" if busy else " " * 14
         if name != "airlock":
-            each = [a["per_second"] / b["per_second"] for a, b in zip(turns["airlock"], rounds)]
-            line += f"   {statistics.median(each):.2f} of it ({min(each):.2f}-{max(each):.2f})"
-            if middle("cpu_us"):
-                line += f", by CPU {1 / ratio(turns, 'airlock', name, 'cpu_us'):.2f}"
+            line += f"   {ratio(turns, 'airlock', name):5.2f} {quiet(turns, 'airlock') / quiet(turns, name):5.2f}"
+            if busy:
+                line += (f"; {1 / ratio(turns, 'airlock', name, 'cpu_us'):5.2f} "
+                         f"{quiet(turns, name, 'cpu_us') / quiet(turns, 'airlock', 'cpu_us'):5.2f}")
         print(line)
 
 

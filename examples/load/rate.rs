@@ -85,6 +85,7 @@ pub async fn run(args: Args) -> io::Result<()> {
         "per_second": latencies.len() as f64 / args.seconds,
         "p50_ms": percentile(&latencies, 50.0),
         "p99_ms": percentile(&latencies, 99.0),
+        "max_ms": percentile(&latencies, 100.0),
     });
     println!("{report}");
     Ok(())

@@ -70,7 +70,10 @@ pub async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
             "audit log cannot be written\n".into(),
         )
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "starting or stopping\n".to_owned(),
+        )
     }
 }
 

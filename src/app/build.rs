@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{StartError, control};
 use crate::{
     audit::{AuditLog, AuditSettings},
@@ -106,7 +108,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
-        connector: Arc::new(CountingConnector::new(metrics.clone())),
+        connector: Arc::new(CountingConnector::new(
+            metrics.clone(),
+            config.limits.connect_timeout,
+        )),
         metrics,
         audit,
         totals,
@@ -116,6 +121,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
         live: Arc::default(),
+        closing: CancellationToken::new(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,

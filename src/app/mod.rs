@@ -116,9 +116,8 @@ impl App {
             }
         });
 
-        health.set_ready();
+        health.set_ready(true);
         let metrics = &built.services.metrics;
-        metrics.ready(true);
         metrics.started(
             time::OffsetDateTime::now_utc().unix_timestamp(),
             began.elapsed(),
@@ -132,6 +131,7 @@ impl App {
             gateway: built.gateway,
             edge,
             saver,
+            health,
             closing,
         })
     }
@@ -173,6 +173,7 @@ pub struct Running {
     gateway: Arc<Gateway>,
     edge: Arc<Edge>,
     saver: Arc<Saver>,
+    health: Arc<status::AppHealth>,
     closing: CancellationToken,
 }
 
@@ -219,7 +220,8 @@ impl Running {
 
     /// Stops accepting, lets requests in flight end, writes what must be written.
     pub async fn stop(self) {
-        self.services.metrics.ready(false);
+        // Who asks is told at once, while what is open may still end.
+        self.health.set_ready(false);
         self.edge.drain().await;
         self.closing.cancel();
         self.saver.save();

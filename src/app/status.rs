@@ -51,8 +51,9 @@ impl AppHealth {
         }
     }
 
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+        self.services.metrics.ready(ready);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use serde::{Serialize, Serializer};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -12,55 +11,40 @@ use crate::{
 };
 
 /// What was decided about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditKind {
     /// A tunnel or an interception (the requests inside it have records of their own).
     Connection,
     Request,
 }
 
-/// One decision and what came of it. Field names are stable: tools read them.
-#[derive(Clone, Debug, Serialize)]
+/// One decision and what came of it. The names are those of the log's fields: tools read them.
+#[derive(Clone, Debug)]
 pub struct AuditRecord {
     /// When the request or connection began, RFC 3339, UTC.
-    #[serde(serialize_with = "rfc3339")]
     pub time: OffsetDateTime,
-    #[serde(serialize_with = "hyphenated")]
     pub id: Uuid,
     pub kind: AuditKind,
     pub entry: Entry,
     pub client: IpAddr,
     /// Canonical `host:port`; absent when it could not be established.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "host_and_port"
-    )]
     pub authority: Option<Authority>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Cow<'static, str>>,
     /// Path without the query, cut at 256 bytes: queries carry secrets.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// `deny`, `tunnel`, `intercept`, `forward` or `respond`.
     pub action: &'static str,
     pub rule: RuleName,
     pub reason: Reason,
     /// Report mode: what enforce mode would have denied, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub would_deny: Option<Reason>,
     /// What broke it off after the decision (`client_gone`, `upstream_timeout`, ...); absent when
     /// it ended in peace.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Reason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// `airlock` for refusals, else who answered: `local llm`, `stand-in`, `upstream`, ...
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Body or tunnel bytes from the client, and to it.
     pub bytes_in: u64,
@@ -82,21 +66,6 @@ impl AuditRecord {
         }
         path[..end].to_owned()
     }
-}
-
-fn host_and_port<S: Serializer>(authority: &Option<Authority>, s: S) -> Result<S::Ok, S::Error> {
-    match authority {
-        Some(authority) => s.collect_str(authority),
-        None => s.serialize_none(),
-    }
-}
-
-fn rfc3339<S: Serializer>(time: &OffsetDateTime, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
-}
-
-fn hyphenated<S: Serializer>(id: &Uuid, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 #[cfg(test)]

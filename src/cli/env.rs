@@ -1,11 +1,19 @@
 //! `airlock env`: the variables that lead a program here.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use clap::ValueEnum;
 
 use super::settings::{ConfigArg, environment};
 use crate::{config::Config, tls::ca::CaPaths};
+
+/// What to say where no proxy listens.
+pub const EXPLICIT_IS_OFF: &str =
+    "listeners.explicit is off; give it an address, for example 127.0.0.1:3128";
 
 /// Print the environment variables that point a program at this proxy
 #[derive(clap::Args)]
@@ -61,12 +69,13 @@ fn each(variables: &BTreeMap<&str, String>, line: impl Fn(&str, &str) -> String)
 /// reads only the lower-case `http_proxy`; both CA variables, because httpx reads one and requests
 /// the other; loopback left alone, or a local LLM would be asked through the proxy.
 pub fn variables(config: &Config) -> anyhow::Result<BTreeMap<&'static str, String>> {
-    let explicit = config.listeners.explicit.ok_or_else(|| {
-        anyhow::anyhow!("listeners.explicit is off; give it an address, for example 127.0.0.1:3128")
-    })?;
+    let explicit = config
+        .listeners
+        .explicit
+        .ok_or_else(|| anyhow::anyhow!(EXPLICIT_IS_OFF))?;
     let bundle = CaPaths::below(&config.state_dir).bundle();
     Ok(variables_for(
-        &reachable(explicit),
+        &dialled(explicit).to_string(),
         &bundle.display().to_string(),
     ))
 }
@@ -102,14 +111,13 @@ pub fn variables_for(proxy: &str, bundle: &str) -> BTreeMap<&'static str, String
 }
 
 /// An address a client can use: a listener on every interface is reached by loopback.
-fn reachable(listen: std::net::SocketAddr) -> String {
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+pub fn dialled(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    SocketAddr::new(ip, listen.port()).to_string()
+    SocketAddr::new(ip, listen.port())
 }
 
 #[cfg(test)]
@@ -123,7 +131,8 @@ mod tests {
             ("0.0.0.0:1", "127.0.0.1:1"),
             ("[::]:1", "[::1]:1"),
         ] {
-            assert_eq!(reachable(listen.parse().unwrap()), expected);
+            let dialled = dialled(listen.parse().unwrap());
+            assert_eq!(dialled.to_string(), expected);
         }
     }
 }

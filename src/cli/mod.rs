@@ -13,6 +13,9 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+#[cfg(target_os = "linux")]
+mod isolate;
+mod learn;
 mod lockdown;
 mod reload;
 mod run;
@@ -48,9 +51,12 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Exec(exec::Args),
+    #[cfg(target_os = "linux")]
+    IsolateChild(isolate::ChildArgs),
     Env(env::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Ca(ca::Args),
     Health(health::Args),
@@ -76,9 +82,12 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Exec(args) => exec::run(args),
+        #[cfg(target_os = "linux")]
+        Command::IsolateChild(args) => isolate::child(args),
         Command::Env(args) => env::run(args),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),

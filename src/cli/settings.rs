@@ -69,16 +69,27 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
+/// Half of the cores, and four at most: a sidecar stands beside what needs the machine, and one
+/// thread sends on tens of thousands of requests per second. Every further one is woken to look for
+/// work it does not find: on two cores, two threads double the time added to a first token
+/// (benches/README.md). `TOKIO_WORKER_THREADS` says otherwise.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?)
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !environment().contains_key("TOKIO_WORKER_THREADS") {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        builder.worker_threads((cores / 2).clamp(1, 4));
+    }
+    Ok(builder.enable_all().build()?)
 }
 
 /// The exit code that tells a script what kind of failure it was.
 pub fn exit_code_of(e: &anyhow::Error) -> ExitCode {
     if e.downcast_ref::<ConfigErrors>().is_some() {
         return ExitCode::from(EXIT_CONFIG);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(e) = e.downcast_ref::<crate::isolate::IsolateError>() {
+        return ExitCode::from(super::isolate::exit_code_of(e));
     }
     match e.downcast_ref::<StartError>() {
         Some(e) if e.is_configuration() => ExitCode::from(EXIT_CONFIG),

@@ -45,6 +45,7 @@ pub struct Caller {
 pub struct Call {
     pub operation: Operation,
     pub stream: bool,
+    /// [`Request::parse`] has taken it.
     pub body: Bytes,
     pub first_byte: Duration,
     pub egress: EgressMeter,
@@ -105,7 +106,7 @@ impl Caller {
     }
 
     fn resolve(&self, call: &Call, upstream: &Upstream) -> Option<Resolved> {
-        let request = Request::parse(call.operation, &call.body).ok()?;
+        let request = Request::reread(call.operation, &call.body).ok()?;
         Some(self.settings.aliases.resolve(
             request.model.as_deref(),
             upstream.models.as_ref(),
@@ -121,7 +122,7 @@ impl Caller {
         record: &mut CallRecord,
     ) -> Result<Answered, (Problem, Option<String>)> {
         let url = upstream.base.to_string();
-        let request = Request::parse(call.operation, &call.body).map_err(|e| {
+        let request = Request::reread(call.operation, &call.body).map_err(|e| {
             (
                 Problem::BadRequest {
                     detail: e.to_string(),

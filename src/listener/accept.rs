@@ -8,7 +8,6 @@ use pingora::{
     server::configuration::ServerConf,
 };
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
@@ -17,9 +16,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{connect, http, stream::EdgeStream};
 use crate::{
     audit::AuditKind,
+    metrics::Metrics,
     net::Entry,
     policy::Reason,
     proxy::{Connection, Denial, Finish, Leash, Outcome, Pipeline, Services, request_id},
+    upstream::keep_alive::keep_alive,
 };
 
 /// What a socket is for.
@@ -111,6 +112,26 @@ pub struct Edge {
     shutdown: watch::Sender<bool>,
     connections: TaskTracker,
     slots: Arc<Semaphore>,
+    farewells: Semaphore,
+}
+
+/// Refusals for overload that are written at the same time.
+const FAREWELLS: usize = 256;
+
+/// An open connection in the gauge, however it ends.
+struct Counted(Arc<Metrics>, Entry);
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>, entry: Entry) -> Self {
+        metrics.connection_opened(entry);
+        Self(metrics.clone(), entry)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_closed(self.1);
+    }
 }
 
 impl Edge {
@@ -126,9 +147,10 @@ impl Edge {
         let (shutdown, pingora_shutdown) = watch::channel(false);
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(services.limits.connections)),
+            farewells: Semaphore::new(FAREWELLS),
+            closing: services.closing.clone(),
             services,
             proxy: Arc::new(proxy),
-            closing: CancellationToken::new(),
             pingora_shutdown,
             shutdown,
             connections: TaskTracker::new(),
@@ -176,10 +198,10 @@ impl Edge {
         _slot: OwnedSemaphorePermit,
     ) {
         let entry = door.entry();
-        let metrics = self.services.metrics.clone();
-        metrics.connection_opened(entry);
+        let _counted = Counted::new(&self.services.metrics, entry);
         // Small writes (streamed tokens) must not wait for each other.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         let l4 = L4Stream::from(stream);
         let connection = Arc::new(Connection {
             entry,
@@ -194,11 +216,10 @@ impl Edge {
             }
             Door::TransparentTls => connect::transparent(&self, l4, connection).await,
         }
-        metrics.connection_closed(entry);
     }
 
     /// Overload is refused in the open, and audited, never let through.
-    async fn turn_away(&self, mut stream: TcpStream, client: SocketAddr, door: Door) {
+    async fn turn_away(&self, stream: TcpStream, client: SocketAddr, door: Door) {
         let denial = Denial::early(Reason::Overloaded, "too many connections; try again");
         let mut finish = Finish::begin(
             &self.services,
@@ -209,12 +230,12 @@ impl Edge {
             Instant::now(),
         );
         finish.denied(&denial);
-        if door != Door::TransparentTls {
-            let refusal = denial.raw();
-            let write = stream.write_all(&refusal);
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), write).await;
-        }
         finish.done(Outcome::default());
+        // Past this bound they are closed without a word: a farewell costs a task for a while, too.
+        let farewell = self.farewells.try_acquire();
+        if door != Door::TransparentTls && farewell.is_ok() {
+            http::write_refusal(stream, &denial).await;
+        }
     }
 
     /// Stops accepting, lets requests in flight end, cuts what is left after `drain_timeout`.

@@ -122,10 +122,9 @@ fn judge(
     };
     let policy = edge.services.policy.load();
     let mut decision = policy.decide_connection(&flow);
-    let lockdown = edge.services.dialer.gate().level();
-    if lockdown.forbids_connection(decision.action) {
+    if let Some(reason) = edge.services.overrules_connection(decision.action) {
         decision.action = ConnectionAction::Deny;
-        decision.reason = Reason::LockedDown;
+        decision.reason = reason;
     }
     finish.judged_under(policy.generation());
     finish.decided(&decision, decision.action.as_str());
@@ -159,14 +158,17 @@ fn refusal(reason: Reason, authority: &Authority, detail: String) -> Denial {
 
 /// Refuses in HTTP, before the 200.
 async fn end(mut finish: Finish, l4: L4Stream, denial: Denial) {
-    finish.denied(&denial);
-    write_refusal(Box::new(l4), &denial).await;
+    finish.unreached(&denial);
     finish.done(Outcome::default());
+    write_refusal(l4, &denial).await;
 }
 
-/// Refuses after the 200, where only closing is left to say.
+/// Refuses after the 200, where only closing is left to say. A client that leaves is not refused.
 fn cut(mut finish: Finish, authority: &Authority, reason: Reason, detail: String) {
-    finish.denied(&refusal(reason, authority, detail));
+    match reason {
+        Reason::ClientGone => finish.failed(reason, Some(detail)),
+        reason => finish.denied(&refusal(reason, authority, detail)),
+    }
     finish.done(Outcome::default());
 }
 

@@ -44,8 +44,6 @@ pub struct Head {
     pub host: Option<Authority>,
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
-    /// Content-Length above zero, or chunked.
-    pub has_body: bool,
     /// Bytes of the head, blank line included.
     pub length: usize,
 }
@@ -83,6 +81,23 @@ pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     BLANK_LINE
         .find(bytes.get(start..)?)
         .map(|at| start + at + 4)
+}
+
+/// Says of a head that is not complete yet that it never will be a good one, so that its client is
+/// answered at once and not after a timeout. `from` as for [`head_end`].
+pub fn hopeless(bytes: &[u8], from: usize) -> Option<HeadError> {
+    match bytes.first()? {
+        0x16 => {
+            return Some(malformed(
+                "this port speaks plain HTTP, and TLS came: write http:// in the proxy or base URL",
+            ));
+        }
+        b if b.is_ascii_uppercase() => {}
+        _ => return Some(malformed("a request starts with an upper-case method")),
+    }
+    let bare = memchr::memchr_iter(b'\n', bytes.get(from..)?)
+        .any(|at| (from + at).checked_sub(1).and_then(|i| bytes.get(i)) != Some(&b'\r'));
+    bare.then_some(malformed("a line is not ended by CR LF"))
 }
 
 /// Parses a complete head (`head_end` found its blank line).
@@ -149,13 +164,11 @@ pub fn parse_next(
             Some(known.parse(text, default_port)?)
         }
     };
-    let upgrade = fields.upgrade.filter(|_| fields.connection_upgrade);
     Ok(Head {
         method,
         target,
         host,
-        upgrade,
-        has_body: fields.chunked || fields.length.is_some_and(|n| n > 0),
+        upgrade: fields.upgrade,
         length: head.len(),
     })
 }
@@ -193,12 +206,20 @@ fn is_token(b: u8) -> bool {
 fn parse_request_line(line: &[u8]) -> Result<(http::Method, &str, bool), HeadError> {
     const SHAPE: HeadError = malformed("request line is not METHOD SP TARGET SP HTTP/1.1");
     let line = std::str::from_utf8(line).map_err(|_| SHAPE)?;
-    let mut parts = line.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    // A third space would be in the target, where none may be.
+    let (first, last) = (
+        memchr::memchr(b' ', line.as_bytes()),
+        memchr::memrchr(b' ', line.as_bytes()),
+    );
+    let (Some(first), Some(last)) = (first, last.filter(|last| first < Some(*last))) else {
         return Err(SHAPE);
     };
+    let [method, target, version] = [
+        line.get(..first),
+        line.get(first + 1..last),
+        line.get(last + 1..),
+    ]
+    .map(Option::unwrap_or_default);
     if method.is_empty() || method.len() > 32 || !method.bytes().all(is_token) {
         return Err(malformed("method is not a token"));
     }
@@ -284,7 +305,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, line: &'a [u8]) -> Result<(), HeadError> {
         let colon = memchr::memchr(b':', line).ok_or(malformed("a header line has no colon"))?;
         let (name, rest) = line.split_at(colon);
-        let value = rest.get(1..).unwrap_or_default().trim_ascii();
+        let value = rest.get(1..).unwrap_or_default();
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(malformed(
                 "a header name is not a token (folded lines are not spoken here)",
@@ -296,6 +317,8 @@ impl<'a> Fields<'a> {
         {
             return Err(malformed("a header value holds a control character"));
         }
+        // After the check above, or a form feed at an end would be trimmed here and seen by others.
+        let value = value.trim_ascii();
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 let text = std::str::from_utf8(value)
@@ -355,6 +378,16 @@ impl<'a> Fields<'a> {
         }
         if method == http::Method::CONNECT && (self.chunked || self.length.is_some_and(|n| n > 0)) {
             return Err(framing("CONNECT has no body"));
+        }
+        // Pingora and others go by the Upgrade header alone: both or none, and no body beside it,
+        // or one side would read as a tunnel what the other reads as requests.
+        if self.upgrade.is_some() {
+            if !self.connection_upgrade {
+                return Err(malformed("an Upgrade header that Connection does not name"));
+            }
+            if http_10 || method != http::Method::GET || self.chunked || self.length.is_some() {
+                return Err(malformed("an upgrade is a GET of HTTP/1.1 without a body"));
+            }
         }
         Ok(())
     }
@@ -433,7 +466,7 @@ mod tests {
         );
         let chunked =
             parsed("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-        assert!(chunked.has_body);
+        assert_eq!(chunked.method, http::Method::POST);
         let upgrade =
             parsed("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n").unwrap();
         assert_eq!(upgrade.upgrade.as_deref(), Some("websocket"));
@@ -532,6 +565,26 @@ mod tests {
                 MalformedRequest,
             ),
             (
+                "a form feed behind a length",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\x0c\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "an upgrade that Connection does not name",
+                "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "an upgrade by POST",
+                "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
+                "an upgrade with a body",
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\n",
+                MalformedRequest,
+            ),
+            (
                 "a fragment",
                 "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
                 MalformedRequest,
@@ -582,6 +635,36 @@ mod tests {
             buffer,
             &b"POST /a?b HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 2\r\n\r\nhi"[..]
         );
+    }
+
+    #[test]
+    fn a_hopeless_head_is_known_as_soon_as_its_first_bad_byte_is_there() {
+        for (name, bytes, hopeless) in [
+            ("nothing yet", &b""[..], false),
+            ("half a method", b"PO", false),
+            ("two good lines", b"GET / HTTP/1.1\r\nHost: a\r\nX", false),
+            ("a carriage return that waits", b"GET / HTTP/1.1\r", false),
+            ("a ClientHello", b"\x16\x03\x01", true),
+            ("an SSH banner is not known yet", b"SSH-2.0-x\r\n", false),
+            ("a lower-case method", b"get", true),
+            ("a bare line feed", b"GET / HTTP/1.1\n", true),
+            (
+                "one behind a good line",
+                b"GET / HTTP/1.1\r\nHost: a\n",
+                true,
+            ),
+        ] {
+            assert_eq!(super::hopeless(bytes, 0).is_some(), hopeless, "{name}");
+            // Whatever was looked at before, the verdict is the same once a new byte is bad.
+            if !hopeless {
+                for seen in 0..bytes.len() {
+                    assert!(
+                        super::hopeless(bytes, seen).is_none(),
+                        "{name} after {seen}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

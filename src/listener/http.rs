@@ -13,7 +13,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Sleep,
 };
 use tokio_util::sync::WaitForCancellationFuture;
@@ -29,7 +29,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -83,14 +83,25 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             let (target, authority) = (&arrival.target, &arrival.authority);
             head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
         }
+        let upgrade = arrival.upgrade;
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
         }
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
-        let answering = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
-        match until_cut(answering, pulled.as_mut()).await {
+        let serving = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
+        let serving = until_cut(serving, pulled.as_mut());
+        let served = if upgrade {
+            // A WebSocket has no end to wait for when we stop.
+            tokio::select! {
+                served = serving => served,
+                () = edge.closing.cancelled() => None,
+            }
+        } else {
+            serving.await
+        };
+        match served {
             Some(reused) if connection.leash.why().is_none() => {
                 (stream, settings) = reused.consume();
             }
@@ -129,21 +140,23 @@ async fn read_head(
     {
         return Ok(None);
     }
-    if let Some(end) = head::head_end(buffer, 0) {
-        return within(end, limits.head_bytes);
-    }
     let rest = async {
+        let mut seen = 0;
         loop {
-            let seen = buffer.len();
+            if let Some(end) = head::head_end(buffer, seen) {
+                return within(end, limits.head_bytes);
+            }
+            if let Some(e) = head::hopeless(buffer, seen) {
+                return Err(Denial::early(e.reason, e.message));
+            }
+            seen = buffer.len();
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
             }
             buffer.reserve(HEAD_BUFFER);
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
-                return Ok(None);
-            }
-            if let Some(end) = head::head_end(buffer, seen) {
-                return within(end, limits.head_bytes);
+                let words = "the connection ended inside the request head";
+                return Err(Denial::early(Reason::MalformedRequest, words));
             }
         }
     };
@@ -270,24 +283,23 @@ async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: De
         finish.authority(authority);
     }
     finish.denied(&denial);
-    write_refusal(stream, &denial).await;
     finish.done(Outcome::default());
+    write_refusal(stream, &denial).await;
 }
 
 /// Writes the refusal and reads off, within bounds, what the client still sends: closing a socket
 /// with unread bytes resets it, and the client would lose the answer.
-pub async fn write_refusal(mut stream: Stream, denial: &Denial) {
+pub async fn write_refusal(mut stream: impl AsyncRead + AsyncWrite + Unpin, denial: &Denial) {
     let talk = async {
         if stream.write_all(&denial.raw()).await.is_err() || stream.flush().await.is_err() {
             return;
         }
-        let _ = AsyncWriteExt::shutdown(&mut stream).await;
-        let mut sink = [0u8; 4096];
-        for _ in 0..256 {
-            if !matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {
-                return;
-            }
-        }
+        let _ = stream.shutdown().await;
+        let mut sink = vec![0u8; 16 << 10];
+        while matches!(
+            tokio::time::timeout(LINGER_QUIET, stream.read(&mut sink)).await,
+            Ok(Ok(n)) if n > 0
+        ) {}
     };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), talk).await;
+    let _ = tokio::time::timeout(LINGER, talk).await;
 }

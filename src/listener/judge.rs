@@ -2,9 +2,7 @@
 //!
 //! URI, Host, tunnel and entry must all say the same. Pure; called by `listener::http`.
 
-use std::time::Instant;
-
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::head::{Head, Target};
 use crate::net::Entry;
@@ -46,6 +44,10 @@ pub fn arrival(
     };
     let canonical =
         path::canonical(raw_path).map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
+    if query.is_some_and(|q| q.contains(['"', '<', '>'])) {
+        let words = "the query holds a character that must be percent-encoded";
+        return Err(refuse(Reason::MalformedRequest, words.into()));
+    }
     let path_length = canonical.len();
     let mut target = canonical.into_owned();
     if let Some(query) = query {
@@ -151,8 +153,11 @@ fn reverse<'h>(
             "Host is no name of this listener; use its address".into(),
         ));
     }
-    let path = target.split('?').next().unwrap_or_default();
-    match services.routes.find(path) {
+    // The route is chosen by the path that is judged and sent, or `/a/../b` would go by the route of
+    // `/a`. A path without a canonical form is refused by the caller.
+    let raw = target.split('?').next().unwrap_or_default();
+    let path = path::canonical(raw).unwrap_or(Cow::Borrowed(raw));
+    match services.routes.find(&path) {
         None => Ok((services.routes.vendor.clone(), target, None)),
         Some(index) => match services.routes.routes.get(index) {
             Some(route) => Ok((route.authority.clone(), target, Some(index))),

@@ -1,16 +1,20 @@
 //! The undecrypted relay of an allowed tunnel, after the SNI check.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pingora::protocols::l4::stream::Stream as L4Stream;
+
+use tokio::time::Instant;
 
 use super::{accept::Edge, connect::Judged};
 use crate::{
     policy::Reason,
     proxy::{Connection, Denial, Doing, Finish, Outcome, Subject},
-    upstream::counted::Counted,
+    upstream::counted::{Counted, Counts},
 };
 
+/// A tunnel without a byte for this long has nothing under way.
+const QUIET: Duration = Duration::from_millis(500);
 /// Bytes of each direction's copy buffer.
 const BUFFER: usize = 16 << 10;
 
@@ -29,7 +33,7 @@ pub async fn relay(
         Err(e) => {
             let mut denial = Denial::early(e.reason, e.detail);
             denial.authority = Some(authority.clone());
-            finish.denied(&denial);
+            finish.unreached(&denial);
             return finish.done(Outcome::default());
         }
     };
@@ -49,10 +53,10 @@ pub async fn relay(
     };
     let leaves = dialed.leaves_machine();
     let upstream_name = dialed.address.socket().to_string();
-    let mut upstream = Counted::new(dialed.stream);
+    let (mut upstream, counts) = Counted::new(dialed.stream);
     let copied = tokio::select! {
         biased;
-        () = edge.closing.cancelled() => Ok(()),
+        () = drained(edge, &counts) => Ok(()),
         () = connection.leash.pulled() => Ok(()),
         copied = tokio::io::copy_bidirectional_with_sizes(&mut l4, &mut upstream, BUFFER, BUFFER) => {
             copied.map(drop)
@@ -65,7 +69,7 @@ pub async fn relay(
         // A reset is how many clients end a tunnel; the counts stand all the same.
         finish.failed(Reason::ClientGone, Some("closed by reset".into()));
     }
-    let (sent, received) = (upstream.written(), upstream.read());
+    let (sent, received) = (counts.written(), counts.read());
     let mut outcome = Outcome {
         status: Some(200),
         bytes_in: sent,
@@ -76,4 +80,18 @@ pub async fn relay(
     outcome.note.answered_by = Some("tunnel".into());
     outcome.note.upstream = Some(upstream_name);
     finish.done(outcome);
+}
+
+/// Resolves when we stop and nothing passes any more, or little is left of the time to stop in. What
+/// is under way may end; a tunnel that is merely kept open is no reason to wait.
+async fn drained(edge: &Edge, counts: &Counts) {
+    edge.closing.cancelled().await;
+    let deadline = Instant::now() + edge.services.limits.drain_timeout.mul_f32(0.9);
+    loop {
+        let before = counts.read() + counts.written();
+        tokio::time::sleep(QUIET.min(deadline.saturating_duration_since(Instant::now()))).await;
+        if counts.read() + counts.written() == before || Instant::now() >= deadline {
+            return;
+        }
+    }
 }

@@ -12,6 +12,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::spans;
+
 /// One member of an object; slices of the text it was parsed from.
 #[derive(Clone, Debug)]
 pub struct Member<'a> {
@@ -36,6 +38,18 @@ impl<'a> Object<'a> {
             return None;
         }
         let Members(members) = serde_json::from_str(text).ok()?;
+        Some(Self { text, members })
+    }
+    /// The same for a slice of text that was parsed before: it is not checked again.
+    pub(super) fn of_checked(text: &'a str) -> Option<Self> {
+        let text = trim(text);
+        let members = spans::members(text)?
+            .into_iter()
+            .map(|(key, value)| Member {
+                key: string(key).unwrap_or(Cow::Borrowed(key)),
+                value,
+            })
+            .collect();
         Some(Self { text, members })
     }
     pub fn text(&self) -> &'a str {
@@ -81,11 +95,20 @@ pub fn elements(text: &str) -> Option<Vec<&str>> {
 pub fn string(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?;
     if let Some(plain) = inner.strip_suffix('"')
-        && !plain.bytes().any(|b| b == b'\\' || b == b'"' || b < 0x20)
+        && is_plain(plain)
     {
         return Some(Cow::Borrowed(plain));
     }
     serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+}
+
+/// Nothing in it is escaped or ends it. Looks at whole blocks, which the compiler turns into vector
+/// instructions: prompts have tens of kilobytes.
+fn is_plain(text: &str) -> bool {
+    let special = |b: &u8| (*b == b'\\') | (*b == b'"') | (*b < 0x20);
+    text.as_bytes()
+        .chunks(64)
+        .all(|block| !block.iter().fold(false, |any, b| any | special(b)))
 }
 
 pub fn unsigned(text: &str) -> Option<u64> {

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::{
     edit::{self, Editor, Object},
     repair::{Repair, Repairs},
+    spans,
 };
 
 /// The hand-off whose arguments hold what the user wants.
@@ -28,18 +29,18 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// `None` for anything but an object with a role.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let object = Object::parse(text)?;
+    /// `None` for anything but an object with a role. `text` was checked before.
+    fn parse(text: &'a str) -> Option<Self> {
+        let object = Object::of_checked(text)?;
         let role = object.string("role")?;
         Some(Self { object, role })
     }
-    /// Content as text: a string, or the text parts of a list.
-    pub fn text(&self) -> Option<Cow<'a, str>> {
+    /// Where its text begins: a string, or the text parts of a list.
+    pub fn beginning(&self, max: usize) -> Option<String> {
         let content = self.object.last("content")?;
-        match edit::string(content) {
+        match spans::string_head(content, max) {
             Some(text) => Some(text),
-            None => join_parts(content, "\n").map(|joined| Cow::Owned(joined.text)),
+            None => join_parts(content, "\n").map(|joined| joined.text),
         }
     }
     fn tool_calls(&self) -> Vec<ToolCall<'a>> {
@@ -68,12 +69,37 @@ struct ToolCall<'a> {
     arguments: Cow<'a, str>,
 }
 
-/// Repairs the messages of `array`, one value of the request's `messages` key.
-pub fn repair(array: &str, editor: &mut Editor<'_>, repairs: &mut Repairs) {
-    let Some(elements) = edit::elements(array) else {
-        return;
-    };
-    let messages: Vec<Option<Message<'_>>> = elements.iter().map(|e| Message::parse(e)).collect();
+/// One value of a request's `messages` key, read once: a prompt is long.
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    elements: Vec<&'a str>,
+    /// `None` for an element that is no message.
+    parsed: Vec<Option<Message<'a>>>,
+}
+
+impl<'a> Messages<'a> {
+    /// `None` for anything but a list. `array` is a value of a parsed object: it was checked.
+    pub fn parse(array: &'a str) -> Option<Self> {
+        let elements = spans::elements(array)?;
+        let parsed = elements.iter().map(|e| Message::parse(e)).collect();
+        Some(Self { elements, parsed })
+    }
+
+    /// System prompts at the beginning.
+    pub fn system_prompts(&self) -> impl Iterator<Item = &Message<'a>> {
+        let system = |m: &&Message<'_>| matches!(&*m.role, "system" | "developer");
+        self.parsed
+            .iter()
+            .map_while(move |m| m.as_ref().filter(system))
+    }
+}
+
+/// Repairs the messages of one value of the request's `messages` key.
+pub fn repair(messages: &Messages<'_>, editor: &mut Editor<'_>, repairs: &mut Repairs) {
+    let Messages {
+        elements,
+        parsed: messages,
+    } = messages;
     for message in messages.iter().flatten() {
         let (flattened, kind): (fn(&str) -> Option<String>, _) = match &*message.role {
             "tool" | "function" => (tool_text, Repair::ToolText),
@@ -89,7 +115,7 @@ pub fn repair(array: &str, editor: &mut Editor<'_>, repairs: &mut Repairs) {
     }
     let has_user = messages.iter().flatten().any(|m| m.role == "user");
     if !has_user && !elements.is_empty() {
-        add_user_message(&elements, &messages, editor);
+        add_user_message(elements, messages, editor);
         repairs.add(Repair::UserMessage);
     }
 }
@@ -249,7 +275,8 @@ mod tests {
     fn repaired(array: &str) -> (String, Repairs) {
         let mut editor = Editor::new(array);
         let mut repairs = Repairs::default();
-        repair(array, &mut editor, &mut repairs);
+        let messages = Messages::parse(array).expect("a list");
+        repair(&messages, &mut editor, &mut repairs);
         (editor.finish().into_owned(), repairs)
     }
 

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`edit`] | byte-preserving JSON edits |
+//! | `spans` | parts of JSON that was checked already |
 //! | [`request`] | view of a request, its edits, the plugin's agents (WIRE.md 2) |
 //! | [`messages`] | repairs of the plugin's messages (WIRE.md 2.2, 2.3) |
 //! | [`sse`] | frames out of a byte stream |
@@ -27,6 +28,7 @@ pub mod repair;
 pub mod reply;
 pub mod request;
 pub mod response;
+mod spans;
 pub mod sse;
 pub mod stream;
 pub mod think;

@@ -1,10 +1,12 @@
 //! What is read of a request, and the edits made to it; the rest goes on byte for byte.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
+
+use memchr::memmem;
 
 use super::{
     edit::{self, Editor, Object},
-    messages::{self, Message},
+    messages::{self, Messages},
     repair::Repairs,
 };
 
@@ -66,6 +68,8 @@ impl Agent {
     ];
     /// Markers stand at the beginning of a system prompt; later text may quote anything.
     const MARKER_WINDOW: usize = 2000;
+    /// The same as it may be written: a Chinese character has 3 bytes, escaped 6.
+    const WRITTEN_WINDOW: usize = 2 * Self::MARKER_WINDOW;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,12 +86,17 @@ impl Agent {
 
     fn of_system_prompt(prompt: &str) -> Option<Self> {
         let start = edit::head(prompt, Self::MARKER_WINDOW);
-        Self::MARKERS
+        MARKERS
             .iter()
-            .find(|(marker, _)| start.contains(marker))
+            .find(|(marker, _)| marker.find(start.as_bytes()).is_some())
             .map(|(_, agent)| *agent)
     }
 }
+
+/// Searches of [`Agent::MARKERS`], built once: building them takes longer than searching.
+static MARKERS: LazyLock<[(memmem::Finder<'static>, Agent); 7]> = LazyLock::new(|| {
+    Agent::MARKERS.map(|(marker, agent)| (memmem::Finder::new(marker.as_bytes()), agent))
+});
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -106,6 +115,8 @@ pub enum RequestError {
 pub struct Request<'a> {
     text: &'a str,
     object: Object<'a>,
+    /// Every list of the `messages` key, which may stand twice.
+    messages: Vec<Messages<'a>>,
     pub operation: Operation,
     pub model: Option<Cow<'a, str>>,
     pub stream: bool,
@@ -118,6 +129,24 @@ impl<'a> Request<'a> {
     pub fn parse(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
         let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
+        let mut request = Self::of(operation, text, object)?;
+        request.agent = request
+            .messages
+            .last()
+            .and_then(|messages| agent_of(&request.object, messages));
+        request.tools = offered_tools(&request.object);
+        Ok(request)
+    }
+
+    /// Reads a body once more that [`Request::parse`] has taken: what it checked is not checked
+    /// again, and who asks with which tools is not looked for.
+    pub fn reread(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
+        let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
+        let object = Object::of_checked(text).ok_or(RequestError::NotAnObject)?;
+        Self::of(operation, text, object)
+    }
+
+    fn of(operation: Operation, text: &'a str, object: Object<'a>) -> Result<Self, RequestError> {
         let model = match object.present("model") {
             None => None,
             Some(value) => Some(edit::string(value).ok_or(RequestError::Model)?),
@@ -127,23 +156,24 @@ impl<'a> Request<'a> {
             Some("true") => true,
             Some(_) => return Err(RequestError::Stream),
         };
-        let mut agent = None;
+        let mut messages = Vec::new();
         if operation == Operation::Chat {
-            let messages = object
-                .last("messages")
-                .and_then(edit::elements)
-                .ok_or(RequestError::Messages)?;
-            agent = agent_of(&object, &messages);
+            let lists: Vec<_> = object.all("messages").map(Messages::parse).collect();
+            // The last is what most servers read.
+            if !matches!(lists.last(), Some(Some(_))) {
+                return Err(RequestError::Messages);
+            }
+            messages = lists.into_iter().flatten().collect();
         }
-        let tools = offered_tools(&object);
         Ok(Self {
             text,
             object,
+            messages,
             operation,
             model,
             stream,
-            agent,
-            tools,
+            agent: None,
+            tools: Vec::new(),
         })
     }
 
@@ -161,8 +191,8 @@ impl<'a> Request<'a> {
             self.ask_for_usage(&mut editor, &mut added);
         }
         if self.operation == Operation::Chat {
-            for array in self.object.all("messages") {
-                messages::repair(array, &mut editor, &mut repairs);
+            for list in &self.messages {
+                messages::repair(list, &mut editor, &mut repairs);
             }
         }
         editor.add_members(&self.object, &added);
@@ -207,11 +237,10 @@ impl<'a> Request<'a> {
     }
 }
 
-fn agent_of(object: &Object<'_>, messages: &[&str]) -> Option<Agent> {
+fn agent_of(object: &Object<'_>, messages: &Messages<'_>) -> Option<Agent> {
     let by_prompt = messages
-        .iter()
-        .map_while(|m| Message::parse(m).filter(|m| matches!(&*m.role, "system" | "developer")))
-        .find_map(|m| Agent::of_system_prompt(&m.text()?));
+        .system_prompts()
+        .find_map(|m| Agent::of_system_prompt(&m.beginning(Agent::WRITTEN_WINDOW)?));
     by_prompt.or_else(|| {
         let format = Object::parse(object.last("response_format")?)?;
         let schema = Object::parse(format.last("json_schema")?)?;
@@ -243,7 +272,14 @@ mod tests {
 
     fn rewrite(body: &str) -> String {
         let request = Request::parse(Operation::Chat, body.as_bytes()).expect(body);
-        request.rewrite(Some("m")).0.into_owned()
+        let again = Request::reread(Operation::Chat, body.as_bytes()).expect(body);
+        let (rewritten, repairs) = request.rewrite(Some("m"));
+        assert_eq!(
+            again.rewrite(Some("m")),
+            (rewritten.clone(), repairs),
+            "read once more"
+        );
+        rewritten.into_owned()
     }
 
     #[test]

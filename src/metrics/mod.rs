@@ -12,6 +12,11 @@ use prometheus::{
 
 use crate::{net::Entry, policy::Lockdown};
 
+mod ending;
+
+use ending::Endings;
+pub use ending::{Ending, Sizes};
+
 /// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
 const OVERHEAD_BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05,
@@ -50,6 +55,7 @@ pub enum TokenType {
 
 pub struct Metrics {
     registry: Registry,
+    endings: Endings,
     decisions: IntCounterVec,
     broken_off: IntCounterVec,
     requests: IntCounterVec,
@@ -266,24 +272,13 @@ impl Metrics {
                 OVERHEAD_BUCKETS,
             ),
             registry,
+            endings: Endings::default(),
         }
     }
 
-    pub fn decision(&self, entry: Entry, action: &str, rule: &str, reason: &str) {
-        self.decisions
-            .with_label_values(&[entry.as_str(), action, rule, reason])
-            .inc();
-    }
     pub fn broken_off(&self, entry: Entry, reason: &str) {
         self.broken_off
             .with_label_values(&[entry.as_str(), reason])
-            .inc();
-    }
-    /// `answered_by`: `local`, `upstream`, `airlock` (refusals) or `tunnel`.
-    pub fn request(&self, entry: Entry, answered_by: &str, status: u16) {
-        let mut buf = [0u8; 3];
-        self.requests
-            .with_label_values(&[entry.as_str(), answered_by, status_label(status, &mut buf)])
             .inc();
     }
     /// `direction`: `sent` or `received`; `destination`: `local`, `llm`, a rule's host, or `other`.
@@ -293,10 +288,6 @@ impl Metrics {
                 .with_label_values(&[direction, destination])
                 .inc_by(n);
         }
-    }
-    /// Always touched, so that a zero is seen as a zero.
-    pub fn left_machine(&self, rule: &str, n: u64) {
-        self.left_machine.with_label_values(&[rule]).inc_by(n);
     }
     pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
         self.overhead
@@ -496,12 +487,10 @@ mod tests {
     #[test]
     fn every_metric_registers_and_renders() {
         let m = Metrics::new();
-        m.decision(Entry::Explicit, "deny", "none", "no_rule_matched");
-        m.request(Entry::Reverse, "local", 200);
+        m.connection_opened(Entry::Explicit);
+        m.dns_query("ok");
         let text = m.render();
-        assert!(text.contains(r#"airlock_decisions_total{action="deny",entry="explicit",reason="no_rule_matched",rule="none"} 1"#));
-        assert!(text.contains(
-            r#"airlock_requests_total{answered_by="local",entry="reverse",status="200"} 1"#
-        ));
+        assert!(text.contains(r#"airlock_connections{entry="explicit"} 1"#));
+        assert!(text.contains(r#"airlock_dns_queries_total{outcome="ok"} 1"#));
     }
 }

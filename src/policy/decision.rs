@@ -178,6 +178,7 @@ reasons! {
     HeadTooLarge = "head_too_large", 431;
     HeadTimeout = "head_timeout", 408;
     BodyTooLarge = "body_too_large", 413;
+    BodyTimeout = "body_timeout", 408;
     /// The request form does not belong to this entry (CONNECT on reverse, origin-form on explicit).
     WrongEntry = "wrong_entry", 400;
     /// First bytes of a tunnel are not a TLS ClientHello.
@@ -206,6 +207,8 @@ reasons! {
     LockedDown = "locked_down", 403;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
+    /// The audit log cannot be written: what cannot be recorded is not let through.
+    AuditUnavailable = "audit_unavailable", 503;
     /// The client went away before the answer was complete.
     ClientGone = "client_gone", 499;
     Internal = "internal", 500;

@@ -202,6 +202,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::HeadTooLarge
         | Reason::HeadTimeout
         | Reason::BodyTooLarge
+        | Reason::BodyTimeout
         | Reason::WrongEntry
         | Reason::NotTls
         | Reason::SniMissing
@@ -226,6 +227,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::UpstreamFailed
         | Reason::UpstreamTimeout
         | Reason::Overloaded
+        | Reason::AuditUnavailable
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),
     }

@@ -5,7 +5,8 @@
 //! ([`CompiledPolicy::decide_request`]) and resolved address ([`address::check`]).
 //! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
 //! [`Lockdown`] stands above all three. [`diff`] says what a new policy allows that the old one did not.
-//! [`explain`] turns a decision into words and into the rule that would allow it.
+//! [`explain`] turns a decision into words and into the rule that would allow it; [`learn`] turns a
+//! report-mode log into rules.
 
 pub mod address;
 mod compiled;
@@ -13,6 +14,7 @@ pub mod decision;
 pub mod diff;
 pub mod explain;
 mod index;
+pub mod learn;
 pub mod lockdown;
 pub mod path;
 pub mod rule;

@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Default)]
 pub struct RequestContext {
-    pub(super) arrival: Option<Arrival>,
+    pub(super) arrival: Option<Box<Arrival>>,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) finish: Option<Finish>,
     pub(super) rule: Option<RuleName>,
@@ -23,6 +23,7 @@ pub struct RequestContext {
     pub(super) note: Note,
     pub(super) leaves_machine: bool,
     pub(super) attempts: usize,
+    pub(super) addresses: usize,
     /// A refusal found after the decision, to be answered by `fail_to_proxy`.
     pub(super) denial: Option<Denial>,
     pub(super) upstream_began: Option<Instant>,
@@ -36,8 +37,6 @@ pub struct RequestContext {
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) status: Option<u16>,
-    /// Of the request head that was sent on.
-    pub(super) head: u64,
     pub(super) read: u64,
     pub(super) sent: u64,
 }
@@ -48,12 +47,19 @@ impl RequestContext {
         self.connection.as_ref()?.leash.why()
     }
 
+    /// A refusal that says nothing beyond its reason.
+    pub(super) fn blank(&self, reason: Reason) -> Denial {
+        Denial {
+            reason,
+            rule: self.rule.clone().unwrap_or_else(RuleName::none),
+            authority: self.arrival.as_ref().map(|a| a.authority.clone()),
+            detail: None,
+            method: String::new(),
+            path: String::new(),
+        }
+    }
+
     pub(super) fn outcome(&self, status: Option<u16>, read: u64, sent: u64) -> Outcome {
-        let forwarded = if self.leaves_machine && self.upstream_began.is_some() {
-            read + self.seen.head
-        } else {
-            0
-        };
         let mut note = self.note.read();
         if self.upstream_began.is_some() && note.answered_by.is_none() {
             note.answered_by = Some("upstream".into());
@@ -62,7 +68,7 @@ impl RequestContext {
             status,
             bytes_in: read,
             bytes_out: sent,
-            left_machine_bytes: self.egress.bytes() + forwarded,
+            left_machine_bytes: self.egress.bytes(),
             note,
         }
     }

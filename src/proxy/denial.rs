@@ -95,6 +95,16 @@ impl Denial {
             Reason::PolicyChanged => {
                 format!("airlock refused {host}: its policy was changed meanwhile")
             }
+            Reason::ResolveFailed
+            | Reason::ResolveTimeout
+            | Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamFailed
+            | Reason::UpstreamTimeout => format!(
+                "airlock allowed the request, but {host} gave no answer: {}",
+                self.reason.code().replace('_', " ")
+            ),
             other => format!(
                 "airlock refused the request to {host}: {}",
                 other.code().replace('_', " ")
@@ -140,7 +150,9 @@ impl Denial {
             Reason::MalformedRequest | Reason::AmbiguousFraming | Reason::BadAuthority => {
                 "http_request_error"
             }
-            Reason::Internal | Reason::Overloaded => "proxy_internal_error",
+            Reason::Internal | Reason::Overloaded | Reason::AuditUnavailable => {
+                "proxy_internal_error"
+            }
             _ => "http_request_denied",
         };
         format!("airlock; error={error}; details=\"{}\"", self.reason.code())
@@ -173,12 +185,17 @@ impl Denial {
             .unwrap_or("Refused");
         let mut out = format!(
             "HTTP/1.1 {} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             cache-control: no-store\r\n{DECISION_HEADER}: {}\r\nproxy-status: {}\r\n\
+             cache-control: no-store\r\n{DECISION_HEADER}: {}\r\nproxy-status: {}\r\n{}\
              connection: close\r\n\r\n",
             self.status(),
             body.len(),
             self.decision_header(),
             self.proxy_status(),
+            if self.reason == Reason::Overloaded {
+                "retry-after: 1\r\n"
+            } else {
+                ""
+            },
         )
         .into_bytes();
         out.extend_from_slice(&body);

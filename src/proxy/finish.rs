@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{denial::Denial, services::Services};
 use crate::{
     audit::{AuditKind, AuditRecord},
-    handler::NoteFields,
+    handler::{EgressMeter, NoteFields},
+    metrics::{Ending, Sizes},
     net::{Authority, Entry},
     policy::{Decision, Reason, RuleName},
 };
@@ -30,6 +31,8 @@ pub struct Outcome {
 pub struct Finish {
     services: Arc<Services>,
     record: Option<Box<AuditRecord>>,
+    /// What has left so far, for an end that nobody tells us about.
+    egress: Option<EgressMeter>,
     started: Instant,
 }
 
@@ -69,15 +72,20 @@ impl Finish {
         Self {
             services: services.clone(),
             record: Some(Box::new(record)),
+            egress: None,
             started,
         }
+    }
+
+    pub fn metered(&mut self, egress: &EgressMeter) {
+        self.egress = Some(egress.clone());
     }
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
         if let Some(record) = &mut self.record {
             record.authority = Some(authority.clone());
             record.method = Some(method_word(method));
-            record.path = Some(AuditRecord::path_of(target));
+            record.path = (!target.is_empty()).then(|| AuditRecord::path_of(target));
         }
     }
 
@@ -110,6 +118,25 @@ impl Finish {
             record.answered_by = Some("airlock".into());
             record.reason = denial.reason;
             record.detail = denial.detail.clone();
+            record.status = Some(denial.status());
+        }
+    }
+
+    /// The destination was refused when its address was known (a refusal like any other), or could
+    /// not be reached (the decision stands).
+    pub fn unreached(&mut self, denial: &Denial) {
+        match denial.reason {
+            Reason::ResolveFailed
+            | Reason::ResolveTimeout
+            | Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamFailed
+            | Reason::UpstreamTimeout
+            | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),
+            _ => self.denied(denial),
+        }
+        if let Some(record) = &mut self.record {
             record.status = Some(denial.status());
         }
     }
@@ -152,8 +179,6 @@ impl Finish {
 
     fn count(&self, record: &AuditRecord) {
         let metrics = &self.services.metrics;
-        let reason = record.reason.code();
-        metrics.decision(record.entry, record.action, record.rule.as_str(), reason);
         if let Some(ended) = record.ended {
             metrics.broken_off(record.entry, ended.code());
         }
@@ -162,23 +187,36 @@ impl Finish {
             "deny" => ("airlock", "refused"),
             "respond" => ("local", "local"),
             "tunnel" => ("tunnel", record.rule.as_str()),
-            "intercept" => return,
+            // Its requests are counted one by one.
+            "intercept" => ("airlock", "local"),
             _ => ("upstream", record.rule.as_str()),
         };
-        if record.kind == AuditKind::Request || record.action == "tunnel" || record.action == "deny"
-        {
-            metrics.request(record.entry, answered_by, record.status.unwrap_or(0));
-        }
+        let intercepted = record.action == "intercept";
+        let a_request =
+            record.kind == AuditKind::Request || matches!(record.action, "tunnel" | "deny");
+        let ending = Ending {
+            entry: record.entry,
+            action: record.action,
+            rule: record.rule.as_str(),
+            reason: record.reason.code(),
+            answered_by: (a_request && !intercepted).then_some(answered_by),
+            destination,
+            status: record.status.unwrap_or(0),
+        };
+        let sizes = Sizes {
+            sent: record.bytes_in,
+            received: record.bytes_out,
+            left_machine: record.left_machine_bytes,
+        };
+        metrics.ended(&ending, if intercepted { Sizes::default() } else { sizes });
         let totals = &self.services.totals;
         match record.action {
+            "intercept" => return,
             "deny" => totals.count_refused(),
             "respond" => totals.count_answered_here(),
             _ => totals.count_forwarded(),
         }
         totals.add_left_machine(record.left_machine_bytes);
-        metrics.bytes("sent", destination, record.bytes_in);
-        metrics.bytes("received", destination, record.bytes_out);
-        metrics.left_machine(record.rule.as_str(), record.left_machine_bytes);
     }
 }
 
@@ -193,7 +231,11 @@ impl Drop for Finish {
                 (Reason::ClientGone, "cut")
             };
             self.failed(reason, Some(words.into()));
-            self.close(Outcome::default());
+            let left_machine_bytes = self.egress.as_ref().map_or(0, EgressMeter::bytes);
+            self.close(Outcome {
+                left_machine_bytes,
+                ..Outcome::default()
+            });
         }
     }
 }

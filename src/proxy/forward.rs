@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::ALPN,
@@ -11,7 +11,7 @@ use pingora::{
 
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
-    net::Host,
+    net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
 };
 
@@ -20,6 +20,8 @@ pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
     pub address: SocketAddr,
+    /// How many addresses there are to try.
+    pub addresses: usize,
 }
 
 /// What was allowed, and is not after all.
@@ -65,14 +67,21 @@ pub async fn destination(
         peer: Box::new(peer),
         address: address.socket(),
         leaves_machine: !address.socket().ip().is_loopback(),
+        addresses: addresses.len(),
     })
 }
 
-fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
-    let tls = match arrival.route.and_then(|r| services.routes.routes.get(r)) {
+/// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.
+fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
+    match arrival.route.and_then(|r| services.routes.routes.get(r)) {
         Some(route) => route.tls,
-        None => arrival.connection.tls,
-    };
+        // A base URL of the reverse entry stands for the vendor's https.
+        None => arrival.connection.tls || arrival.connection.entry == Entry::Reverse,
+    }
+}
+
+fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPeer {
+    let tls = speaks_tls(services, arrival);
     let sni = match &arrival.authority.host {
         // Of no use in the clear; the address is what is dialled.
         _ if !tls => String::new(),
@@ -85,28 +94,42 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
     peer.options.total_connection_timeout = Some(limits.connect_timeout * 2);
     // An idle WebSocket is not a broken one.
     peer.options.read_timeout = (!arrival.upgrade).then_some(limits.upstream_timeout);
-    peer.options.idle_timeout = Some(Duration::from_secs(60));
+    peer.options.write_timeout = Some(limits.upstream_timeout);
+    peer.options.idle_timeout = Some(IDLE);
     peer.options.alpn = ALPN::H1;
     peer.options.custom_l4 = Some(services.connector.clone());
     peer
 }
 
+/// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a request
+/// never meets a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
 /// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
 fn stays_here(name: &HeaderName) -> bool {
     match name.as_str() {
-        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" => true,
-        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" => true,
-        "x-original-url" | "x-rewrite-url" | "x-http-method-override" => true,
-        name => name.starts_with("proxy-") || name.starts_with("x-airlock-"),
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" | "http2-settings" => true,
+        "forwarded" | "via" | "x-real-ip" => true,
+        "x-http-method" | "x-http-method-override" | "x-method-override" => true,
+        name => [
+            "proxy-",
+            "x-airlock-",
+            "x-forwarded-",
+            "x-original-",
+            "x-rewrite-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix)),
     }
 }
 
-/// Response headers that would open another door beside this one, or pass for ours.
+/// Response headers that would open another door beside this one, pass for ours, or are the proxy's
+/// behind us alone.
 fn opens_a_door(name: &HeaderName) -> bool {
     match name.as_str() {
-        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" => true,
-        name => name.starts_with("x-airlock-"),
+        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" | "keep-alive" => true,
+        name => name.starts_with("x-airlock-") || name.starts_with("proxy-"),
     }
 }
 
@@ -135,9 +158,10 @@ pub fn request_header(
     let host = match route {
         Some(route) => &route.host,
         None => {
-            ours = arrival
-                .authority
-                .without_port(arrival.connection.default_port());
+            ours = match speaks_tls(services, arrival) {
+                true => arrival.authority.without_port(Port::HTTPS),
+                false => arrival.authority.without_port(Port::HTTP),
+            };
             &ours
         }
     };
@@ -151,15 +175,38 @@ pub fn request_header(
     Ok(())
 }
 
-/// Strips what an upstream must not say to the client.
+/// Strips what an upstream must not say to the client, and what it says to the next hop alone.
 pub fn response_header(response: &mut ResponseHeader) {
+    let switches = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    for name in nominated(&response.headers) {
+        if !(switches && name == header::UPGRADE) {
+            response.remove_header(&name);
+        }
+    }
+    if response
+        .headers
+        .get_all(header::LINK)
+        .iter()
+        .any(makes_connect)
+    {
+        response.remove_header(&header::LINK);
+    }
     for name in named(&response.headers, opens_a_door) {
         response.remove_header(&name);
     }
 }
 
+/// A link that makes a browser connect or look up by itself. Links are not told apart: with one such
+/// among them all go, which costs a hint and nothing else.
+fn makes_connect(link: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(link.as_bytes()).to_ascii_lowercase();
+    ["preconnect", "prefetch", "preload", "prerender"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
 /// Header names that `Connection` nominates as hop-by-hop.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
@@ -218,9 +265,16 @@ mod tests {
         response
             .insert_header("x-airlock-decision", "allow")
             .unwrap();
+        response.insert_header("proxy-status", "airlock").unwrap();
+        response
+            .insert_header("link", "<https://evil.test>; rel=\"Preconnect\"")
+            .unwrap();
+        response.insert_header("connection", "x-hop").unwrap();
+        response.insert_header("x-hop", "1").unwrap();
         response.insert_header("x-kept", "1").unwrap();
         response_header(&mut response);
-        let left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();
-        assert_eq!(left, ["x-kept"]);
+        let mut left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "x-kept"]);
     }
 }

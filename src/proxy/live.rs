@@ -18,9 +18,13 @@ use std::{
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use pingora::proxy::Session;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::{arrival::Connection, services::Services};
+use super::{
+    arrival::{Arrival, Connection},
+    services::Services,
+};
 use crate::{
     handler::EgressMeter,
     net::Authority,
@@ -73,6 +77,16 @@ pub struct Asked {
     pub method: http::Method,
     pub path: String,
     pub upgrade: bool,
+}
+
+impl Asked {
+    pub fn of(session: &Session, arrival: &Arrival) -> Self {
+        Self {
+            method: session.req_header().method.clone(),
+            path: arrival.path().to_owned(),
+            upgrade: arrival.upgrade,
+        }
+    }
 }
 
 const SHARDS: usize = 16;

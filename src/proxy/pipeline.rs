@@ -9,31 +9,31 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::{
-    Error, ErrorSource, ErrorType,
+    Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
     prelude::HttpPeer,
     proxy::{FailToProxy, ProxyHttp, Session},
 };
 
 use super::{
+    answer::refuse,
     arrival::Arrival,
     context::RequestContext,
     denial::Denial,
+    failure::failure,
     finish::Finish,
     forward,
     live::{Asked, Doing, Subject},
-    respond::{self, RespondError},
     services::Services,
 };
 use crate::{
     audit::AuditKind,
-    handler::{Exchange, LocalRequest},
-    policy::{Action, Decision, Reason, RequestFacts, Responder, RuleName},
+    policy::{Action, Decision, Reason, RequestFacts},
 };
 
 /// The only implementor of Pingora's proxy trait.
 pub struct Pipeline {
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
 }
 
 impl Pipeline {
@@ -44,10 +44,11 @@ impl Pipeline {
 
 #[async_trait]
 impl ProxyHttp for Pipeline {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it through three futures, each of which would hold a place for it.
+    type CTX = Box<RequestContext>;
 
     fn new_ctx(&self) -> Self::CTX {
-        RequestContext::default()
+        Box::default()
     }
 
     /// No modules: compression would have to buffer, and Pingora's default adds one.
@@ -59,7 +60,7 @@ impl ProxyHttp for Pipeline {
         context: &mut Self::CTX,
         from_edge: Box<dyn Any + Send + Sync>,
     ) {
-        context.arrival = from_edge.downcast::<Arrival>().ok().map(|a| *a);
+        context.arrival = from_edge.downcast::<Arrival>().ok();
         context.connection = context.arrival.as_ref().map(|a| a.connection.clone());
     }
 
@@ -74,6 +75,13 @@ impl ProxyHttp for Pipeline {
             refuse(session, &denial).await?;
             return Ok(true);
         };
+        let downstream = session.as_downstream_mut();
+        // A client that reads nothing holds a slot and an upstream.
+        downstream.set_write_timeout(Some(self.services.limits.upstream_timeout));
+        if arrival.upgrade {
+            // Pingora's own limit of a minute would end a WebSocket whose client only listens.
+            downstream.set_read_timeout(None);
+        }
         let decision = self.decide(session, context, &arrival);
         let answered = match decision.action {
             Action::Deny => {
@@ -111,7 +119,7 @@ impl ProxyHttp for Pipeline {
             let subject = Subject {
                 authority: arrival.authority.clone(),
                 address: Some(to.address),
-                doing: Doing::Forward(asked(&session.req_header().method, arrival)),
+                doing: Doing::Forward(Asked::of(session, arrival)),
             };
             let standing = self
                 .services
@@ -122,15 +130,15 @@ impl ProxyHttp for Pipeline {
         match stood {
             Ok((to, standing)) => {
                 context.standing = Some(standing);
-                context.seen.head = head_size(session.req_header());
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
+                context.addresses = to.addresses;
                 if context.upstream_began.is_none() {
-                    context.upstream_began = Some(Instant::now());
+                    let now = Instant::now();
+                    context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
-                    self.services
-                        .metrics
-                        .overhead(entry, "forward", arrival.started.elapsed());
+                    let own = now.duration_since(arrival.started);
+                    self.services.metrics.overhead(entry, "forward", own);
                 }
                 Ok(to.peer)
             }
@@ -154,26 +162,33 @@ impl ProxyHttp for Pipeline {
         }
     }
 
-    async fn response_filter(
+    async fn upstream_response_filter(
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        context.seen.status = Some(response.status.as_u16());
-        forward::response_header(response);
+        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
+            let words = "upstream switches protocols unasked";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        }
         Ok(())
     }
 
-    async fn request_body_filter(
+    async fn response_filter(
         &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end: bool,
+        session: &mut Session,
+        response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        context.seen.read += body.as_ref().map_or(0, Bytes::len) as u64;
-        stop_if_cut(context)
+        context.seen.status = Some(response.status.as_u16());
+        forward::response_header(response);
+        if session.req_header().version == http::Version::HTTP_10 {
+            // It knows no chunks: the end of the connection ends the body.
+            response.remove_header(&http::header::TRANSFER_ENCODING);
+        }
+        Ok(())
     }
 
     fn response_body_filter(
@@ -195,8 +210,41 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < 3);
+        e.set_retry(context.attempts < context.addresses);
         e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
+        #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
+        _digest: Option<&pingora::protocols::Digest>,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        // Counted as it goes, so that the sum is true however the request ends.
+        if context.leaves_machine {
+            context.egress.add(head_size(session.req_header()));
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        stop_if_cut(context)?;
+        let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
+        context.seen.read += bytes;
+        if context.leaves_machine {
+            context.egress.add(bytes);
+        }
+        Ok(())
     }
 
     async fn fail_to_proxy(
@@ -205,11 +253,11 @@ impl ProxyHttp for Pipeline {
         e: &Error,
         context: &mut Self::CTX,
     ) -> FailToProxy {
-        let was_cut = context.cut().is_some();
-        let cut = context.cut().map(|why| self.blank(why, context));
+        let cut = context.cut();
         let denial = cut
+            .map(|why| context.blank(why))
             .or_else(|| context.denial.take())
-            .or_else(|| self.failure(e, context));
+            .or_else(|| failure(e, context.rule.as_ref(), context.arrival.as_deref()));
         let Some(denial) = denial else {
             // The client is gone, or its request broke off; `answer` has said which already.
             if let (Some(finish), true) = (&mut context.finish, context.upstream_began.is_some()) {
@@ -221,10 +269,9 @@ impl ProxyHttp for Pipeline {
             };
         };
         if let Some(finish) = &mut context.finish {
-            match denial.reason {
-                Reason::AddressClosed | Reason::OwnListener => finish.denied(&denial),
-                Reason::PolicyChanged | Reason::LockedDown if !was_cut => finish.denied(&denial),
-                reason => finish.failed(reason, denial.detail.clone()),
+            match cut {
+                Some(why) => finish.failed(why, None),
+                None => finish.unreached(&denial),
             }
         }
         let status = denial.status();
@@ -273,10 +320,9 @@ impl Pipeline {
             path: arrival.path(),
             upgrade: arrival.upgrade,
         });
-        let lockdown = self.services.dialer.gate().level();
-        if lockdown.forbids_request(decision.action) {
+        if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
-            decision.reason = Reason::LockedDown;
+            decision.reason = reason;
         }
         let mut finish = Finish::begin(
             &self.services,
@@ -289,6 +335,7 @@ impl Pipeline {
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
         finish.judged_under(policy.generation());
+        finish.metered(&context.egress);
         context.finish = Some(finish);
         decision
     }
@@ -303,133 +350,6 @@ impl Pipeline {
             path: arrival.path().to_owned(),
         }
     }
-
-    async fn answer(
-        &self,
-        session: &mut Session,
-        context: &mut RequestContext,
-        arrival: &Arrival,
-        responder: Responder,
-        rule: &RuleName,
-    ) -> pingora::Result<()> {
-        let handler = self.services.responders.of(responder);
-        let entry = arrival.connection.entry;
-        let limit = handler.max_body().min(self.services.limits.body_bytes);
-        let outcome = match respond::read_body(session, limit).await {
-            Err(e) => Err(e),
-            Ok(body) => {
-                let method = session.req_header().method.clone();
-                let stand = || {
-                    let subject = Subject {
-                        authority: arrival.authority.clone(),
-                        address: None,
-                        doing: Doing::Respond(asked(&method, arrival), context.egress.clone()),
-                    };
-                    self.services
-                        .stand(&arrival.connection, context.epoch, subject)
-                };
-                let request = LocalRequest {
-                    parts: request_parts(session.req_header(), arrival)?,
-                    body,
-                    exchange: Exchange {
-                        id: arrival.id,
-                        entry,
-                        client: arrival.connection.client.ip(),
-                        authority: arrival.authority.clone(),
-                        tls: arrival.connection.tls,
-                        egress: context.egress.clone(),
-                        note: context.note.clone(),
-                    },
-                };
-                self.services
-                    .metrics
-                    .overhead(entry, "respond", arrival.started.elapsed());
-                respond::respond(
-                    session,
-                    handler,
-                    request,
-                    rule,
-                    &arrival.connection.leash,
-                    stand,
-                )
-                .await
-            }
-        };
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(RespondError::Refuse(reason, detail)) => {
-                let denial = Denial {
-                    reason,
-                    rule: rule.clone(),
-                    authority: Some(arrival.authority.clone()),
-                    detail: Some(detail),
-                    method: session.req_header().method.to_string(),
-                    path: arrival.path().to_owned(),
-                };
-                let was_cut = context.cut().is_some();
-                if let Some(finish) = &mut context.finish {
-                    match was_cut {
-                        true => finish.failed(reason, None),
-                        false => finish.denied(&denial),
-                    }
-                }
-                context.seen.status = Some(denial.status());
-                refuse(session, &denial).await
-            }
-            Err(RespondError::Broken(reason, e)) => {
-                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
-                if let Some(finish) = &mut context.finish
-                    && !normal_end
-                {
-                    finish.failed(reason, None);
-                }
-                session.set_keepalive(None);
-                Err(e.into_down())
-            }
-        }
-    }
-
-    /// The refusal for a failed forward; `None` when there is nobody left to tell.
-    fn failure(&self, e: &Error, context: &RequestContext) -> Option<Denial> {
-        let reason = match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, _) => return None,
-            (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
-            (
-                _,
-                ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute,
-            ) => Reason::ConnectFailed,
-            (
-                _,
-                ErrorType::TLSHandshakeFailure
-                | ErrorType::TLSHandshakeTimedout
-                | ErrorType::InvalidCert
-                | ErrorType::TLSWantX509Lookup,
-            ) => Reason::UpstreamTlsFailed,
-            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Reason::UpstreamTimeout,
-            (ErrorSource::Upstream, _) => Reason::UpstreamFailed,
-            _ => Reason::Internal,
-        };
-        Some(self.blank(reason, context))
-    }
-
-    fn blank(&self, reason: Reason, context: &RequestContext) -> Denial {
-        Denial {
-            reason,
-            rule: context.rule.clone().unwrap_or_else(RuleName::none),
-            authority: context.arrival.as_ref().map(|a| a.authority.clone()),
-            detail: None,
-            method: String::new(),
-            path: String::new(),
-        }
-    }
-}
-
-fn asked(method: &http::Method, arrival: &Arrival) -> Asked {
-    Asked {
-        method: method.clone(),
-        path: arrival.path().to_owned(),
-        upgrade: arrival.upgrade,
-    }
 }
 
 /// Bytes that are still coming must not pass once the request is cut.
@@ -438,46 +358,6 @@ fn stop_if_cut(context: &RequestContext) -> pingora::Result<()> {
         Some(why) => Error::e_explain(ErrorType::HTTPStatus(why.status()), why.code()),
         None => Ok(()),
     }
-}
-
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
-async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
-    session.set_keepalive(None);
-    let body = denial.body();
-    let header = denial.header(body.len())?;
-    session
-        .write_response_header(Box::new(header), false)
-        .await?;
-    let body = (session.req_header().method != http::Method::HEAD).then_some(body);
-    session.write_response_body(body, true).await?;
-    respond::drain(session).await;
-    Ok(())
-}
-
-/// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
-fn request_parts(
-    header: &RequestHeader,
-    arrival: &Arrival,
-) -> pingora::Result<http::request::Parts> {
-    let fail = |_| Error::explain(ErrorType::InvalidHTTPHeader, "target is no URI");
-    let uri = arrival.target.parse::<http::Uri>().map_err(fail)?;
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = header.method.clone();
-    parts.uri = uri;
-    parts.version = header.version;
-    parts.headers = header
-        .headers
-        .iter()
-        .filter(|(name, _)| {
-            !matches!(
-                name.as_str(),
-                "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-            ) && !name.as_str().starts_with("proxy-")
-                && !name.as_str().starts_with("x-airlock-")
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Ok(parts)
 }
 
 /// Bytes of a request head on the wire, near enough for an honest sum.

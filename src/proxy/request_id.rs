@@ -2,27 +2,24 @@
 //!
 //! Called for every request and connection. They name records and are no secrets.
 
-use std::{
-    cell::Cell,
-    hash::{BuildHasher, RandomState},
-};
+use std::cell::Cell;
 
 use uuid::Uuid;
 
 thread_local! {
-    /// Keys from the system's randomness, once per thread, and how many ids they have made.
-    static SOURCE: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+    /// Begins with the system's randomness, once per thread.
+    static STATE: Cell<u128> = Cell::new(Uuid::new_v4().as_u128() ^ Uuid::new_v4().as_u128().rotate_left(64));
 }
 
-/// A version 4 UUID: a keyed hash of a counter, which is as random as its keys.
+/// A version 4 UUID, from a generator of 128 bits (PCG's) that repeats after 2^128 of them.
 pub fn request_id() -> Uuid {
-    let (high, low) = SOURCE.with(|(keys, count)| {
-        let n = count.get();
-        count.set(n.wrapping_add(1));
-        (keys.hash_one((n, 0u8)), keys.hash_one((n, 1u8)))
-    });
-    let random = (u128::from(high) << 64) | u128::from(low);
-    uuid::Builder::from_random_bytes(random.to_ne_bytes()).into_uuid()
+    const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
+    const INCREMENT: u128 = 0x5851_f42d_4c95_7f2d_1405_7b7e_f767_814f;
+    let state = STATE.get().wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+    STATE.set(state);
+    // The low half of such a state is the weak one.
+    let random = state ^ (state >> 64);
+    uuid::Builder::from_random_bytes(random.to_be_bytes()).into_uuid()
 }
 
 #[cfg(test)]

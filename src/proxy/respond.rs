@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     denial::DECISION_HEADER,
@@ -20,11 +21,15 @@ use crate::{
     policy::{Reason, RuleName},
 };
 
-/// A client that sends a body slower than this has gone, or wants to hold a slot.
-const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Refused bodies are read up to here, so that the client reads the refusal instead of a reset.
-const DRAIN_BYTES: usize = 1 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// A client that pauses longer in its body has gone, or wants to hold a slot; in all it may take
+/// [`BODY_TIME`].
+const BODY_PAUSE: Duration = Duration::from_secs(30);
+const BODY_TIME: Duration = Duration::from_secs(300);
+const SLOW_BODY: &str = "the body did not come in time; send it without pauses";
+/// What a refused client still sends is read this long, so that it reads the refusal instead of a
+/// reset; and no longer than it keeps sending.
+pub const LINGER: Duration = Duration::from_secs(10);
+pub const LINGER_QUIET: Duration = Duration::from_secs(1);
 
 /// Why no whole answer was given.
 pub enum RespondError {
@@ -35,23 +40,20 @@ pub enum RespondError {
 
 impl From<Box<Error>> for RespondError {
     fn from(e: Box<Error>) -> Self {
-        RespondError::Broken(Reason::ClientGone, e)
+        match body_fault(&e) {
+            Some((reason, words)) => RespondError::Refuse(reason, words.into()),
+            None => RespondError::Broken(Reason::ClientGone, e),
+        }
     }
 }
 
 /// Reads the request's body, at most `limit` bytes.
 pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, RespondError> {
-    let too_large = || {
-        RespondError::Refuse(
-            Reason::BodyTooLarge,
-            format!("a body here may have {limit} bytes"),
-        )
-    };
     let declared = session
         .get_header(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|n| n > limit) {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     if session.get_header(header::EXPECT).is_some() {
         session
@@ -61,13 +63,24 @@ pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, Res
     }
     session
         .as_downstream_mut()
-        .set_read_timeout(Some(BODY_READ_TIMEOUT));
+        .set_read_timeout(Some(BODY_PAUSE));
+    let reading = read_within(session, limit, declared);
+    tokio::time::timeout(BODY_TIME, reading)
+        .await
+        .unwrap_or_else(|_| Err(too_slow()))
+}
+
+async fn read_within(
+    session: &mut Session,
+    limit: usize,
+    declared: Option<usize>,
+) -> Result<Bytes, RespondError> {
     let Some(first) = session.as_downstream_mut().read_request_body().await? else {
         return Ok(Bytes::new());
     };
     let Some(second) = session.as_downstream_mut().read_request_body().await? else {
         return if first.len() > limit {
-            Err(too_large())
+            Err(too_large(limit))
         } else {
             Ok(first)
         };
@@ -77,11 +90,36 @@ pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, Res
     body.extend_from_slice(&second);
     while let Some(chunk) = session.as_downstream_mut().read_request_body().await? {
         if body.len() + chunk.len() > limit {
-            return Err(too_large());
+            return Err(too_large(limit));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+fn too_large(limit: usize) -> RespondError {
+    RespondError::Refuse(
+        Reason::BodyTooLarge,
+        format!("a body here may have {limit} bytes"),
+    )
+}
+
+fn too_slow() -> RespondError {
+    RespondError::Refuse(Reason::BodyTimeout, SLOW_BODY.into())
+}
+
+/// What is wrong with the body that a client sends, as opposed to its connection.
+pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
+    match e.etype() {
+        ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
+        // Pingora keeps these types to itself.
+        other => ["InvalidChunk", "InvalidTrailerEnd", "PrematureBodyEnd"]
+            .contains(&other.as_str())
+            .then_some((
+                Reason::MalformedRequest,
+                "the body is not chunked as it says",
+            )),
+    }
 }
 
 /// Takes what is left of a refused body off the wire, within bounds.
@@ -89,19 +127,15 @@ pub async fn drain(session: &mut Session) {
     if session.get_header(header::EXPECT).is_some() {
         return;
     }
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while let Ok(Some(chunk)) = session.as_downstream_mut().read_request_body().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+    let downstream = session.as_downstream_mut();
+    downstream.set_read_timeout(Some(LINGER_QUIET));
+    let reading = async { while let Ok(Some(_)) = downstream.read_request_body().await {} };
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// Calls the handler and writes its answer. Returns the status written.
+///
+/// `closing`: an open-ended stream (MCP) has no end to wait for, and ends when we stop.
 pub async fn respond(
     session: &mut Session,
     handler: &dyn Handler,
@@ -109,8 +143,10 @@ pub async fn respond(
     rule: &RuleName,
     leash: &Leash,
     stand: impl Fn() -> Result<Standing, Reason>,
+    closing: &CancellationToken,
 ) -> Result<u16, RespondError> {
     let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
+    let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
     let id = request.exchange.id;
     let mut handling = handler.handle(request);
@@ -122,13 +158,13 @@ pub async fn respond(
         Poll::Pending => {
             standing = Some(stand().map_err(cut)?);
             tokio::select! {
-                    biased;
-                    response = handling => response,
-                    () = leash.pulled() => return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged))),
-            gone = session.as_downstream_mut().read_body_or_idle(true) => {
-                return Err(client_gone(gone));
-            }
+                biased;
+                response = handling => response,
+                () = leash.pulled() => {
+                    return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged)));
                 }
+                gone = client_leaves(session) => return Err(gone),
+            }
         }
     };
     let status = response.status().as_u16();
@@ -140,7 +176,7 @@ pub async fn respond(
         .write_response_header(Box::new(header), false)
         .await?;
     match body {
-        _ if is_head => {}
+        _ if is_head || bodiless(status) => {}
         LocalBody::Empty => {}
         LocalBody::Full(bytes) => session.write_response_body(Some(bytes), false).await?,
         LocalBody::Stream(mut stream) => loop {
@@ -160,9 +196,8 @@ pub async fn respond(
                         return Err(RespondError::Broken(Reason::UpstreamFailed, error));
                     }
                 },
-                gone = session.as_downstream_mut().read_body_or_idle(true) => {
-                    return Err(client_gone(gone));
-                }
+                gone = client_leaves(session) => return Err(gone),
+                () = closing.cancelled(), if note.read().open_ended => break,
             }
         },
     }
@@ -171,15 +206,26 @@ pub async fn respond(
     Ok(status)
 }
 
-fn client_gone(read: pingora::Result<Option<Bytes>>) -> RespondError {
-    let error = match read {
-        Err(e) => e,
-        Ok(_) => Error::explain(
-            ErrorType::ConnectionClosed,
-            "client sent more than its request",
-        ),
-    };
-    RespondError::Broken(Reason::ClientGone, error)
+/// Resolves when the client leaves. One that sends its next request early stays: it gets its answer,
+/// and the connection is closed behind it.
+async fn client_leaves(session: &mut Session) -> RespondError {
+    loop {
+        match session.as_downstream_mut().read_body_or_idle(true).await {
+            Err(e)
+                if matches!(
+                    e.etype(),
+                    ErrorType::ConnectionClosed | ErrorType::ReadError
+                ) =>
+            {
+                return RespondError::Broken(Reason::ClientGone, e);
+            }
+            Ok(_) | Err(_) => session.set_keepalive(None),
+        }
+    }
+}
+
+fn bodiless(status: u16) -> bool {
+    matches!(status, 204 | 304)
 }
 
 fn build_header(
@@ -195,9 +241,8 @@ fn build_header(
     }
     out.insert_header(DECISION_HEADER, format!("respond; rule={rule}"))?;
     out.insert_header("x-airlock-request-id", id.to_string())?;
-    let bodiless = matches!(parts.status.as_u16(), 204 | 304);
     match &body {
-        _ if bodiless => drop(out.remove_header(&header::CONTENT_LENGTH)),
+        _ if bodiless(parts.status.as_u16()) => drop(out.remove_header(&header::CONTENT_LENGTH)),
         LocalBody::Empty => out.insert_header(header::CONTENT_LENGTH, 0)?,
         LocalBody::Full(bytes) => out.insert_header(header::CONTENT_LENGTH, bytes.len())?,
         LocalBody::Stream(_) => {

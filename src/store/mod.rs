@@ -45,7 +45,11 @@ impl Store {
     /// Opens or creates the file; one process at a time.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join("airlock.redb");
-        let database = Database::create(&path).map_err(|e| match e {
+        let file = open_private(&path).map_err(|e| StoreError::Failed {
+            path: path.clone(),
+            problem: e.to_string(),
+        })?;
+        let database = Database::builder().create_file(file).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.clone() },
             e => StoreError::Failed {
                 path: path.clone(),
@@ -129,6 +133,15 @@ impl Store {
             problem: e.to_string(),
         }
     }
+}
+
+/// What is in it is for its owner alone, whatever the umask says.
+fn open_private(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(test)]

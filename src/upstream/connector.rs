@@ -1,6 +1,6 @@
 //! Pingora's sockets, opened here so that they are counted like every other one of ours.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::{
@@ -9,17 +9,20 @@ use pingora::{
     protocols::l4::{socket::SocketAddr as PingoraAddr, stream::Stream as L4Stream},
 };
 
-use crate::{metrics::Metrics, net::classify};
+use super::keep_alive::keep_alive;
+use crate::{metrics::Metrics, net::classify, policy::Reason};
 
 /// Dials the address in the peer, which came from a checked one: Pingora never resolves.
 #[derive(Clone)]
 pub struct CountingConnector {
     metrics: Arc<Metrics>,
+    /// Ours to keep: Pingora applies its own to its own sockets only.
+    timeout: Duration,
 }
 
 impl CountingConnector {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    pub fn new(metrics: Arc<Metrics>, timeout: Duration) -> Self {
+        Self { metrics, timeout }
     }
 }
 
@@ -39,15 +42,19 @@ impl L4Connect for CountingConnector {
             clippy::disallowed_methods,
             reason = "the address was checked by the dialer"
         )]
-        let connected = tokio::net::TcpStream::connect(inet).await;
-        let outcome = if connected.is_ok() {
-            "ok"
-        } else {
-            "connect_failed"
+        let connecting = tokio::net::TcpStream::connect(inet);
+        let connected = tokio::time::timeout(self.timeout, connecting).await;
+        let outcome = match &connected {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => Reason::ConnectFailed.code(),
+            Err(_) => Reason::ConnectTimeout.code(),
         };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
-        let stream = connected.or_err(ErrorType::ConnectError, "while connecting upstream")?;
+        let stream = connected
+            .or_err(ErrorType::ConnectTimedout, "no answer in time")?
+            .or_err(ErrorType::ConnectError, "while connecting upstream")?;
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         Ok(stream.into())
     }
 }

@@ -3,33 +3,47 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[derive(Debug)]
-pub struct Counted<S> {
-    inner: S,
-    read: u64,
-    written: u64,
+/// Bytes so far, to be read while the stream is busy.
+#[derive(Debug, Default)]
+pub struct Counts {
+    read: AtomicU64,
+    written: AtomicU64,
 }
 
-impl<S> Counted<S> {
-    pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            read: 0,
-            written: 0,
-        }
-    }
+impl Counts {
     /// Bytes received from the peer.
     pub fn read(&self) -> u64 {
-        self.read
+        self.read.load(Relaxed)
     }
     /// Bytes sent to the peer.
     pub fn written(&self) -> u64 {
-        self.written
+        self.written.load(Relaxed)
+    }
+}
+
+#[derive(Debug)]
+pub struct Counted<S> {
+    inner: S,
+    counts: Arc<Counts>,
+}
+
+impl<S> Counted<S> {
+    pub fn new(inner: S) -> (Self, Arc<Counts>) {
+        let counts: Arc<Counts> = Arc::default();
+        let counted = Self {
+            inner,
+            counts: counts.clone(),
+        };
+        (counted, counts)
     }
 }
 
@@ -41,7 +55,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.read += (buf.filled().len() - before) as u64;
+        let read = buf.filled().len() - before;
+        self.counts.read.fetch_add(read as u64, Relaxed);
         poll
     }
 }
@@ -54,7 +69,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(n)) = &poll {
-            self.written += *n as u64;
+            self.counts.written.fetch_add(*n as u64, Relaxed);
         }
         poll
     }

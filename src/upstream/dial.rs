@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use super::{gate::Gate, resolver::Resolver};
+use super::{gate::Gate, keep_alive::keep_alive, resolver::Resolver};
 use crate::{
     metrics::Metrics,
     net::{Authority, Host},
@@ -157,6 +157,7 @@ impl Dialer {
             Ok(Ok(stream)) => {
                 // Streamed tokens are small writes; Nagle would hold them back.
                 let _ = stream.set_nodelay(true);
+                keep_alive(&stream);
                 Ok(stream)
             }
         };

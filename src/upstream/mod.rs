@@ -11,6 +11,9 @@ pub mod counted;
 pub mod dial;
 pub mod gate;
 pub mod http_client;
+#[cfg(target_os = "linux")]
+pub mod isolation;
+pub mod keep_alive;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;

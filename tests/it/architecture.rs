@@ -29,8 +29,9 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["TcpListener::bind"],
-        &["listener", "admin", "demo"],
-        "sockets in belong to the listeners, the control plane and the demo's own LLM",
+        &["listener", "admin", "demo", "isolate"],
+        "sockets in belong to the listeners, the control plane, the demo's own LLM and the \
+         loopback of an isolated program",
     ),
     (
         &["pingora"],

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn namespaces_work() -> bool {
+pub fn namespaces_work() -> bool {
     Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "true"])
         .status()
@@ -16,7 +16,7 @@ fn namespaces_work() -> bool {
 }
 
 /// Runs `command` in a fresh namespace under the capture; its standard output and the report.
-fn captured(command: &[&str]) -> Option<(String, Value)> {
+pub fn captured(command: &[&str]) -> Option<(String, Value)> {
     if !namespaces_work() {
         assert!(
             std::env::var_os("AIRLOCK_REQUIRE_NETNS").is_none(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
+//! | [`isolate`] | `airlock exec --isolate`: no way out but Airlock, and what a person sees of it |
 //! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
 //! | [`cli`] | every command as a person and a script use it |
@@ -11,6 +12,8 @@
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
+//! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -28,7 +31,11 @@ mod config_page;
 mod demo;
 mod deploy;
 mod docs;
+mod fuzz;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod leak;
+mod learn;
 mod pipeline;
 mod reload;
 mod support;

@@ -25,7 +25,7 @@ const GET_PICTURE: &str = "GET http://pic.test/a.png HTTP/1.1\r\nHost: pic.test\
 /// Writes back what it reads.
 fn echo(mut guest: crate::support::Guest) {
     loop {
-        let byte = guest.bytes(1);
+        let byte = guest.exact(1);
         guest.send(byte);
     }
 }
@@ -71,7 +71,7 @@ fn tunnel_to(airlock: &Airlock, port: u16, ca: &str) -> TlsWire {
 
 fn assert_echoes(wire: &mut TlsWire) {
     wire.send("x");
-    assert_eq!(wire.bytes(1), b"x");
+    assert_eq!(wire.exact(1), b"x");
 }
 
 fn status(airlock: &Airlock) -> Value {
@@ -162,12 +162,12 @@ fn forwarded_streams_and_web_sockets_are_cut_and_kept_connections_judged_anew() 
     let mut streaming = open();
     streaming.send(get(&stream, ""));
     assert!(streaming.head().unwrap().starts_with(b"HTTP/1.1 200"));
-    assert_eq!(streaming.bytes(10), b"5\r\nfirst\r\n");
+    assert_eq!(streaming.exact(10), b"5\r\nfirst\r\n");
     let mut talking = open();
     talking.send(get(&socket, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
     assert!(talking.head().unwrap().starts_with(b"HTTP/1.1 101"));
     talking.send("x");
-    assert_eq!(talking.bytes(1), b"x");
+    assert_eq!(talking.exact(1), b"x");
     let mut kept = open();
     assert_eq!(kept.ask(get(&plain, "")).status, 200);
     let mut local = open();

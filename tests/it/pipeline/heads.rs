@@ -100,7 +100,7 @@ fn an_oversize_body_is_refused_and_the_client_reads_the_answer_every_time() {
         let airlock = picture();
         for n in 1..=20 {
             let mut wire = Wire::to(airlock.ready.explicit);
-            let size = 4 << 20;
+            let size = 16 << 20;
             let head = if framing {
                 format!("Content-Length: {size}\r\n\r\n")
             } else {

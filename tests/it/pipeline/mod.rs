@@ -3,7 +3,17 @@
 //! No HTTP library stands between a test and the wire. A refusal is checked in three places: the
 //! typed answer, exactly one audit record, and the count of its reason.
 
+mod client_gone;
+mod connect;
+mod forward;
+mod garbage;
+mod headers;
 mod heads;
+mod intercept;
+mod lifecycle;
+mod reverse;
+mod transparent;
+mod tunnel;
 
 use crate::support::{Airlock, Reply};
 

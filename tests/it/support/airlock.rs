@@ -43,11 +43,16 @@ impl Airlock {
 
     /// With this YAML; `version` and `state_dir` are added.
     pub fn start(config: &str) -> Self {
-        Self::launch(
-            Command::new(env!("CARGO_BIN_EXE_airlock")),
-            scratch(),
-            config,
-        )
+        Self::launch(binary(), scratch(), config)
+    }
+
+    /// Again on the same files, after the process has ended or by killing it.
+    pub fn restart(self) -> Self {
+        let Self {
+            process, scratch, ..
+        } = self;
+        drop(process);
+        Self::run(binary(), scratch)
     }
 
     fn launch(command: Command, scratch: TempDir, config: &str) -> Self {
@@ -91,40 +96,29 @@ impl Airlock {
     }
 
     pub fn hang_up(&self) {
-        let done = Command::new("kill")
-            .args(["-HUP", &self.process.pid().to_string()])
-            .status();
-        assert!(done.expect("there is a kill").success());
+        self.process.signal("HUP");
     }
 
     /// A command of the same program about this one: exit code, stdout, stderr.
     pub fn command(&self, arguments: &[&str]) -> (i32, String, String) {
-        let out = environment(
-            Command::new(env!("CARGO_BIN_EXE_airlock")),
-            self.scratch.path(),
-        )
-        .args(arguments)
-        .args(["--admin", &self.ready.admin.to_string(), "--config"])
-        .arg(self.config())
-        .output()
-        .expect("the binary starts");
+        let out = environment(binary(), self.scratch.path())
+            .args(arguments)
+            .args(["--admin", &self.ready.admin.to_string(), "--config"])
+            .arg(self.config())
+            .output()
+            .expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = out.status.code().expect("it ends by itself");
         (code, text(&out.stdout), text(&out.stderr))
     }
 
-    /// Killed and started again, on the same files.
-    pub fn restart(self) -> Self {
-        let Self {
-            process, scratch, ..
-        } = self;
-        drop(process);
-        Self::run(Command::new(env!("CARGO_BIN_EXE_airlock")), scratch)
-    }
-
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
     }
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_airlock"))
 }
 
 fn with_state(state: &Path, config: &str) -> String {

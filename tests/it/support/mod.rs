@@ -14,5 +14,5 @@ pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
 pub use origin::{Guest, Origin, eventually};
 pub use python::{Entry, Sdk, run_script};
-pub use tls::{Identity, TlsWire, client_hello, handshake, trusting};
-pub use wire::{Reply, Wire, find};
+pub use tls::{Identity, TlsWire, client_hello, handshake, shown, trusting};
+pub use wire::{Reply, Wire};

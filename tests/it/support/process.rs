@@ -4,10 +4,10 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{name} did not start: {error}"));
         let stdout = child.stdout.take().expect("stdout is piped");
-        let process = Self { child, name, log };
+        let mut process = Self { child, name, log };
 
         let (first_line, arrived) = mpsc::channel();
         thread::spawn(move || {
@@ -48,16 +48,38 @@ impl Process {
             // Read on, so that the child never blocks on a full pipe.
             lines.for_each(drop);
         });
-        let line = arrived
-            .recv_timeout(READY_WITHIN)
-            .unwrap_or_else(|_| panic!("{name} was not ready:\n{}", process.stderr()));
+        let line = arrived.recv_timeout(READY_WITHIN).unwrap_or_else(|_| {
+            let exit = process.exit(Duration::from_secs(1));
+            panic!(
+                "{name} was not ready (exit {exit:?}):\n{}",
+                process.stderr()
+            )
+        });
         let ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("{name} said {line:?} when ready: {error}"));
         (process, ready)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Sends it a signal by name: `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(
+            status.is_ok_and(|s| s.success()),
+            "signal {name} was not sent"
+        );
+    }
+
+    /// How it ended, if it does within this time.
+    pub fn exit(&mut self, within: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait().expect("a child can be waited for") {
+                Some(status) => return Some(status),
+                None if Instant::now() > deadline => return None,
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// What it has said on stderr so far.

@@ -12,7 +12,7 @@ use rustls::{
 
 use super::wire::Wire;
 
-pub type TlsWire = Wire<StreamOwned<ClientConnection, TcpStream>>;
+pub type TlsWire = Wire<StreamOwned<ClientConnection, Wire<TcpStream>>>;
 
 /// Trusts the certificates of this PEM file and nothing else.
 pub fn trusting(pem: &Path) -> Arc<ClientConfig> {
@@ -38,11 +38,21 @@ pub fn handshake(
 ) -> Result<TlsWire, std::io::Error> {
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     let mut connection = ClientConnection::new(config.clone(), name).expect("a client can be made");
-    let mut stream = wire.stream;
+    let mut wire = wire;
     while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
+        connection.complete_io(&mut wire)?;
     }
-    Ok(Wire::over(StreamOwned::new(connection, stream)))
+    Ok(Wire::over(StreamOwned::new(connection, wire)))
+}
+
+/// The certificate that the other side showed.
+pub fn shown(wire: &TlsWire) -> CertificateDer<'static> {
+    let chain = wire
+        .stream
+        .conn
+        .peer_certificates()
+        .expect("a certificate was shown");
+    chain[0].clone().into_owned()
 }
 
 /// The bytes of a ClientHello for `name` (an address gives one without SNI).

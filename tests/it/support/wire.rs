@@ -128,7 +128,7 @@ impl<S: Read + Write> Wire<S> {
     }
 
     /// Exactly `n` bytes.
-    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+    pub fn exact(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {
             assert!(
                 self.fill(),
@@ -137,6 +137,17 @@ impl<S: Read + Write> Wire<S> {
             );
         }
         self.take(n)
+    }
+
+    /// Sends a CONNECT and expects to be let through.
+    pub fn connect(mut self, authority: &str) -> Self {
+        self.send(format!(
+            "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
+        ));
+        let head = self.head().expect("a CONNECT is answered");
+        let head = String::from_utf8_lossy(&head).into_owned();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        self
     }
 
     /// True when the peer closes (or resets) without another byte.
@@ -216,6 +227,28 @@ impl<S: Read + Write> Wire<S> {
     }
 }
 
+/// For a TLS session on top: what was read already comes first.
+impl<S: Read> Read for Wire<S> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.buffer.is_empty() {
+            return self.stream.read(out);
+        }
+        let n = out.len().min(self.buffer.len());
+        out[..n].copy_from_slice(&self.buffer[..n]);
+        self.buffer.drain(..n);
+        Ok(n)
+    }
+}
+
+impl<S: Write> Write for Wire<S> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 impl Reply {
     /// The one value of a header; panics on two.
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -285,6 +318,6 @@ fn parse_head(head: &[u8]) -> (u16, Vec<(String, String)>) {
     (status, headers)
 }
 
-pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
 }
