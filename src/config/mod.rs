@@ -12,6 +12,7 @@ pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
 mod sections;
+mod terms;
 pub(crate) mod tree;
 mod value;
 
@@ -21,7 +22,7 @@ pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, VENDOR_HOST,
+    ReverseRoute, SecretsConfig, VENDOR_HOST,
 };
 pub use secret::Secret;
 

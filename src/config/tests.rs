@@ -9,6 +9,8 @@ use crate::{
 
 use super::*;
 
+const NOW: time::OffsetDateTime = time::macros::datetime!(2026-06-01 12:00 UTC);
+
 fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     let home = [("HOME", "/home/someone")];
     home.iter()
@@ -39,11 +41,12 @@ fn shown(config: &Config) -> String {
         audit,
         limits,
         upstreams,
+        secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {notes:?}",
+         {upstreams:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -148,8 +151,9 @@ fn reverse_route_example(config: &Config) {
             method: "GET",
             path,
             upgrade,
+            size: Default::default(),
         };
-        config.policy.decide_request(&facts).action
+        config.policy.decide_request(&facts, NOW).action
     };
     assert_eq!(decide(Entry::Reverse, "/ws", true), Action::Forward);
     assert_eq!(decide(Entry::Reverse, "/api/prompt", true), Action::Deny);
@@ -447,13 +451,14 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
             &url,
             Entry::Explicit,
             client,
+            NOW,
         );
         let denied = denied.unwrap();
         assert_eq!(denied.action, "deny", "{url}");
         assert_eq!(denied.path, path);
         let yaml = format!("version: 1\n{}", denied.how_to_allow.unwrap());
         let config = good(&yaml, &[]);
-        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client).unwrap();
+        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client, NOW).unwrap();
         assert_eq!(allowed.action, "forward", "{url}:\n{yaml}");
     }
     let connect = Authority::parse("my_llm.test:8443", None).unwrap();
@@ -464,7 +469,7 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
         client,
         authority: &connect,
     };
-    let action = config.policy.decide_connection(&flow).action;
+    let action = config.policy.decide_connection(&flow, NOW).action;
     assert_eq!(action, crate::policy::ConnectionAction::Tunnel, "{yaml}");
     let private = Authority::parse("192.168.1.9:8188", None).unwrap();
     let yaml = how_to_allow(Reason::AddressClosed, &private, "GET", "/");

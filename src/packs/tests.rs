@@ -3,12 +3,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::{
     net::{Authority, Entry},
     policy::{
-        Action, CompiledPolicy, ConnectionAction, Flow, Mode, Reason, RequestFacts, RuleAction,
+        Action, CompiledPolicy, ConnectionAction, Flow, Mode, Reason, RequestFacts, RequestSize, RuleAction,
     },
 };
 
 use super::*;
 
+const NOW: time::OffsetDateTime = time::macros::datetime!(2026-06-01 12:00 UTC);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn policy(pack: &str) -> CompiledPolicy {
@@ -26,8 +27,9 @@ fn decide(p: &CompiledPolicy, line: &str) -> String {
         method,
         path,
         upgrade: false,
+        size: RequestSize::default(),
     };
-    let d = p.decide_request(&facts);
+    let d = p.decide_request(&facts, NOW);
     match d.action {
         Action::Respond(by) => format!("{} {}", by.as_str(), d.rule),
         Action::Forward => format!("forward {}", d.rule),
@@ -172,7 +174,7 @@ fn vendor_connections_are_intercepted() {
         authority: &authority,
     };
     assert_eq!(
-        p.decide_connection(&flow).action,
+        p.decide_connection(&flow, NOW).action,
         ConnectionAction::Intercept
     );
     assert_eq!(p.intercepted_hosts().len(), 11);
