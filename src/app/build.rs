@@ -117,6 +117,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas,
+        budgets: Arc::default(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,

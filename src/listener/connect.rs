@@ -10,13 +10,13 @@ use super::{
     accept::Edge,
     http::{self, write_refusal},
     stream::EdgeStream,
-    tunnel,
+    tunnel::{self, Permit},
 };
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
     policy::{ConnectionAction, Flow, Reason, RuleName},
-    proxy::{Connection, Denial, Finish, Outcome, request_id},
+    proxy::{Allowance, Connection, Denial, Finish, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
 
@@ -33,8 +33,8 @@ pub async fn explicit(
 ) {
     let mut finish = begin(edge, &connection, started);
     finish.request(&authority, &::http::Method::CONNECT, "");
-    let action = match judge(edge, &connection, &authority, &mut finish) {
-        Ok(action) => action,
+    let (action, permit) = match judge(edge, &connection, &authority, &mut finish) {
+        Ok(allowed) => allowed,
         Err(denial) => return end(finish, l4, denial).await,
     };
     if action == ConnectionAction::Tunnel
@@ -56,7 +56,8 @@ pub async fn explicit(
     if let Err((reason, detail)) = same_name(&hello, &authority) {
         return cut(finish, &authority, reason, detail);
     }
-    carry_on(edge, l4, connection, authority, action, hello, finish).await;
+    let allowed = (action, permit);
+    carry_on(edge, l4, connection, authority, allowed, hello, finish).await;
 }
 
 /// A TLS connection redirected here. The address the client meant is never trusted: the name in
@@ -80,7 +81,7 @@ pub async fn transparent(edge: &Arc<Edge>, mut l4: L4Stream, connection: Arc<Con
     let authority = Authority::new(host, Port::HTTPS);
     finish.authority(&authority);
     match judge(edge, &connection, &authority, &mut finish) {
-        Ok(action) => carry_on(edge, l4, connection, authority, action, hello, finish).await,
+        Ok(allowed) => carry_on(edge, l4, connection, authority, allowed, hello, finish).await,
         Err(denial) => {
             finish.denied(&denial);
             finish.done(Outcome::default());
@@ -105,16 +106,28 @@ fn judge(
     connection: &Connection,
     authority: &Authority,
     finish: &mut Finish,
-) -> Result<ConnectionAction, Denial> {
+) -> Result<(ConnectionAction, Permit), Denial> {
     let flow = Flow {
         entry: connection.entry,
         client: connection.client.ip(),
         authority,
     };
-    let decision = edge.services.policy.load().decide_connection(&flow);
+    let now = time::OffsetDateTime::now_utc();
+    let decision = edge.services.policy.load().decide_connection(&flow, now);
     finish.decided(&decision, decision.action.as_str());
     match decision.action {
-        ConnectionAction::Tunnel | ConnectionAction::Intercept => Ok(decision.action),
+        ConnectionAction::Tunnel => {
+            let terms = decision.terms.as_deref();
+            let (budgets, client) = (&edge.services.budgets, connection.client.ip());
+            let host = &authority.host;
+            let permit = Permit {
+                remaining: terms.and_then(|t| t.remaining(now)),
+                allowance: Allowance::of(budgets, terms, &decision.rule, host, client),
+            };
+            Ok((decision.action, permit))
+        }
+        // Each request in it is judged for itself.
+        ConnectionAction::Intercept => Ok((decision.action, Permit::default())),
         ConnectionAction::Deny => Err(Denial {
             reason: decision.reason,
             rule: decision.rule,
@@ -185,14 +198,14 @@ async fn carry_on(
     l4: L4Stream,
     connection: Arc<Connection>,
     authority: Authority,
-    action: ConnectionAction,
+    (action, permit): (ConnectionAction, Permit),
     hello: ClientHelloInfo,
     finish: Finish,
 ) {
     match action {
         // `judge` returns no such thing; closing is right all the same.
         ConnectionAction::Deny => {}
-        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &authority, finish).await,
+        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &authority, permit, finish).await,
         ConnectionAction::Intercept => {
             drop(hello);
             intercept(edge, l4, connection, authority, finish).await;

@@ -1,20 +1,27 @@
 //! The request checkpoint as Pingora calls it: judge, then refuse, answer or send on.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
     prelude::HttpPeer,
     proxy::{FailToProxy, ProxyHttp, Session},
 };
+use time::OffsetDateTime;
 
 use super::{
     arrival::Arrival,
     denial::Denial,
     finish::{Finish, Outcome},
     forward,
+    outgoing::{self, Outgoing, Stopped},
     respond::{self, RespondError},
     services::Services,
 };
@@ -41,6 +48,8 @@ pub struct RequestContext {
     arrival: Option<Arrival>,
     finish: Option<Finish>,
     rule: Option<RuleName>,
+    /// What a forwarded request may send.
+    outgoing: Option<Outgoing>,
     egress: EgressMeter,
     note: Note,
     leaves_machine: bool,
@@ -81,7 +90,8 @@ impl ProxyHttp for Pipeline {
             refuse(session, &denial).await?;
             return Ok(true);
         };
-        let decision = self.decide(session, context, &arrival);
+        let now = OffsetDateTime::now_utc();
+        let decision = self.decide(session, context, &arrival, now);
         let answered = match decision.action {
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
@@ -96,7 +106,30 @@ impl ProxyHttp for Pipeline {
                     .await?;
                 true
             }
-            Action::Forward => false,
+            Action::Forward => {
+                let request = session.req_header();
+                match Outgoing::begin(&self.services, request, &arrival, &decision, now) {
+                    Ok(outgoing) => {
+                        context.outgoing = Some(outgoing);
+                        false
+                    }
+                    Err(stopped) => {
+                        let denial = Denial {
+                            reason: stopped.reason,
+                            detail: Some(stopped.detail),
+                            ..self.denial(session, &arrival, &decision)
+                        };
+                        if let Some(finish) = &mut context.finish {
+                            if denial.reason == Reason::SecretFound {
+                                finish.hide_path();
+                            }
+                            finish.denied(&denial);
+                        }
+                        refuse(session, &denial).await?;
+                        true
+                    }
+                }
+            }
         };
         context.rule = Some(decision.rule);
         context.arrival = Some(arrival);
@@ -112,7 +145,11 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         match forward::destination(&self.services, arrival, rule, context.attempts).await {
-            Ok(to) => {
+            Ok(mut to) => {
+                if let Some(outgoing) = &context.outgoing {
+                    let options = &mut to.peer.options;
+                    options.read_timeout = outgoing.patience(options.read_timeout);
+                }
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
                 if context.upstream_began.is_none() {
@@ -139,9 +176,41 @@ impl ProxyHttp for Pipeline {
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         match &context.arrival {
-            Some(arrival) => forward::request_header(&self.services, arrival, upstream),
+            Some(arrival) => {
+                forward::request_header(&self.services, arrival, upstream)?;
+                match &mut context.outgoing {
+                    Some(outgoing) => outgoing.attempt(arrival, upstream),
+                    None => Ok(()),
+                }
+            }
             None => Error::e_explain(ErrorType::InternalError, "no decision for this request"),
         }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        let Some(outgoing) = &mut context.outgoing else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        let judged = outgoing.body(&self.services, body, end_of_stream);
+        judged.or_else(|stopped| stop(context, stopped))
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<Option<Duration>> {
+        let judged = context.outgoing.as_ref().map_or(Ok(()), Outgoing::not_ended);
+        judged.or_else(|stopped| stop(context, stopped))?;
+        Ok(None)
     }
 
     async fn response_filter(
@@ -185,7 +254,10 @@ impl ProxyHttp for Pipeline {
         };
         if let Some(finish) = &mut context.finish {
             match denial.reason {
-                Reason::AddressClosed | Reason::OwnListener => finish.denied(&denial),
+                Reason::AddressClosed
+                | Reason::OwnListener
+                | Reason::SecretFound
+                | Reason::BudgetSpent => finish.denied(&denial),
                 reason => finish.failed(reason, denial.detail.clone()),
             }
         }
@@ -235,17 +307,20 @@ impl Pipeline {
         session: &Session,
         context: &mut RequestContext,
         arrival: &Arrival,
+        now: OffsetDateTime,
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
-        let decision = self.services.policy.load().decide_request(&RequestFacts {
+        let facts = RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-        });
+            size: outgoing::size_of(session.req_header(), arrival),
+        };
+        let decision = self.services.policy.load().decide_request(&facts, now);
         let mut finish = Finish::begin(
             &self.services,
             AuditKind::Request,
@@ -364,6 +439,22 @@ impl Pipeline {
     }
 }
 
+/// Breaks off a forwarded request; `fail_to_proxy` answers and records it.
+fn stop(context: &mut RequestContext, stopped: Stopped) -> pingora::Result<()> {
+    let Stopped { reason, detail } = stopped;
+    let denial = Denial {
+        reason,
+        rule: context.rule.clone().unwrap_or_else(RuleName::none),
+        authority: context.arrival.as_ref().map(|a| a.authority.clone()),
+        detail: Some(detail),
+        method: String::new(),
+        path: String::new(),
+    };
+    let status = denial.status();
+    context.denial = Some(denial);
+    Error::e_explain(ErrorType::HTTPStatus(status), "may not be sent on")
+}
+
 /// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     session.set_keepalive(None);
@@ -405,7 +496,7 @@ fn request_parts(
 }
 
 /// Bytes of a request head on the wire, near enough for an honest sum.
-fn head_size(header: &RequestHeader) -> u64 {
+pub(super) fn head_size(header: &RequestHeader) -> u64 {
     let line = header.method.as_str().len() + header.raw_path().len() + 12;
     let fields: usize = header
         .headers

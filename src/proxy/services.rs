@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
+use super::budget::Budgets;
 use crate::{
     audit::AuditLog,
     handler::Handler,
@@ -95,6 +96,7 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: PrivateCas,
+    pub budgets: Arc<Budgets>,
     pub limits: Limits,
 }
 

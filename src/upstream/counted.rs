@@ -23,6 +23,9 @@ impl<S> Counted<S> {
             written: 0,
         }
     }
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
     /// Bytes received from the peer.
     pub fn read(&self) -> u64 {
         self.read
