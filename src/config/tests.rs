@@ -479,3 +479,43 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
             .permits_private(&private)
     );
 }
+
+#[test]
+fn the_terms_of_a_rule_and_the_secrets_are_read() {
+    use crate::policy::{
+        budget::{Budget, Each, Per},
+        secrets::SecretMode,
+    };
+    let config = good(
+        "version: 1
+packs: []
+secrets: {mode: redact, own: [my street 5]}
+rules:
+  - {name: a, hosts: [a.test], read_only: true, max_query_bytes: 64B, action: forward}
+  - name: b
+    hosts: [b.test]
+    until: 2026-12-01T00:00:00Z
+    budget: {bytes: 1MiB, per: day, each: client}
+    secrets: off
+    encoded_bodies: true
+    action: forward
+  - {name: c, hosts: [c.test], action: tunnel}
+",
+        &[],
+    );
+    let terms: Vec<_> = config.policy.rules().iter().map(|r| r.terms.as_deref()).collect();
+    let [Some(a), Some(b), None] = terms[..] else {
+        panic!("{terms:?}");
+    };
+    assert!(a.read_only && a.max_query_bytes == Some(64) && a.max_header_bytes.is_some());
+    assert_eq!(b.until, Some(time::macros::datetime!(2026-12-01 0:00 UTC)));
+    let want = Budget {
+        bytes: 1 << 20,
+        per: Per::Day,
+        each: Each::Client,
+    };
+    assert_eq!(b.budget, Some(want));
+    assert_eq!((b.secrets, b.encoded_bodies), (Some(SecretMode::Off), true));
+    assert_eq!(config.policy.secrets().mode(), SecretMode::Redact);
+    assert!(!format!("{config:?}").contains("my street"));
+}

@@ -27,4 +27,6 @@ pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
 #[cfg(test)]
+mod terms_tests;
+#[cfg(test)]
 mod tests;
