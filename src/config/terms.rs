@@ -65,10 +65,16 @@ pub(super) fn read_terms(
     if terms.read_only {
         let writes = |m: &Box<str>| !matches!(&**m, "GET" | "HEAD");
         if methods.is_some_and(|m| m.iter().any(writes)) {
-            s.error(errors, "is read_only: leave out methods other than GET and HEAD");
+            s.error(
+                errors,
+                "is read_only: leave out methods other than GET and HEAD",
+            );
         }
         if upgrade {
-            s.error(errors, "is read_only: leave out upgrade, which opens a way to write");
+            s.error(
+                errors,
+                "is read_only: leave out upgrade, which opens a way to write",
+            );
         }
         terms.max_query_bytes.get_or_insert(READ_ONLY_QUERY_BYTES);
         terms.max_header_bytes.get_or_insert(READ_ONLY_HEADER_BYTES);
@@ -118,7 +124,13 @@ fn read_mode(field: Field, errors: &mut Errors) -> Option<SecretMode> {
     if field.is_off() {
         return Some(SecretMode::Off);
     }
-    one_of(field, "block, redact or off", SecretMode::ALL, SecretMode::as_str, errors)
+    one_of(
+        field,
+        "block, redact or off",
+        SecretMode::ALL,
+        SecretMode::as_str,
+        errors,
+    )
 }
 
 fn one_of<T: Copy, const N: usize>(
@@ -144,9 +156,15 @@ pub(super) fn secrets(field: Field, errors: &mut Errors) -> SecretsConfig {
     if let Some(mode) = s.take("mode").and_then(|f| read_mode(f, errors)) {
         out.mode = mode;
     }
-    let own = s.take("own").and_then(|f| f.list(errors)).unwrap_or_default();
+    let own = s
+        .take("own")
+        .and_then(|f| f.list(errors))
+        .unwrap_or_default();
     if own.len() > MAX_OWN {
-        s.error(errors, format!("holds too many own strings: write at most {MAX_OWN}"));
+        s.error(
+            errors,
+            format!("holds too many own strings: write at most {MAX_OWN}"),
+        );
     }
     for field in own.into_iter().take(MAX_OWN) {
         let (low, high) = (OWN_LENGTH.start(), OWN_LENGTH.end());

@@ -503,7 +503,12 @@ rules:
 ",
         &[],
     );
-    let terms: Vec<_> = config.policy.rules().iter().map(|r| r.terms.as_deref()).collect();
+    let terms: Vec<_> = config
+        .policy
+        .rules()
+        .iter()
+        .map(|r| r.terms.as_deref())
+        .collect();
     let [Some(a), Some(b), None] = terms[..] else {
         panic!("{terms:?}");
     };

@@ -68,7 +68,10 @@ pub async fn relay(
     if ended {
         finish.failed(Reason::AllowExpired, Some("the rule ended".into()));
     } else if upstream.inner().is_spent() {
-        finish.failed(Reason::BudgetSpent, Some("the rule's budget is spent".into()));
+        finish.failed(
+            Reason::BudgetSpent,
+            Some("the rule's budget is spent".into()),
+        );
     } else if copied.is_err() {
         // A reset is how many clients end a tunnel; the counts stand all the same.
         finish.failed(Reason::ClientGone, Some("closed by reset".into()));

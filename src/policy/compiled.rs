@@ -197,7 +197,11 @@ impl CompiledPolicy {
 
     /// Second checkpoint. `tunnel` rules do not match here: they say nothing about requests. The
     /// first allow that matches decides: what its terms refuse, no later rule is asked about.
-    pub fn decide_request(&self, facts: &RequestFacts<'_>, now: OffsetDateTime) -> Decision<Action> {
+    pub fn decide_request(
+        &self,
+        facts: &RequestFacts<'_>,
+        now: OffsetDateTime,
+    ) -> Decision<Action> {
         let client = facts.client.to_canonical();
         let port = facts.authority.port;
         let fits = |rule: &Rule| {

@@ -88,26 +88,50 @@ fn the_terms_of_the_chosen_rule_hold_and_no_later_rule_is_asked() {
     let strict = rule("strict", "a.test", RuleAction::Forward, read_only());
     let p = CompiledPolicy::new(vec![strict, wide], Mode::Enforce, 1);
     let rows = [
-        ("a GET in bounds", "GET", SMALL, "forward strict rule_allows"),
-        ("a HEAD in bounds", "HEAD", SMALL, "forward strict rule_allows"),
+        (
+            "a GET in bounds",
+            "GET",
+            SMALL,
+            "forward strict rule_allows",
+        ),
+        (
+            "a HEAD in bounds",
+            "HEAD",
+            SMALL,
+            "forward strict rule_allows",
+        ),
         ("a POST", "POST", SMALL, "deny strict read_only"),
-        ("a method in lower case", "get", SMALL, "deny strict read_only"),
+        (
+            "a method in lower case",
+            "get",
+            SMALL,
+            "deny strict read_only",
+        ),
         (
             "a GET with a body",
             "GET",
-            RequestSize { has_body: true, ..SMALL },
+            RequestSize {
+                has_body: true,
+                ..SMALL
+            },
             "deny strict read_only",
         ),
         (
             "a query one byte too long",
             "GET",
-            RequestSize { query_bytes: 11, ..SMALL },
+            RequestSize {
+                query_bytes: 11,
+                ..SMALL
+            },
             "deny strict query_too_large",
         ),
         (
             "headers one byte too long",
             "GET",
-            RequestSize { header_bytes: 101, ..SMALL },
+            RequestSize {
+                header_bytes: 101,
+                ..SMALL
+            },
             "deny strict headers_too_large",
         ),
     ];

@@ -180,6 +180,9 @@ mod tests {
         let mut seen = Vec::new();
         far.read_to_end(&mut seen).await.unwrap();
         assert_eq!(seen, b"1234567890");
-        assert!(!allowance().unwrap().spend(1), "the next one finds it spent");
+        assert!(
+            !allowance().unwrap().spend(1),
+            "the next one finds it spent"
+        );
     }
 }

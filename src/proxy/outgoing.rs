@@ -56,8 +56,7 @@ impl Outgoing {
             .unwrap_or_else(|| detector.mode());
         let host = &arrival.authority.host;
         let client = arrival.connection.client.ip();
-        let allowance =
-            Allowance::of(&services.budgets, terms, &decision.rule, host, client);
+        let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client);
         let mut outgoing = Self {
             mode,
             detector,

@@ -208,7 +208,10 @@ impl ProxyHttp for Pipeline {
         _end_of_stream: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        let judged = context.outgoing.as_ref().map_or(Ok(()), Outgoing::not_ended);
+        let judged = context
+            .outgoing
+            .as_ref()
+            .map_or(Ok(()), Outgoing::not_ended);
         judged.or_else(|stopped| stop(context, stopped))?;
         Ok(None)
     }

@@ -24,7 +24,9 @@ pub struct Detector {
 /// Never shows the user's strings.
 impl fmt::Debug for Detector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Detector").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Detector")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +88,11 @@ impl Detector {
                 found @ (Verdict::More | Verdict::Secret { .. }) => return found,
             }
         }
-        if more { Verdict::More } else { Verdict::Nothing }
+        if more {
+            Verdict::More
+        } else {
+            Verdict::Nothing
+        }
     }
 }
 

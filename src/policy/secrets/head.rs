@@ -16,7 +16,13 @@ pub fn target(
 ) -> Result<Option<Seen>, Kind> {
     // The path was judged as it is, so it is sent as it is or not at all.
     let path = target.split('?').next().unwrap_or(target);
-    whole(detector, never_redact(mode), Spot::Target, host, path.as_bytes())?;
+    whole(
+        detector,
+        never_redact(mode),
+        Spot::Target,
+        host,
+        path.as_bytes(),
+    )?;
     let seen = whole(detector, mode, Spot::Target, host, target.as_bytes())?;
     let sent = seen.as_ref().map_or(target.as_bytes(), |s| &s.bytes);
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode(sent).into();

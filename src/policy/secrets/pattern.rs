@@ -54,25 +54,85 @@ type Prefixed = (Kind, &'static [u8], Charset, Length);
 
 /// The longer of two prefixes that begin alike stands first.
 const PREFIXED: &[Prefixed] = &[
-    (Kind::Anthropic, b"sk-ant-", Charset::Word, Length::AtLeast(20)),
-    (Kind::OpenRouter, b"sk-or-v1-", Charset::Alnum, Length::AtLeast(32)),
-    (Kind::OpenAi, b"sk-proj-", Charset::Word, Length::AtLeast(20)),
-    (Kind::OpenAi, b"sk-svcacct-", Charset::Word, Length::AtLeast(20)),
-    (Kind::OpenAi, b"sk-admin-", Charset::Word, Length::AtLeast(20)),
+    (
+        Kind::Anthropic,
+        b"sk-ant-",
+        Charset::Word,
+        Length::AtLeast(20),
+    ),
+    (
+        Kind::OpenRouter,
+        b"sk-or-v1-",
+        Charset::Alnum,
+        Length::AtLeast(32),
+    ),
+    (
+        Kind::OpenAi,
+        b"sk-proj-",
+        Charset::Word,
+        Length::AtLeast(20),
+    ),
+    (
+        Kind::OpenAi,
+        b"sk-svcacct-",
+        Charset::Word,
+        Length::AtLeast(20),
+    ),
+    (
+        Kind::OpenAi,
+        b"sk-admin-",
+        Charset::Word,
+        Length::AtLeast(20),
+    ),
     (Kind::OpenAi, b"sk-", Charset::Alnum, Length::AtLeast(20)),
-    (Kind::Stripe, b"sk_live_", Charset::Alnum, Length::AtLeast(16)),
-    (Kind::Stripe, b"sk_test_", Charset::Alnum, Length::AtLeast(16)),
-    (Kind::Stripe, b"rk_live_", Charset::Alnum, Length::AtLeast(16)),
-    (Kind::Stripe, b"rk_test_", Charset::Alnum, Length::AtLeast(16)),
+    (
+        Kind::Stripe,
+        b"sk_live_",
+        Charset::Alnum,
+        Length::AtLeast(16),
+    ),
+    (
+        Kind::Stripe,
+        b"sk_test_",
+        Charset::Alnum,
+        Length::AtLeast(16),
+    ),
+    (
+        Kind::Stripe,
+        b"rk_live_",
+        Charset::Alnum,
+        Length::AtLeast(16),
+    ),
+    (
+        Kind::Stripe,
+        b"rk_test_",
+        Charset::Alnum,
+        Length::AtLeast(16),
+    ),
     (Kind::Stripe, b"whsec_", Charset::Alnum, Length::AtLeast(24)),
-    (Kind::HuggingFace, b"hf_", Charset::Alnum, Length::AtLeast(30)),
-    (Kind::HuggingFace, b"api_org_", Charset::Alnum, Length::AtLeast(30)),
+    (
+        Kind::HuggingFace,
+        b"hf_",
+        Charset::Alnum,
+        Length::AtLeast(30),
+    ),
+    (
+        Kind::HuggingFace,
+        b"api_org_",
+        Charset::Alnum,
+        Length::AtLeast(30),
+    ),
     (Kind::GitHub, b"ghp_", Charset::Alnum, Length::AtLeast(30)),
     (Kind::GitHub, b"gho_", Charset::Alnum, Length::AtLeast(30)),
     (Kind::GitHub, b"ghu_", Charset::Alnum, Length::AtLeast(30)),
     (Kind::GitHub, b"ghs_", Charset::Alnum, Length::AtLeast(30)),
     (Kind::GitHub, b"ghr_", Charset::Alnum, Length::AtLeast(30)),
-    (Kind::GitHub, b"github_pat_", Charset::Word, Length::AtLeast(36)),
+    (
+        Kind::GitHub,
+        b"github_pat_",
+        Charset::Word,
+        Length::AtLeast(36),
+    ),
     (Kind::GitLab, b"glpat-", Charset::Word, Length::AtLeast(20)),
     (Kind::Groq, b"gsk_", Charset::Alnum, Length::AtLeast(40)),
     (Kind::Xai, b"xai-", Charset::Alnum, Length::AtLeast(60)),
@@ -148,12 +208,18 @@ pub(super) fn at(text: &[u8], at: usize, complete: bool) -> Verdict {
             secret @ Verdict::Secret { .. } => {
                 return match secret {
                     // Its end may be further on.
-                    Verdict::Secret { whole: false, start, end, .. }
-                        if !complete && end - start < MAX_TOKEN =>
-                    {
-                        Verdict::More
-                    }
-                    Verdict::Secret { kind, start, end, whole } => Verdict::Secret {
+                    Verdict::Secret {
+                        whole: false,
+                        start,
+                        end,
+                        ..
+                    } if !complete && end - start < MAX_TOKEN => Verdict::More,
+                    Verdict::Secret {
+                        kind,
+                        start,
+                        end,
+                        whole,
+                    } => Verdict::Secret {
                         kind,
                         start,
                         end,
@@ -214,8 +280,8 @@ fn prefixed(text: &[u8], at: usize) -> Verdict {
         }
         let token = body.get(..found).unwrap_or_default();
         // `sk-` alone begins many a word that is no key.
-        let plausible = token.iter().any(u8::is_ascii_digit)
-            && token.iter().any(u8::is_ascii_alphabetic);
+        let plausible =
+            token.iter().any(u8::is_ascii_digit) && token.iter().any(u8::is_ascii_alphabetic);
         if !plausible {
             more |= !ended;
             continue;
@@ -230,7 +296,11 @@ fn prefixed(text: &[u8], at: usize) -> Verdict {
             whole: ended,
         };
     }
-    if more { Verdict::More } else { Verdict::Nothing }
+    if more {
+        Verdict::More
+    } else {
+        Verdict::Nothing
+    }
 }
 
 /// `X-Amz-Credential=AKIA...` of a signed link names its maker's key and shows no secret.
@@ -313,7 +383,11 @@ fn jwt(text: &[u8], at: usize) -> Verdict {
     }
     let (header, ended) = run(rest, |b| Charset::Word.holds(b));
     if !ended {
-        return if header < MAX_TOKEN { Verdict::More } else { Verdict::Nothing };
+        return if header < MAX_TOKEN {
+            Verdict::More
+        } else {
+            Verdict::Nothing
+        };
     }
     if header < JWT_PART || rest.get(header) != Some(&b'.') {
         return Verdict::Nothing;
@@ -326,7 +400,11 @@ fn jwt(text: &[u8], at: usize) -> Verdict {
     }
     let (found, ended) = run(rest, |b| Charset::Word.holds(b) || b == b'.');
     if found < header + 1 + JWT_PART {
-        return if ended { Verdict::Nothing } else { Verdict::More };
+        return if ended {
+            Verdict::Nothing
+        } else {
+            Verdict::More
+        };
     }
     Verdict::Secret {
         kind: Kind::Jwt,

@@ -24,7 +24,9 @@ pub struct Scanner {
 /// Never shows what it holds.
 impl fmt::Debug for Scanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scanner").field("spot", &self.spot).finish_non_exhaustive()
+        f.debug_struct("Scanner")
+            .field("spot", &self.spot)
+            .finish_non_exhaustive()
     }
 }
 

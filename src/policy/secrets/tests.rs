@@ -80,7 +80,10 @@ fn every_kind_is_found_wherever_it_stands() {
         for (name, text) in [
             ("alone", token.clone()),
             ("in JSON", format!("{{\"key\": \"{token}\"}}")),
-            ("behind an escaped line feed", format!("\"my key:\\n{token}\"")),
+            (
+                "behind an escaped line feed",
+                format!("\"my key:\\n{token}\""),
+            ),
             ("behind an escaped equals sign", format!("key%3D{token}")),
             ("at the end of a sentence", format!("it is {token}.")),
         ] {
@@ -106,7 +109,11 @@ fn wherever_a_text_is_cut_the_secret_is_found_and_no_byte_of_it_is_sent() {
                 Kind::Civitai | Kind::Aws => text.rfind(['=', ' ', 'A']).unwrap_or(0).max(7),
                 _ => 7,
             };
-            assert!(sent <= begin + 40, "{} cut at {cut}: sent {sent}", kind.as_str());
+            assert!(
+                sent <= begin + 40,
+                "{} cut at {cut}: sent {sent}",
+                kind.as_str()
+            );
             if !matches!(kind, Kind::Civitai | Kind::Aws) {
                 assert!(sent <= 7, "{} cut at {cut}: sent {sent}", kind.as_str());
             }
@@ -201,21 +208,73 @@ fn a_credential_passes_to_the_one_who_gave_it_and_to_no_one_else() {
     });
     let d = detector(&[]);
     let rows: &[(&str, &str, &str, &str, Option<Kind>)] = &[
-        ("its maker", "huggingface.co", "authorization", &bearer, None),
-        ("below its maker", "cdn.hf.co", "authorization", &bearer, None),
-        ("another", "evil.test", "authorization", &bearer, Some(Kind::HuggingFace)),
-        ("a name that ends alike", "nothf.co", "x-a", &bearer, Some(Kind::HuggingFace)),
-        ("inside Basic", "evil.test", "authorization", &signed, Some(Kind::HuggingFace)),
-        ("a JWT as credential", "any.test", "authorization", &jwt, None),
-        ("a JWT elsewhere", "any.test", "x-data", &jwt, Some(Kind::Jwt)),
+        (
+            "its maker",
+            "huggingface.co",
+            "authorization",
+            &bearer,
+            None,
+        ),
+        (
+            "below its maker",
+            "cdn.hf.co",
+            "authorization",
+            &bearer,
+            None,
+        ),
+        (
+            "another",
+            "evil.test",
+            "authorization",
+            &bearer,
+            Some(Kind::HuggingFace),
+        ),
+        (
+            "a name that ends alike",
+            "nothf.co",
+            "x-a",
+            &bearer,
+            Some(Kind::HuggingFace),
+        ),
+        (
+            "inside Basic",
+            "evil.test",
+            "authorization",
+            &signed,
+            Some(Kind::HuggingFace),
+        ),
+        (
+            "a JWT as credential",
+            "any.test",
+            "authorization",
+            &jwt,
+            None,
+        ),
+        (
+            "a JWT elsewhere",
+            "any.test",
+            "x-data",
+            &jwt,
+            Some(Kind::Jwt),
+        ),
     ];
     for (name, to, header_name, value, want) in rows {
-        let got = header(&d, SecretMode::Block, &host(to), header_name, value.as_bytes());
+        let got = header(
+            &d,
+            SecretMode::Block,
+            &host(to),
+            header_name,
+            value.as_bytes(),
+        );
         assert_eq!(got.err(), *want, "{name}");
     }
     let mut scanner = Scanner::new(d, SecretMode::Block, Spot::Body, host("huggingface.co"));
     let got = scanner.push(hf.as_bytes(), true);
-    assert_eq!(got.err(), Some(Kind::HuggingFace), "a body may be published");
+    assert_eq!(
+        got.err(),
+        Some(Kind::HuggingFace),
+        "a body may be published"
+    );
 }
 
 #[test]
@@ -224,11 +283,36 @@ fn a_target_is_judged_decoded_too_and_its_path_is_never_changed() {
     let hf = format!("hf_{}", run(34));
     let dotted = hf.replace('_', "%5F");
     let rows = [
-        ("in the query", SecretMode::Block, format!("/a?t={hf}"), Err(Kind::HuggingFace)),
-        ("in the path", SecretMode::Redact, format!("/{hf}?x=1"), Err(Kind::HuggingFace)),
-        ("encoded", SecretMode::Redact, format!("/a?t={dotted}"), Err(Kind::HuggingFace)),
-        ("masked", SecretMode::Redact, format!("/a?t={hf}&b=1"), Ok(true)),
-        ("none", SecretMode::Block, "/a?t=1%202".to_owned(), Ok(false)),
+        (
+            "in the query",
+            SecretMode::Block,
+            format!("/a?t={hf}"),
+            Err(Kind::HuggingFace),
+        ),
+        (
+            "in the path",
+            SecretMode::Redact,
+            format!("/{hf}?x=1"),
+            Err(Kind::HuggingFace),
+        ),
+        (
+            "encoded",
+            SecretMode::Redact,
+            format!("/a?t={dotted}"),
+            Err(Kind::HuggingFace),
+        ),
+        (
+            "masked",
+            SecretMode::Redact,
+            format!("/a?t={hf}&b=1"),
+            Ok(true),
+        ),
+        (
+            "none",
+            SecretMode::Block,
+            "/a?t=1%202".to_owned(),
+            Ok(false),
+        ),
         ("off", SecretMode::Off, format!("/a?t={hf}"), Ok(false)),
     ];
     for (name, mode, text, want) in rows {
@@ -236,7 +320,10 @@ fn a_target_is_judged_decoded_too_and_its_path_is_never_changed() {
         let changed = got.as_ref().ok().and_then(|s| s.as_ref());
         if let Some(seen) = changed {
             let sent = String::from_utf8_lossy(&seen.bytes);
-            assert!(!sent.contains(&hf) && sent.ends_with("&b=1"), "{name}: {sent}");
+            assert!(
+                !sent.contains(&hf) && sent.ends_with("&b=1"),
+                "{name}: {sent}"
+            );
         }
         assert_eq!(got.map(|s| s.is_some()), want, "{name}");
     }
@@ -244,18 +331,17 @@ fn a_target_is_judged_decoded_too_and_its_path_is_never_changed() {
 
 #[test]
 fn what_is_held_back_is_bounded() {
-    let mut scanner = Scanner::new(
-        detector(&[]),
-        SecretMode::Block,
-        Spot::Body,
-        host("o.test"),
-    );
+    let mut scanner = Scanner::new(detector(&[]), SecretMode::Block, Spot::Body, host("o.test"));
     let mut sent = 0;
     let mut pushed = 0;
     for _ in 0..64 {
         let piece = b"eyJ".repeat(1000);
         pushed += piece.len();
         sent += scanner.push(&piece, false).unwrap().bytes.len();
-        assert!(pushed - sent <= pattern::MAX_TOKEN + 16, "holds {}", pushed - sent);
+        assert!(
+            pushed - sent <= pattern::MAX_TOKEN + 16,
+            "holds {}",
+            pushed - sent
+        );
     }
 }
