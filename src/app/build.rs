@@ -209,7 +209,9 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
                 prefix: r.path_prefix.trim_end_matches('/').to_owned(),
                 authority: r.upstream.authority.clone(),
                 tls: r.upstream.scheme == Scheme::Https,
-                host: r.host.clone(),
+                host: r.host.clone().unwrap_or_else(|| {
+                    r.upstream.authority.without_port(r.upstream.scheme.default_port())
+                }),
             })
             .collect(),
     }

@@ -2,9 +2,8 @@
 
 use crate::{
     config::{Config, LlmConfig, LlmErrors},
-    gateway::settings::{ApiKey, BaseUrl, ErrorStyle, GatewaySettings, Timeouts},
+    gateway::settings::{ApiKey, ErrorStyle, GatewaySettings, Timeouts},
     llm::models::{Aliases, CatchAll},
-    net::Scheme,
 };
 
 pub fn gateway_settings(config: &Config) -> GatewaySettings {
@@ -30,7 +29,7 @@ pub fn gateway_settings(config: &Config) -> GatewaySettings {
         (true, None) => CatchAll::First,
     };
     GatewaySettings {
-        base_url: base_url.as_ref().map(base),
+        base_url: base_url.clone(),
         api_key: api_key
             .as_ref()
             .map(|key| ApiKey::new(key.expose().clone())),
@@ -40,7 +39,7 @@ pub fn gateway_settings(config: &Config) -> GatewaySettings {
             catch_all,
         },
         discover: *discover,
-        discover_urls: discover_ports.iter().map(base).collect(),
+        discover_urls: discover_ports.clone(),
         timeouts: Timeouts {
             first_byte: *first_byte_timeout,
             idle: *idle_timeout,
@@ -54,13 +53,5 @@ pub fn gateway_settings(config: &Config) -> GatewaySettings {
             LlmErrors::Chat => ErrorStyle::Chat,
         },
         ..GatewaySettings::default()
-    }
-}
-
-fn base(url: &crate::net::BaseUrl) -> BaseUrl {
-    BaseUrl {
-        tls: url.scheme == Scheme::Https,
-        authority: url.authority.clone(),
-        path_prefix: url.path.clone(),
     }
 }

@@ -287,7 +287,7 @@ mod tests {
             kind: AuditKind::Request,
             entry: Entry::Explicit,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            authority: Some("allowed.test:443".into()),
+            authority: crate::net::Authority::parse("allowed.test:443", None).ok(),
             method: Some("GET".into()),
             path: Some(path.into()),
             action: "deny",

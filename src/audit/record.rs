@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    net::Entry,
+    net::{Authority, Entry},
     policy::{Reason, RuleName},
 };
 
@@ -32,8 +32,8 @@ pub struct AuditRecord {
     pub entry: Entry,
     pub client: IpAddr,
     /// Canonical `host:port`; absent when it could not be established.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "host_and_port")]
+    pub authority: Option<Authority>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Cow<'static, str>>,
     /// Path without the query, cut at 256 bytes: queries carry secrets.
@@ -78,6 +78,13 @@ impl AuditRecord {
             end -= 1;
         }
         path[..end].to_owned()
+    }
+}
+
+fn host_and_port<S: Serializer>(authority: &Option<Authority>, s: S) -> Result<S::Ok, S::Error> {
+    match authority {
+        Some(authority) => s.collect_str(authority),
+        None => s.serialize_none(),
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
             kind: AuditKind::Request,
             entry: Entry::Explicit,
             client: [127, 0, 0, 1].into(),
-            authority: Some("a.test:443".into()),
+            authority: crate::net::Authority::parse("a.test:443", None).ok(),
             method: Some("GET".into()),
             path: Some(PATH.into()),
             action: "respond",

@@ -22,7 +22,7 @@ use crate::{
         request::{Operation, Request},
     },
     metrics::Metrics,
-    upstream::http_client::{Body, HttpClient, Response},
+    upstream::http_client::{Body, HttpClient, Origin, Response},
 };
 
 /// Largest error answer that is read.
@@ -147,7 +147,7 @@ impl Caller {
         let key = self.directory.key_for(upstream);
         let outgoing = discovery::request("POST", &upstream.base, call.operation.path(), key, body)
             .map_err(fail)?;
-        let origin = upstream.base.origin();
+        let origin = Origin::of(&upstream.base);
         let sending = self.client.send(&origin, outgoing, &call.egress);
         let response = match tokio::time::timeout(call.first_byte, sending).await {
             Ok(Ok(response)) => response,

@@ -13,11 +13,12 @@ use tokio::sync::Mutex;
 
 use super::{
     discovery::{self, ProbeResult, ServerKind},
-    settings::{ApiKey, BaseUrl, GatewaySettings},
+    settings::{ApiKey, GatewaySettings},
 };
 use crate::{
     llm::{models::ModelList, problem::Problem},
     metrics::Metrics,
+    net::BaseUrl,
     upstream::http_client::HttpClient,
 };
 
@@ -92,11 +93,9 @@ impl Directory {
     /// The LLM with a list no older than [`FRESH`], else what was last known.
     pub async fn listed(self: &Arc<Self>) -> Result<Arc<Upstream>, Problem> {
         match self.current.load_full() {
-            Some(upstream)
-                if upstream.models.is_some() && upstream.listed_at.elapsed() <= FRESH =>
-            {
-                Ok(upstream)
-            }
+            // A look that brought no list stands as long: an LLM that hangs on its list must not
+            // cost every caller the whole wait (it freezes ComfyUI, WIRE.md 0.4).
+            Some(upstream) if upstream.listed_at.elapsed() <= FRESH => Ok(upstream),
             _ => self.look(Some(FRESH)).await,
         }
     }

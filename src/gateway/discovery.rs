@@ -8,14 +8,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use http::{HeaderMap, Request, StatusCode, header};
 
-use super::settings::{ApiKey, BaseUrl};
+use super::settings::ApiKey;
 use crate::{
     handler::EgressMeter,
     llm::{
         models::ModelList,
         problem::{self, Problem, Refusal, RefusalKind},
     },
-    upstream::http_client::{Body, HttpClient, SendError},
+    net::BaseUrl,
+    upstream::http_client::{Body, HttpClient, Origin, SendError},
 };
 
 /// Largest model list that is read.
@@ -88,9 +89,9 @@ pub async fn probe(
     let asking = async {
         let first = ask(client, base, key).await;
         match &first {
-            Err(Problem::Refused(_) | Problem::NotOpenAi { .. }) if base.path_prefix.is_empty() => {
+            Err(Problem::Refused(_) | Problem::NotOpenAi { .. }) if base.path.is_empty() => {
                 let below = BaseUrl {
-                    path_prefix: "/v1".to_owned(),
+                    path: "/v1".to_owned(),
                     ..base.clone()
                 };
                 ask(client, &below, key).await.or(first)
@@ -136,7 +137,7 @@ async fn ask(
     let request = request("GET", base, "/models", key, Bytes::new())?;
     let egress = EgressMeter::default();
     let mut response = client
-        .send(&base.origin(), request, &egress)
+        .send(&Origin::of(base), request, &egress)
         .await
         .map_err(|e| send_problem(e, &url))?;
     let body = read(&mut response.body, MAX_LIST, &url).await?;
@@ -175,7 +176,7 @@ pub(super) fn request(
 ) -> Result<Request<Bytes>, Problem> {
     let mut builder = Request::builder()
         .method(method)
-        .uri(format!("{}{path}", base.path_prefix))
+        .uri(format!("{}{path}", base.path))
         .header(header::ACCEPT, "application/json, text/event-stream")
         .header(
             header::USER_AGENT,

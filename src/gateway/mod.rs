@@ -59,6 +59,8 @@ use crate::{
 
 /// Told to a page that asks for models while there is no LLM: choosing it brings up the reason.
 const NO_MODEL: &str = "no-local-llm-found";
+/// Time for a look that ran into its own bound to note so.
+const LOOK_MARGIN: Duration = Duration::from_millis(250);
 /// A chat with a few images as data URLs.
 const MAX_BODY: usize = 48 << 20;
 
@@ -315,7 +317,8 @@ impl Gateway {
     /// The newest list that can be had in time, else the last known one.
     async fn listing(&self) -> Option<ModelList> {
         let directory = &self.caller.directory;
-        let bound = self.caller.settings.timeouts.models;
+        // The look has this bound itself and keeps what it learnt, unless it is cut before.
+        let bound = self.caller.settings.timeouts.models + LOOK_MARGIN;
         let listed = match tokio::time::timeout(bound, directory.listed()).await {
             Ok(Ok(upstream)) => upstream.models.clone(),
             Ok(Err(_)) | Err(_) => None,

@@ -2,12 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use http::Uri;
-
 use crate::{
     llm::models::Aliases,
-    net::{Authority, Host, Port},
-    upstream::http_client::Origin,
+    net::{BaseUrl, Host},
 };
 
 /// Hosts whose requests come from the plugin (WIRE.md 0).
@@ -23,61 +20,6 @@ const USUAL_URLS: [&str; 4] = [
     "http://127.0.0.1:11434/v1",
     "http://127.0.0.1:1234/v1",
 ];
-
-/// Base address of an OpenAI-compatible API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    pub tls: bool,
-    pub authority: Authority,
-    /// Empty, or begins with `/` and does not end with one.
-    pub path_prefix: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BaseUrlError {
-    #[error("not a url, write one such as http://127.0.0.1:11434/v1")]
-    NotAUrl,
-    #[error("the scheme is neither http nor https")]
-    Scheme,
-    #[error("a query, fragment or user information does not belong in a base url")]
-    Extra,
-    #[error("bad host or port: {0}")]
-    Authority(#[from] crate::net::AuthorityError),
-}
-
-impl BaseUrl {
-    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
-        let uri: Uri = text.trim().parse().map_err(|_| BaseUrlError::NotAUrl)?;
-        let (tls, port) = match uri.scheme_str() {
-            Some("http") => (false, Port::HTTP),
-            Some("https") => (true, Port::HTTPS),
-            Some(_) => return Err(BaseUrlError::Scheme),
-            None => return Err(BaseUrlError::NotAUrl),
-        };
-        let authority = uri.authority().ok_or(BaseUrlError::NotAUrl)?.as_str();
-        if uri.query().is_some() || text.contains('#') || authority.contains('@') {
-            return Err(BaseUrlError::Extra);
-        }
-        Ok(Self {
-            tls,
-            authority: Authority::parse(authority, Some(port))?,
-            path_prefix: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-    pub fn origin(&self) -> Origin {
-        Origin {
-            tls: self.tls,
-            authority: self.authority.clone(),
-        }
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path_prefix)
-    }
-}
 
 /// The upstream's key; never printed, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -183,33 +125,6 @@ impl Default for GatewaySettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base_urls_parse_or_say_why_not() {
-        let cases = [
-            (
-                "a port and a path",
-                "http://127.0.0.1:11434/v1/",
-                Ok("http://127.0.0.1:11434/v1"),
-            ),
-            (
-                "a default port",
-                "https://sparkle/v1",
-                Ok("https://sparkle:443/v1"),
-            ),
-            ("no path", "http://sparkle:8000", Ok("http://sparkle:8000")),
-            ("IPv6", "http://[::1]:8000/v1", Ok("http://[::1]:8000/v1")),
-            ("no scheme", "127.0.0.1:8000/v1", Err(BaseUrlError::NotAUrl)),
-            ("another scheme", "ftp://x/v1", Err(BaseUrlError::Scheme)),
-            ("a query", "http://x/v1?key=1", Err(BaseUrlError::Extra)),
-            ("a user", "http://u:p@x/v1", Err(BaseUrlError::Extra)),
-            ("nothing", "", Err(BaseUrlError::NotAUrl)),
-        ];
-        for (name, text, want) in cases {
-            let got = BaseUrl::parse(text).map(|u| u.to_string());
-            assert_eq!(got, want.map(str::to_owned), "{name}");
-        }
-    }
 
     #[test]
     fn the_defaults_are_whole_and_the_key_is_not_printed() {

@@ -12,13 +12,13 @@ use futures_util::StreamExt;
 use http::Request as HttpRequest;
 
 use super::{
-    settings::{ApiKey, BaseUrl, Timeouts},
+    settings::{ApiKey, Timeouts},
     *,
 };
 use crate::{
     handler::{EgressMeter, Exchange, LocalBody, Note},
     llm::models::Aliases,
-    net::{Authority, Entry},
+    net::{Authority, BaseUrl, Entry},
     upstream::dial::Dialer,
 };
 use fake::{FakeLlm, Piece, Reply, say};

@@ -3,7 +3,10 @@
 //! Pingora forgives what a firewall must not (both framing headers, illegal request lines, lone
 //! line feeds): what two parsers can read two ways is refused here. Pure; called by `listener::http`.
 
+use std::sync::LazyLock;
+
 use bytes::BytesMut;
+use memchr::memmem;
 
 use crate::{
     net::{Authority, Port},
@@ -14,6 +17,10 @@ use crate::{
 const MAX_HEADERS: usize = 100;
 /// Longest request target that is looked at, in bytes.
 const MAX_TARGET: usize = 16 << 10;
+
+/// Built once: building a finder takes longer than finding.
+static BLANK_LINE: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
 
 /// Where the request says it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +80,40 @@ const fn authority(message: &'static str) -> HeadError {
 /// `from`: how many bytes earlier calls have looked at.
 pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3);
-    memchr::memmem::find(bytes.get(start..)?, b"\r\n\r\n").map(|at| start + at + 4)
+    BLANK_LINE.find(bytes.get(start..)?).map(|at| start + at + 4)
 }
 
 /// Parses a complete head (`head_end` found its blank line).
 ///
 /// `default_port`: port of an authority that names none, 80 on plain and 443 on TLS connections.
 pub fn parse(head: &[u8], default_port: Port) -> Result<Head, HeadError> {
+    parse_next(head, default_port, &mut KnownHost::default())
+}
+
+/// The Host header of a connection's last request: the next one mostly says the same.
+#[derive(Debug, Default)]
+pub struct KnownHost(Option<(String, Authority)>);
+
+impl KnownHost {
+    fn parse(&mut self, text: &str, port: Port) -> Result<Authority, HeadError> {
+        if let Some((known, authority)) = &self.0
+            && known == text
+        {
+            return Ok(authority.clone());
+        }
+        let parsed = Authority::parse(text, Some(port))
+            .map_err(|_| authority("Host is not a valid name or address"))?;
+        self.0 = Some((text.to_owned(), parsed.clone()));
+        Ok(parsed)
+    }
+}
+
+/// [`parse`] for a connection's next request; `known` belongs to the connection.
+pub fn parse_next(
+    head: &[u8],
+    default_port: Port,
+    known: &mut KnownHost,
+) -> Result<Head, HeadError> {
     let text = head
         .strip_suffix(b"\r\n")
         .ok_or(malformed("head has no blank line"))?;
@@ -105,16 +139,15 @@ pub fn parse(head: &[u8], default_port: Port) -> Result<Head, HeadError> {
         return Err(malformed("an HTTP/1.1 request needs a Host header"));
     }
     // A Host without a port means the port of where the request goes.
-    let host_port = match &target {
-        Target::Authority(to) => to.port,
-        Target::Absolute { .. } | Target::Origin(_) | Target::Asterisk => default_port,
-    };
-    let host = match fields.host {
-        None => None,
-        Some(text) => Some(
-            Authority::parse(text, Some(host_port))
-                .map_err(|_| authority("Host is not a valid name or address"))?,
-        ),
+    let host = match (fields.host, &target) {
+        (None, _) => None,
+        // Of another port than the requests after it: not to be remembered.
+        (Some(text), Target::Authority(to)) => {
+            Some(KnownHost::default().parse(text, to.port)?)
+        }
+        (Some(text), Target::Absolute { .. } | Target::Origin(_) | Target::Asterisk) => {
+            Some(known.parse(text, default_port)?)
+        }
     };
     let upgrade = fields.upgrade.filter(|_| fields.connection_upgrade);
     Ok(Head {
@@ -351,7 +384,7 @@ pub fn rewrite_to_origin(
     out.extend_from_slice(b" HTTP/");
     out.extend_from_slice(version.as_bytes());
     out.extend_from_slice(b"\r\nHost: ");
-    out.extend_from_slice(host_value(host, default).as_bytes());
+    out.extend_from_slice(host.without_port(default).as_bytes());
     out.extend_from_slice(b"\r\n");
     let fields = Lines {
         rest: old.get(line_end + 2..).unwrap_or_default(),
@@ -371,15 +404,6 @@ pub fn rewrite_to_origin(
     out.extend_from_slice(b"\r\n");
     out.unsplit(rest);
     *buffer = out;
-}
-
-/// `host` where the port is the scheme's own, else `host:port`.
-pub fn host_value(authority: &Authority, default: Port) -> String {
-    let full = authority.to_string();
-    match full.strip_suffix(&format!(":{}", default.number())) {
-        Some(host) if authority.port == default => host.to_owned(),
-        _ => full,
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 use super::{
     accept::Edge,
     connect,
-    head::{self, Head, Target},
+    head::{self, Head, KnownHost, Target},
     judge,
     stream::EdgeStream,
 };
@@ -38,6 +38,7 @@ const HEAD_BUFFER: usize = 4096;
 pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
+    let mut known_host = KnownHost::default();
     loop {
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
         let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
@@ -46,7 +47,8 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
         };
         let started = Instant::now();
-        let parsed = head::parse(&buffer[..length], connection.default_port());
+        let parsed =
+            head::parse_next(&buffer[..length], connection.default_port(), &mut known_host);
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {

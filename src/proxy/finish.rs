@@ -75,7 +75,7 @@ impl Finish {
 
     pub fn request(&mut self, authority: &Authority, method: &http::Method, target: &str) {
         if let Some(record) = &mut self.record {
-            record.authority = Some(authority.to_string());
+            record.authority = Some(authority.clone());
             record.method = Some(method_word(method));
             record.path = Some(AuditRecord::path_of(target));
         }
@@ -83,7 +83,7 @@ impl Finish {
 
     pub fn authority(&mut self, authority: &Authority) {
         if let Some(record) = &mut self.record {
-            record.authority = Some(authority.to_string());
+            record.authority = Some(authority.clone());
         }
     }
 

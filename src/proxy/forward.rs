@@ -11,8 +11,7 @@ use pingora::{
 
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
-    listener::head::host_value,
-    net::{Host, Port},
+    net::Host,
     policy::{Reason, RuleName, address::CheckedAddr},
 };
 
@@ -63,6 +62,8 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
         None => arrival.connection.tls,
     };
     let sni = match &arrival.authority.host {
+        // Of no use in the clear; the address is what is dialled.
+        _ if !tls => String::new(),
         Host::Name(name) => name.to_string(),
         Host::Ip(ip) => ip.to_string(),
     };
@@ -78,29 +79,24 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
     peer
 }
 
-/// Headers that say where a request came from or goes to; a client cannot steer the next hop
-/// with them, and the next hop learns nothing about this network.
-static NOT_FORWARDED: [HeaderName; 11] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-];
+/// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
+/// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
+fn stays_here(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" => true,
+        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" => true,
+        "x-original-url" | "x-rewrite-url" | "x-http-method-override" => true,
+        name => name.starts_with("proxy-") || name.starts_with("x-airlock-"),
+    }
+}
 
-/// Response headers that would open another door beside this one.
-static DOORS: [HeaderName; 4] = [
-    header::ALT_SVC,
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-];
+/// Response headers that would open another door beside this one, or pass for ours.
+fn opens_a_door(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" => true,
+        name => name.starts_with("x-airlock-"),
+    }
+}
 
 /// Prepares what goes upstream. Our own headers go on last, after the nominated ones are gone.
 pub fn request_header(
@@ -116,27 +112,23 @@ pub fn request_header(
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
-    for name in &NOT_FORWARDED {
-        upstream.remove_header(name);
+    for name in named(&upstream.headers, stays_here) {
+        upstream.remove_header(&name);
     }
-    upstream.remove_header(&header::CONNECTION);
-    remove_prefixed(&upstream.headers, &["proxy-", "x-airlock-"])
-        .iter()
-        .for_each(|name| drop(upstream.remove_header(name)));
     if arrival.rewritten {
         upstream.set_raw_path(arrival.target.as_bytes())?;
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
-    let scheme_port = match route {
-        Some(route) if route.tls => Port::HTTPS,
-        Some(_) => Port::HTTP,
-        None => arrival.connection.default_port(),
-    };
-    match route.and_then(|r| r.host.as_deref()) {
-        Some(host) => upstream.insert_header(header::HOST, host)?,
+    let ours;
+    let host = match route {
+        Some(route) => &route.host,
         None => {
-            upstream.insert_header(header::HOST, host_value(&arrival.authority, scheme_port))?
+            ours = arrival.authority.without_port(arrival.connection.default_port());
+            &ours
         }
+    };
+    if sole_value(&upstream.headers, &header::HOST) != Some(host.as_bytes()) {
+        upstream.insert_header(header::HOST, host)?;
     }
     if let Some(protocol) = upgrade {
         upstream.insert_header(header::UPGRADE, protocol)?;
@@ -147,12 +139,9 @@ pub fn request_header(
 
 /// Strips what an upstream must not say to the client.
 pub fn response_header(response: &mut ResponseHeader) {
-    for name in &DOORS {
-        response.remove_header(name);
+    for name in named(&response.headers, opens_a_door) {
+        response.remove_header(&name);
     }
-    remove_prefixed(&response.headers, &["x-airlock-"])
-        .iter()
-        .for_each(|name| drop(response.remove_header(name)));
 }
 
 /// Header names that `Connection` nominates as hop-by-hop.
@@ -175,12 +164,14 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn remove_prefixed(headers: &HeaderMap, prefixes: &[&str]) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| prefixes.iter().any(|p| name.as_str().starts_with(p)))
-        .cloned()
-        .collect()
+/// One pass over the names that are there beats a look-up of each that might be.
+fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    headers.keys().filter(|name| wanted(name)).cloned().collect()
+}
+
+fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none()).map(|v| v.as_bytes())
 }
 
 #[cfg(test)]

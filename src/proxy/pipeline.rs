@@ -102,7 +102,8 @@ impl ProxyHttp for Pipeline {
                 true
             }
             Action::Respond(responder) => {
-                self.answer(session, context, &arrival, responder, &decision.rule)
+                // Boxed, so that requests which are sent on do not carry its size.
+                Box::pin(self.answer(session, context, &arrival, responder, &decision.rule))
                     .await?;
                 true
             }

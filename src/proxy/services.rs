@@ -62,8 +62,8 @@ pub struct Route {
     pub prefix: String,
     pub authority: Authority,
     pub tls: bool,
-    /// Host to send; the upstream's own where none is given.
-    pub host: Option<String>,
+    /// The Host header to send.
+    pub host: String,
 }
 
 /// What the reverse entry stands for.

@@ -38,7 +38,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::dial::{DialError, Dialed, Dialer};
 use crate::{
     handler::EgressMeter,
-    net::{Authority, Host},
+    net::{Authority, BaseUrl, Host, Scheme},
 };
 
 /// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a
@@ -51,6 +51,15 @@ const IDLE_CONNECTIONS: usize = 16;
 pub struct Origin {
     pub tls: bool,
     pub authority: Authority,
+}
+
+impl Origin {
+    pub fn of(base: &BaseUrl) -> Self {
+        Self {
+            tls: base.scheme == Scheme::Https,
+            authority: base.authority.clone(),
+        }
+    }
 }
 
 /// Why no response head came.

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{Llm, whole};
 use crate::{
-    gateway::settings::BaseUrl,
     llm::{
         problem::{self, Problem, Refusal, RefusalKind},
         sse::Splitter,
     },
+    net::BaseUrl,
     upstream::http_client::SendError,
 };
 

@@ -25,14 +25,15 @@ use crate::{
     config::{Config, Secret},
     gateway::{
         discovery::{self, ProbeResult},
-        settings::{BaseUrl, GatewaySettings},
+        settings::GatewaySettings,
     },
     handler::EgressMeter,
     metrics::Metrics,
+    net::BaseUrl,
     tls::{ClientTls, SystemRoots, install_provider},
     upstream::{
         dial::Dialer,
-        http_client::{HttpClient, Response, SendError},
+        http_client::{HttpClient, Origin, Response, SendError},
     },
 };
 
@@ -212,12 +213,9 @@ impl Llm<'_> {
     /// A page beside the OpenAI API; `None` for anything but a JSON answer with status 200.
     async fn page(&self, path: &str, body: Option<&Value>) -> Option<Value> {
         let url = &self.found.url;
-        let prefix = url
-            .path_prefix
-            .strip_suffix("/v1")
-            .unwrap_or(&url.path_prefix);
+        let prefix = url.path.strip_suffix("/v1").unwrap_or(&url.path);
         let root = BaseUrl {
-            path_prefix: prefix.to_owned(),
+            path: prefix.to_owned(),
             ..url.clone()
         };
         let method = if body.is_some() { "POST" } else { "GET" };
@@ -243,7 +241,7 @@ impl Llm<'_> {
         let body = body.map_or_else(Bytes::new, |b| Bytes::from(b.to_string()));
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", base.path_prefix))
+            .uri(format!("{}{path}", base.path))
             .header(header::ACCEPT, "application/json, text/event-stream")
             .header(
                 header::USER_AGENT,
@@ -259,7 +257,7 @@ impl Llm<'_> {
             .body(body)
             .map_err(|e| SendError::Broken(e.to_string()))?;
         self.client
-            .send(&base.origin(), request, &EgressMeter::default())
+            .send(&Origin::of(base), request, &EgressMeter::default())
             .await
     }
 }

@@ -3,8 +3,9 @@
 use super::{Finding, Tools};
 use crate::{
     config::Config,
-    gateway::{discovery::ProbeResult, settings::BaseUrl},
+    gateway::discovery::ProbeResult,
     llm::problem::{Problem, RefusalKind},
+    net::{BaseUrl, Scheme},
     policy::Reason,
 };
 
@@ -40,7 +41,7 @@ pub async fn explain(
         ),
         Problem::Broken { detail, .. } => (
             format!("{base} gave no HTTP answer: {detail}"),
-            if base.tls {
+            if base.scheme == Scheme::Https {
                 "look at the server's log".to_owned()
             } else {
                 "if the server speaks TLS, write https:// in LOCAL_LLM_BASE_URL".to_owned()
@@ -151,7 +152,7 @@ fn tls(base: &BaseUrl, detail: &str) -> String {
 }
 
 fn path_fix(base: &BaseUrl) -> String {
-    let path = if base.path_prefix.ends_with("/v1") {
+    let path = if base.path.ends_with("/v1") {
         "is the port the LLM's? Another program may be there".to_owned()
     } else {
         format!("the address usually ends in /v1: try {base}/v1")

@@ -7,11 +7,9 @@ use futures_util::future::join_all;
 use super::{Finding, Tools, count, millis};
 use crate::{
     config::Config,
-    gateway::{
-        discovery::{self, ProbeResult},
-        settings::BaseUrl,
-    },
+    gateway::discovery::{self, ProbeResult},
     llm::problem::Problem,
+    net::BaseUrl,
 };
 
 const CHECK: &str = "llm_search";

@@ -250,3 +250,19 @@ async fn an_llm_started_later_is_found_without_a_restart() {
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert_eq!(ids(&gateway).await, ["late:latest"]);
 }
+
+#[tokio::test]
+async fn a_list_that_hangs_is_waited_for_once_and_not_by_every_caller() {
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = asked.clone();
+    let hanging = FakeLlm::scripted(move |_, _| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Reply::silence()
+    })
+    .await;
+    let (gateway, _) = gateway(settings(&hanging.url()));
+    for _ in 0..5 {
+        assert_eq!(ids(&gateway).await, ["no-local-llm-found"]);
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
