@@ -210,7 +210,9 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
                 authority: r.upstream.authority.clone(),
                 tls: r.upstream.scheme == Scheme::Https,
                 host: r.host.clone().unwrap_or_else(|| {
-                    r.upstream.authority.without_port(r.upstream.scheme.default_port())
+                    r.upstream
+                        .authority
+                        .without_port(r.upstream.scheme.default_port())
                 }),
             })
             .collect(),

@@ -32,7 +32,10 @@ pub struct AuditRecord {
     pub entry: Entry,
     pub client: IpAddr,
     /// Canonical `host:port`; absent when it could not be established.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "host_and_port")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "host_and_port"
+    )]
     pub authority: Option<Authority>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Cow<'static, str>>,

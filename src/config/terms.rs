@@ -19,6 +19,10 @@ use crate::policy::{
 
 /// Own strings are looked for in every request: some hundreds are a list by mistake.
 const MAX_OWN: usize = 256;
+/// Bounds on queries and headers, in bytes.
+const BOUND: (u64, u64) = (0, 1 << 20);
+/// Over every size that may be written, so that an absent key is told apart.
+const UNSET: u64 = u64::MAX;
 
 /// Takes the keys of [`Terms`] from a rule. `None` where it has none of them.
 pub(super) fn read_terms(
@@ -30,12 +34,15 @@ pub(super) fn read_terms(
 ) -> Option<Arc<Terms>> {
     let mut terms = Terms {
         until: s.take("until").and_then(|f| read_until(f, errors)),
-        max_query_bytes: bytes(s, "max_query_bytes", errors),
-        max_header_bytes: bytes(s, "max_header_bytes", errors),
         budget: s.take("budget").and_then(|f| read_budget(f, errors)),
         secrets: s.take("secrets").and_then(|f| read_mode(f, errors)),
         ..Terms::default()
     };
+    let (mut query, mut headers) = (UNSET, UNSET);
+    s.size("max_query_bytes", &mut query, BOUND, errors);
+    s.size("max_header_bytes", &mut headers, BOUND, errors);
+    terms.max_query_bytes = (query != UNSET).then_some(query);
+    terms.max_header_bytes = (headers != UNSET).then_some(headers);
     s.boolean("read_only", &mut terms.read_only, errors);
     s.boolean("encoded_bodies", &mut terms.encoded_bodies, errors);
     if terms == Terms::default() {
@@ -63,8 +70,8 @@ pub(super) fn read_terms(
         _ => {}
     }
     if terms.read_only {
-        let writes = |m: &Box<str>| !matches!(&**m, "GET" | "HEAD");
-        if methods.is_some_and(|m| m.iter().any(writes)) {
+        let reads = |method: &str| matches!(method, "GET" | "HEAD");
+        if methods.is_some_and(|all| !all.iter().all(|m| reads(m))) {
             s.error(
                 errors,
                 "is read_only: leave out methods other than GET and HEAD",
@@ -82,13 +89,6 @@ pub(super) fn read_terms(
     Some(Arc::new(terms))
 }
 
-fn bytes(s: &mut Section, key: &'static str, errors: &mut Errors) -> Option<u64> {
-    // Over the highest that may be written, so that an absent key is told apart.
-    let mut out = u64::MAX;
-    s.size(key, &mut out, (0, 1 << 20), errors);
-    (out != u64::MAX).then_some(out)
-}
-
 fn read_until(field: Field, errors: &mut Errors) -> Option<OffsetDateTime> {
     const WHAT: &str = "a time such as 2026-12-01T00:00:00Z";
     field.parse(errors, WHAT, |text| {
@@ -99,9 +99,9 @@ fn read_until(field: Field, errors: &mut Errors) -> Option<OffsetDateTime> {
 
 fn read_budget(field: Field, errors: &mut Errors) -> Option<Budget> {
     let mut s = field.section(errors)?;
-    let mut amount = u64::MAX;
+    let mut amount = UNSET;
     s.size("bytes", &mut amount, (1, 1 << 50), errors);
-    if amount == u64::MAX {
+    if amount == UNSET {
         s.error(errors, "does not say how much: write bytes: 1MiB");
     }
     let per = s

@@ -35,7 +35,12 @@ pub enum Trace {
 
 impl Trace {
     fn is_of(&self, record: &AuditRecord) -> bool {
-        let names = |authority: &str| record.authority.as_ref().is_some_and(|a| a.to_string() == authority);
+        let names = |authority: &str| {
+            record
+                .authority
+                .as_ref()
+                .is_some_and(|a| a.to_string() == authority)
+        };
         match self {
             Trace::Id(id) => record.id == *id,
             Trace::Connection { authority } => {

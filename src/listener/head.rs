@@ -80,7 +80,9 @@ const fn authority(message: &'static str) -> HeadError {
 /// `from`: how many bytes earlier calls have looked at.
 pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3);
-    BLANK_LINE.find(bytes.get(start..)?).map(|at| start + at + 4)
+    BLANK_LINE
+        .find(bytes.get(start..)?)
+        .map(|at| start + at + 4)
 }
 
 /// Parses a complete head (`head_end` found its blank line).
@@ -142,9 +144,7 @@ pub fn parse_next(
     let host = match (fields.host, &target) {
         (None, _) => None,
         // Of another port than the requests after it: not to be remembered.
-        (Some(text), Target::Authority(to)) => {
-            Some(KnownHost::default().parse(text, to.port)?)
-        }
+        (Some(text), Target::Authority(to)) => Some(KnownHost::default().parse(text, to.port)?),
         (Some(text), Target::Absolute { .. } | Target::Origin(_) | Target::Asterisk) => {
             Some(known.parse(text, default_port)?)
         }

@@ -47,8 +47,11 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
         };
         let started = Instant::now();
-        let parsed =
-            head::parse_next(&buffer[..length], connection.default_port(), &mut known_host);
+        let parsed = head::parse_next(
+            &buffer[..length],
+            connection.default_port(),
+            &mut known_host,
+        );
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {

@@ -123,7 +123,9 @@ pub fn request_header(
     let host = match route {
         Some(route) => &route.host,
         None => {
-            ours = arrival.authority.without_port(arrival.connection.default_port());
+            ours = arrival
+                .authority
+                .without_port(arrival.connection.default_port());
             &ours
         }
     };
@@ -166,12 +168,19 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// One pass over the names that are there beats a look-up of each that might be.
 fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
-    headers.keys().filter(|name| wanted(name)).cloned().collect()
+    headers
+        .keys()
+        .filter(|name| wanted(name))
+        .cloned()
+        .collect()
 }
 
 fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none()).map(|v| v.as_bytes())
+    values
+        .next()
+        .filter(|_| values.next().is_none())
+        .map(|v| v.as_bytes())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
+//! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -30,3 +31,4 @@ mod docs;
 mod leak;
 mod pipeline;
 mod support;
+mod terms;
