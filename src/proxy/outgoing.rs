@@ -70,7 +70,7 @@ impl Outgoing {
         };
         outgoing.judge_encoding(&request.headers, terms)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
-        outgoing.spend(super::pipeline::head_size(request))?;
+        outgoing.spend(head_size(request))?;
         Ok(outgoing)
     }
 
@@ -252,4 +252,15 @@ fn has_body(headers: &HeaderMap) -> bool {
         || headers
             .get(header::CONTENT_LENGTH)
             .is_some_and(|v| v.as_bytes() != b"0")
+}
+
+/// Bytes of a request head on the wire, near enough for an honest sum.
+pub fn head_size(header: &RequestHeader) -> u64 {
+    let line = header.method.as_str().len() + header.raw_path().len() + 12;
+    let fields: usize = header
+        .headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 4)
+        .sum();
+    (line + fields + 2) as u64
 }

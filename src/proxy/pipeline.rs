@@ -282,7 +282,7 @@ impl ProxyHttp for Pipeline {
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
         let forwarded = if context.leaves_machine && context.upstream_began.is_some() {
-            read + head_size(session.req_header())
+            read + outgoing::head_size(session.req_header())
         } else {
             0
         };
@@ -365,7 +365,7 @@ impl Pipeline {
             Err(e) => Err(e),
             Ok(body) => {
                 let request = LocalRequest {
-                    parts: request_parts(session.req_header(), arrival)?,
+                    parts: respond::request_parts(session.req_header(), arrival)?,
                     body,
                     exchange: Exchange {
                         id: arrival.id,
@@ -471,41 +471,4 @@ async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     session.write_response_body(body, true).await?;
     respond::drain(session).await;
     Ok(())
-}
-
-/// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
-fn request_parts(
-    header: &RequestHeader,
-    arrival: &Arrival,
-) -> pingora::Result<http::request::Parts> {
-    let fail = |_| Error::explain(ErrorType::InvalidHTTPHeader, "target is no URI");
-    let uri = arrival.target.parse::<http::Uri>().map_err(fail)?;
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = header.method.clone();
-    parts.uri = uri;
-    parts.version = header.version;
-    parts.headers = header
-        .headers
-        .iter()
-        .filter(|(name, _)| {
-            !matches!(
-                name.as_str(),
-                "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-            ) && !name.as_str().starts_with("proxy-")
-                && !name.as_str().starts_with("x-airlock-")
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Ok(parts)
-}
-
-/// Bytes of a request head on the wire, near enough for an honest sum.
-pub(super) fn head_size(header: &RequestHeader) -> u64 {
-    let line = header.method.as_str().len() + header.raw_path().len() + 12;
-    let fields: usize = header
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 4)
-        .sum();
-    (line + fields + 2) as u64
 }

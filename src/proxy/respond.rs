@@ -9,9 +9,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Version, header};
-use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 
-use super::denial::DECISION_HEADER;
+use super::{arrival::Arrival, denial::DECISION_HEADER};
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     policy::{Reason, RuleName},
@@ -185,4 +189,30 @@ fn build_header(
         }
     }
     Ok((out, body))
+}
+
+/// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
+pub fn request_parts(
+    header: &RequestHeader,
+    arrival: &Arrival,
+) -> pingora::Result<http::request::Parts> {
+    let fail = |_| Error::explain(ErrorType::InvalidHTTPHeader, "target is no URI");
+    let uri = arrival.target.parse::<http::Uri>().map_err(fail)?;
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = header.method.clone();
+    parts.uri = uri;
+    parts.version = header.version;
+    parts.headers = header
+        .headers
+        .iter()
+        .filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
+            ) && !name.as_str().starts_with("proxy-")
+                && !name.as_str().starts_with("x-airlock-")
+        })
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Ok(parts)
 }

@@ -62,6 +62,12 @@ impl Detector {
         self.mode
     }
 
+    /// Whether a whole text holds anything that looks like a secret, wherever it is at home.
+    pub(super) fn suspects(&self, text: &[u8]) -> bool {
+        let secret = |at| matches!(self.at(text, at, true), Verdict::Secret { .. });
+        (0..text.len()).any(secret)
+    }
+
     /// Judges one position. `complete`: nothing follows the text.
     pub(super) fn at(&self, text: &[u8], at: usize, complete: bool) -> Verdict {
         let Some(first) = text.get(at).map(|b| usize::from(*b)) else {
