@@ -13,6 +13,7 @@ pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
 mod sections;
+mod terms;
 pub(crate) mod tree;
 mod value;
 pub mod watch;
@@ -23,7 +24,7 @@ pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, SourceFile, VENDOR_HOST, Whereabouts,
+    ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 
