@@ -18,6 +18,8 @@ mod identity;
 mod isolate;
 mod key;
 mod learn;
+mod lockdown;
+mod reload;
 mod run;
 mod secret;
 mod session;
@@ -67,6 +69,8 @@ enum Command {
     User(user::Args),
     Key(key::Args),
     Health(health::Args),
+    Reload(reload::Args),
+    Lockdown(lockdown::Args),
     Completions(completions::Args),
 }
 
@@ -100,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::User(args) => user::run(args),
         Command::Key(args) => key::run(args),
         Command::Health(args) => health::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Lockdown(args) => lockdown::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -12,16 +12,18 @@ use std::{
 
 use crate::{
     net::{BaseUrl, Host},
-    policy::{AddressPolicy, CompiledPolicy, Mode},
+    policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
     token::SigningKey,
 };
 
-use super::Secret;
+use super::{Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where this came from: a file name, or "the embedded default".
     pub source: String,
+    /// The file it came from, to be read again by a reload.
+    pub file: Option<SourceFile>,
     /// Folder for the CA, keys, the store and the audit log. Not created by loading.
     pub state_dir: PathBuf,
     pub mode: Mode,
@@ -38,8 +40,24 @@ pub struct Config {
     pub upstreams: Vec<NamedUpstream>,
     pub session: SessionConfig,
     pub users: UsersConfig,
+    /// Inside `policy` as well, ready to be searched for.
+    pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
     pub notes: Vec<String>,
+}
+
+/// Where a running airlock is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    pub state_dir: PathBuf,
+    pub admin: Option<SocketAddr>,
+}
+
+/// A configuration file, as it was just before it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub stamp: Option<Stamp>,
 }
 
 impl Config {
@@ -323,4 +341,12 @@ impl Default for SessionConfig {
 pub struct UsersConfig {
     /// Nobody comes in without a login; the first start makes an admin.
     pub required: bool,
+}
+
+/// What is looked for in forwarded requests, and what is done with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretsConfig {
+    pub mode: SecretMode,
+    /// Strings of the user's own, beside the makers' keys and tokens.
+    pub own: Vec<Secret<String>>,
 }

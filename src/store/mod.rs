@@ -1,11 +1,14 @@
 //! State that outlives the process: one redb file, `airlock.redb` in the state folder.
 //!
 //! It holds the schema version, the running totals ([`totals`]), and what `session` keeps
-//! ([`records`]). An older file is brought up to date when it is opened, in one transaction. Totals
-//! and last activities are kept in memory and written now and then: a request never waits for the
-//! disk here.
+//! ([`records`]). An older file is brought up to date when it is opened, in one transaction. Beside
+//! it, as files of their own: the kill switch ([`lockdown`]) and the token of the control plane
+//! ([`token`]). Totals and last activities are kept in memory and written now and then: a request
+//! never waits for the disk here.
 
+pub mod lockdown;
 pub mod records;
+pub mod token;
 pub mod totals;
 
 use std::path::{Path, PathBuf};
