@@ -94,6 +94,7 @@ impl App {
                     services: built.services.clone(),
                     reloader: reloader.clone(),
                     state_dir: config.state_dir.clone(),
+                    identity: built.identity.clone(),
                     turn: tokio::sync::Mutex::default(),
                 }),
                 token: built.token,

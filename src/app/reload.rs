@@ -22,7 +22,7 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, Limits, Listeners, LlmConfig, SessionConfig, UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -61,6 +61,8 @@ struct Fixed {
     llm: LlmConfig,
     audit: AuditConfig,
     limits: Limits,
+    session: SessionConfig,
+    users: UsersConfig,
 }
 
 impl Fixed {
@@ -71,6 +73,8 @@ impl Fixed {
             llm: config.llm.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
+            session: config.session.clone(),
+            users: config.users.clone(),
         }
     }
 
@@ -81,6 +85,8 @@ impl Fixed {
             llm,
             audit,
             limits,
+            session,
+            users,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -88,6 +94,8 @@ impl Fixed {
             ("llm", *llm != config.llm),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
+            ("session", *session != config.session),
+            ("users", *users != config.users),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)

@@ -1,30 +1,42 @@
 //! How `session`, `secret`, `user` and `key` reach what they change, and how they show it.
 //!
 //! One process at a time holds the store. Where no airlock runs on this state folder, the command
-//! opens it and does the work itself.
+//! opens it and does the work itself; else it asks that airlock, by its control plane and with the
+//! token of the state folder.
 
 use std::{
     io::{IsTerminal, Read},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
 use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
+use zeroize::Zeroizing;
 
-use super::settings::{ConfigArg, environment};
+use super::settings::{AdminArg, ConfigArg, environment, runtime};
 use crate::{
     app,
-    config::parse_duration,
+    config::{self, parse_duration},
     session::{Identity, Request, now},
-    store::Store,
+    store::{Store, StoreError, token::AdminToken},
+    upstream::control::{self, ControlError},
 };
+
+/// Another command holds the store for as long as it takes to hash a password.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// `--config` and `--json`, of every command here.
 #[derive(clap::Args)]
 pub struct Common {
     #[command(flatten)]
     config: ConfigArg,
+    #[command(flatten)]
+    admin: AdminArg,
     /// Print JSON; times are seconds since 1970
     #[arg(long)]
     json: bool,
@@ -43,12 +55,59 @@ impl Common {
     }
 
     fn ask(&self, request: Request) -> anyhow::Result<Value> {
-        let config = self.config.load(&environment())?;
-        app::make_state_dir(&config)?;
-        let store = Store::open(&config.state_dir)?;
-        let settings = app::identity::settings(&config);
-        let identity = Identity::open(std::sync::Arc::new(store), settings, now())?;
-        Ok(identity.perform(request, now())?)
+        let environment = environment();
+        let found = config::whereabouts(self.config.config.as_deref(), &environment)?;
+        let own = || self.config.load(&environment);
+        if !found.state_dir.exists() {
+            app::make_state_dir(&own()?)?;
+        }
+        for _ in 0..TRIES {
+            match Store::open(&found.state_dir) {
+                Ok(store) => {
+                    let settings = app::identity::settings(&own()?);
+                    let identity = Identity::open(Arc::new(store), settings, now())?;
+                    return Ok(identity.perform(request, now())?);
+                }
+                Err(StoreError::InUse { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+            // Another command is done soon; an airlock is asked.
+            let (state, admin) = self.config.whereabouts(&self.admin, &environment)?;
+            match runtime()?.block_on(elsewhere(&state, admin, &request))? {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            }
+        }
+        Err(StoreError::InUse {
+            path: found.state_dir,
+        }
+        .into())
+    }
+}
+
+/// By the airlock that runs; `None`: none does.
+async fn elsewhere(
+    state: &Path,
+    admin: SocketAddr,
+    request: &Request,
+) -> anyhow::Result<Option<Value>> {
+    let body = Zeroizing::new(serde_json::to_string(request)?);
+    let asked = match AdminToken::load(state)? {
+        Some(token) => control::post(admin, "/identity", &token, &body).await,
+        None => Err(ControlError::NotRunning(admin)),
+    };
+    match asked {
+        Ok((200, answer)) => {
+            let answer = serde_json::from_str(&answer).context("no JSON came back")?;
+            Ok(Some(answer))
+        }
+        Ok((422, words)) => anyhow::bail!("{}", words.trim()),
+        Ok((status, words)) => anyhow::bail!("refused ({status}): {}", words.trim()),
+        Err(ControlError::NotRunning(_)) => {
+            tokio::time::sleep(PAUSE).await;
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
     }
 }
 

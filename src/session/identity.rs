@@ -11,8 +11,9 @@ use crate::{
 };
 
 use super::{
-    ApiKeys, Issued, LoginRefused, NoRandomness, Records, SecretError, SecretSource, SessionError,
-    Sessions, UserError, Users, random, record::RecordError, secret, service::Bounds, user::User,
+    ApiKeys, Bounds, Issued, LoginRefused, NoRandomness, Records, SecretError, SecretSource,
+    SessionError, Sessions, UserError, Users, random, record::RecordError, secret, service::Bounds,
+    user::User,
 };
 
 /// What `app` and the commands read from the configuration.

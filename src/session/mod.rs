@@ -8,6 +8,7 @@
 //! Everything here is synchronous, and `now` is passed in. What says "blocking" waits for the disk
 //! or hashes a password: call it from a blocking thread. Nothing here knows HTTP.
 
+mod active;
 pub mod api_key;
 pub mod binding;
 mod identity;
@@ -23,13 +24,14 @@ pub mod user;
 #[cfg(test)]
 mod tests;
 
+pub use active::{Active, Bounds, Issued, Refused, SessionError};
 pub use api_key::{ApiKeys, Grant, KeyRefused};
 pub use binding::{Foreign, VendorId};
 pub use identity::{FirstAdmin, Identity, IdentityError, Settings};
 pub use random::NoRandomness;
 pub use request::{Request, RequestError};
 pub use secret::{SecretError, SecretSource};
-pub use service::{Active, Issued, Refused, SessionError, Sessions};
+pub use service::Sessions;
 pub use throttle::{Throttle, Wait};
 pub use user::{LoginRefused, UserError, Users};
 

@@ -82,6 +82,29 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// For the log: what, and nothing of what is in it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionIssue { .. } => "session_issue",
+            Self::SessionShow { .. } => "session_show",
+            Self::SessionVerify { .. } => "session_verify",
+            Self::SessionRevoke { .. } => "session_revoke",
+            Self::SessionRevokeUser { .. } => "session_revoke_user",
+            Self::SessionList => "session_list",
+            Self::SecretRotate { .. } => "secret_rotate",
+            Self::UserAdd { .. } => "user_add",
+            Self::UserList => "user_list",
+            Self::UserPassword { .. } => "user_password",
+            Self::UserRemove { .. } => "user_remove",
+            Self::KeyAdd { .. } => "key_add",
+            Self::KeyList => "key_list",
+            Self::KeyRotate { .. } => "key_rotate",
+            Self::KeyRemove { .. } => "key_remove",
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error(transparent)]

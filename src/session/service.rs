@@ -17,13 +17,14 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     store::{Change, StoreError, Table},
-    token::{Claims, KeyRing, Role, SessionId, SignedBy, TokenError, UnixTime, Username},
+    token::{Claims, KeyRing, Role, SessionId, SignedBy, UnixTime, Username},
 };
 
 use super::{
-    Records,
+    Active, Issued, Records, Refused, SessionError,
+    active::{Bounds, MAX_CONFIG},
     binding::{Bindings, Foreign, VendorId},
-    random::{self, NoRandomness},
+    random,
     record::{self, RecordError, SessionRecord},
 };
 
@@ -32,103 +33,9 @@ const MAX_PER_USER: usize = 100;
 /// Checkpoint ids kept per session, the newest ones.
 const MAX_CHECKPOINTS: usize = 256;
 const MAX_CHECKPOINT: usize = 128;
-const MAX_CONFIG: usize = 16 << 10;
 /// Expiry times of tokens that one session can have had handed out and that are still to come: an
 /// extension adds at least half a lifetime, so there are three at most.
 const MAX_EXPIRIES: usize = 4;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// From the last activity (in fact from between half and all of it).
-    pub lifetime: Duration,
-    /// From the beginning, whatever the activity.
-    pub max_lifetime: Duration,
-    pub max_sessions: usize,
-}
-
-/// Why a request is not let in. The codes are for logs; the answer is 401 for all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    #[error("there is no such session")]
-    Unknown,
-    #[error("the session was revoked")]
-    Revoked,
-    #[error("the session has expired")]
-    Expired,
-    /// Signed by our key, yet not what the session is: made by another program.
-    #[error("the token and its session disagree")]
-    Mismatch,
-}
-
-impl Refused {
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Token(e) => e.code(),
-            Self::Unknown => "session_unknown",
-            Self::Revoked => "session_revoked",
-            Self::Expired => "session_expired",
-            Self::Mismatch => "session_mismatch",
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-    #[error("{max} sessions are open: revoke some, or raise session.max_sessions")]
-    Full { max: usize },
-    #[error("there is no session {0}: `airlock session list` shows them")]
-    Unknown(SessionId),
-    #[error("a session's config is a JSON object of at most {MAX_CONFIG} bytes")]
-    Config,
-}
-
-/// A session that may act now. Only [`Sessions`] makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Active {
-    session_id: SessionId,
-    username: Username,
-    role: Role,
-    expires: UnixTime,
-    lifetime: u64,
-    token_expiries: Vec<UnixTime>,
-    fresh: Option<String>,
-}
-
-impl Active {
-    pub fn session_id(&self) -> SessionId {
-        self.session_id
-    }
-
-    pub fn username(&self) -> &Username {
-        &self.username
-    }
-
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    pub fn expires(&self) -> UnixTime {
-        self.expires
-    }
-
-    /// A token to go on with: the one shown is past half of its life, or of the previous key.
-    pub fn fresh_token(&self) -> Option<&str> {
-        self.fresh.as_deref()
-    }
-}
-
-/// A new session and its token, which is shown to its owner and kept nowhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issued {
-    pub token: String,
-    pub session: SessionRecord,
-}
 
 struct Entry {
     record: SessionRecord,
