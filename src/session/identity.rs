@@ -12,8 +12,7 @@ use crate::{
 
 use super::{
     ApiKeys, Bounds, Issued, LoginRefused, NoRandomness, Records, SecretError, SecretSource,
-    SessionError, Sessions, UserError, Users, random, record::RecordError, secret, service::Bounds,
-    user::User,
+    SessionError, Sessions, UserError, Users, random, record::RecordError, secret, user::User,
 };
 
 /// What `app` and the commands read from the configuration.

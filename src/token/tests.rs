@@ -162,6 +162,11 @@ fn a_signed_payload_is_still_read_strictly() {
         ("nothing", String::new()),
         ("null", "null".into()),
         ("a list", format!("[{good}]")),
+        (
+            "a list of the values",
+            "[\"6f1c0b52-6c1f-4b2e-9d3a-0c5a4f1e7b90\",\"ada\",\"user\",1800003600]".into(),
+        ),
+        ("a role as an object", with("\"user\"", "{\"user\":null}")),
         ("two values", format!("{good}{good}")),
         ("a field too many", with("\"exp\"", "\"iat\":1,\"exp\"")),
         (
