@@ -146,6 +146,8 @@ struct Account {
 pub struct ApiKeys {
     records: Arc<dyn Records>,
     by_id: RwLock<HashMap<String, Arc<Entry>>>,
+    /// Removed, and still on a disk that failed; tried again by the next flush.
+    gone: Mutex<Vec<String>>,
     writing: Mutex<()>,
 }
 
@@ -159,6 +161,7 @@ impl ApiKeys {
         Ok(Self {
             by_id: RwLock::new(by_id.collect()),
             records,
+            gone: Mutex::default(),
             writing: Mutex::default(),
         })
     }
@@ -223,8 +226,8 @@ impl ApiKeys {
         let record = self.record(name)?;
         // It is worth nothing from now on, even where the disk fails.
         self.by_id.write().remove(&record.id);
-        self.records
-            .write(&[record::remove(Table::ApiKeys, record.id.clone())])?;
+        self.gone.lock().push(record.id.clone());
+        self.forget()?;
         Ok(shown(&record))
     }
 
@@ -263,9 +266,20 @@ impl ApiKeys {
         Ok(grant)
     }
 
+    /// Under `writing`.
+    fn forget(&self) -> Result<(), StoreError> {
+        let mut gone = self.gone.lock();
+        let remove = |id: &String| record::remove(Table::ApiKeys, id.clone());
+        self.records
+            .write(&gone.iter().map(remove).collect::<Vec<_>>())?;
+        gone.clear();
+        Ok(())
+    }
+
     /// Blocking. Writes when keys were last used.
     pub fn flush(&self) -> Result<(), StoreError> {
         let _in_order = self.writing.lock();
+        self.forget()?;
         let used: Vec<_> = self
             .by_id
             .read()

@@ -139,8 +139,10 @@ impl Identity {
         now: UnixTime,
     ) -> Result<(User, usize), ChangeError> {
         let user = self.users.remove(username)?;
-        let revoked = self.sessions.revoke_user(username, now)?;
+        // Refused from here on, even where the disk fails.
+        let revoked = self.sessions.revoke_user(username, now);
         self.sessions.forget_user(username);
+        let revoked = revoked?;
         self.sessions.flush(now)?;
         Ok((user, revoked))
     }

@@ -37,6 +37,14 @@ fn a_key_is_known_whole_and_stored_hashed() {
         let refused = identity.keys.admit(&offered, NOW).unwrap_err();
         assert_eq!(refused, KeyRefused::Unknown, "{what}");
     }
+    for at in key.len() - 43..key.len() {
+        let mut other = key.as_bytes().to_vec();
+        other[at] = if other[at] == b'x' { b'y' } else { b'x' };
+        let refused = identity
+            .keys
+            .admit(std::str::from_utf8(&other).unwrap(), NOW);
+        assert_eq!(refused.unwrap_err(), KeyRefused::Unknown, "letter {at}");
+    }
     let grant = identity.keys.admit(&key, NOW).unwrap();
     assert_eq!((grant.name(), grant.role()), (&name("box"), Role::User));
     identity.tick(NOW).unwrap();
@@ -134,4 +142,25 @@ fn each_key_has_its_own_limits() {
     let three = keys.admit(&narrow, NOW).unwrap();
     drop((two, three));
     assert!(keys.admit(&narrow, NOW).is_ok());
+}
+
+#[test]
+fn a_key_that_a_full_disk_keeps_is_worth_nothing_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::at(dir.path());
+    let identity = Identity::open(disk.clone(), settings(dir.path()), NOW).unwrap();
+    let (_, key) = identity.keys.add(wish("box"), NOW).unwrap();
+    disk.fill(true);
+    assert!(identity.keys.remove(&name("box")).is_err());
+    assert!(
+        identity
+            .keys
+            .rotate(&name("box"), Duration::ZERO, NOW)
+            .is_err()
+    );
+    assert!(identity.keys.admit(&key, NOW).is_err());
+    disk.fill(false);
+    identity.tick(NOW).unwrap();
+    let killed = as_killed(dir.path());
+    assert_eq!(open(killed.path()).keys.list(), []);
 }

@@ -189,6 +189,26 @@ fn a_full_disk_refuses_new_sessions_and_still_revokes() {
 }
 
 #[test]
+fn a_tick_that_failed_is_made_up_for_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::at(dir.path());
+    let identity = Identity::open(disk.clone(), settings(dir.path()), NOW).unwrap();
+    let Issued { token, session } = issue(&identity, "ada");
+    let chat: VendorId = "chat-1".parse().unwrap();
+    let active = identity.sessions.verify(&token, after(5)).unwrap();
+    identity.sessions.bind(&active, &chat, after(5)).unwrap();
+    disk.fill(true);
+    assert!(identity.tick(after(6)).is_err());
+    disk.fill(false);
+    identity.tick(after(7)).unwrap();
+    let killed = as_killed(dir.path());
+    let kept = open(killed.path());
+    let record = kept.sessions.show(session.session_id).unwrap();
+    assert_eq!(record.last_activity, after(5));
+    assert!(kept.sessions.bound(&chat, after(8)).is_ok());
+}
+
+#[test]
 fn touching_writes_nothing_until_the_tick() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::at(dir.path());
