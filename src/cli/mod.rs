@@ -18,6 +18,7 @@ mod isolate;
 mod learn;
 mod run;
 mod settings;
+mod stop;
 mod table;
 
 use std::process::ExitCode;

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::settings::{ConfigArg, environment, runtime};
+use super::{
+    settings::{ConfigArg, environment, runtime},
+    stop::Stops,
+};
 use crate::app::{App, Running};
 
 /// Start the proxy and run until stopped
@@ -39,10 +42,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let environment = environment();
     let config = args.config.load(&environment)?;
     runtime()?.block_on(async move {
+        let mut stops = Stops::taken();
         let running = App::start(config, &environment).await?;
         announce(&running, args.print_ready);
-        stop_signal().await;
-        tracing::info!("stopping: letting requests in flight end");
+        stops.next().await;
+        tracing::info!("stopping: letting requests in flight end; a second signal cuts them");
+        let at_once = running.at_once();
+        tokio::spawn(async move {
+            stops.next().await;
+            at_once.cancel();
+        });
         running.stop().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -72,24 +81,4 @@ fn announce(running: &Running, print_ready: bool) {
             let _ = out.flush();
         }
     }
-}
-
-/// SIGINT or SIGTERM.
-pub(super) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => drop(interrupt.await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
 }

@@ -276,7 +276,7 @@ impl Default for Limits {
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
     }

@@ -35,6 +35,15 @@ pub enum Target {
     Asterisk,
 }
 
+/// Where the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// With the head: there is none.
+    Nothing,
+    Length(u64),
+    Chunked,
+}
+
 /// What a well-formed head says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -44,6 +53,7 @@ pub struct Head {
     pub host: Option<Authority>,
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
+    pub framing: Framing,
     /// Bytes of the head, blank line included.
     pub length: usize,
 }
@@ -168,6 +178,11 @@ pub fn parse_next(
         method,
         target,
         host,
+        framing: match fields.length {
+            _ if fields.chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::Nothing,
+        },
         upgrade: fields.upgrade,
         length: head.len(),
     })
@@ -199,7 +214,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-fn is_token(b: u8) -> bool {
+pub(super) fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
+use super::upgrade::UpgradeGate;
 use crate::net::{Authority, Entry, Port};
 
 /// Facts of a downstream connection; shared by its requests.
@@ -40,6 +41,8 @@ pub struct Arrival {
     pub path_length: usize,
     /// It asks for a protocol upgrade.
     pub upgrade: bool,
+    /// Opened when the upstream has switched; there for an upgrade.
+    pub gate: Option<Arc<UpgradeGate>>,
     /// The target differs from the request line and must be set on what goes upstream.
     pub rewritten: bool,
     /// The reverse route it came by, an index into [`super::Routes`].

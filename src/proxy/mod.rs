@@ -3,10 +3,12 @@
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
 //! send on ([`forward`]; [`failure`] tells whose fault it was when that fails), and in every case
-//! [`finish`]: one audit record, the metrics.
+//! [`finish`]: one audit record, the metrics. [`body`] and [`upgrade`] are what the edge, which deals
+//! out a request's bytes, has to tell or be told.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod arrival;
+mod body;
 mod denial;
 mod failure;
 mod finish;
@@ -15,11 +17,14 @@ mod pipeline;
 mod request_id;
 mod respond;
 mod services;
+mod upgrade;
 
 pub use arrival::{Arrival, Connection};
+pub use body::ChunkFault;
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
 pub use services::{Limits, Responders, Route, Routes, Services};
+pub use upgrade::UpgradeGate;

@@ -163,10 +163,12 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
-        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
-            let words = "upstream switches protocols unasked";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            let Some(gate) = context.arrival.as_ref().and_then(|a| a.gate.as_ref()) else {
+                let words = "upstream switches protocols unasked";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+            };
+            gate.open();
         }
         Ok(())
     }
@@ -175,9 +177,13 @@ impl ProxyHttp for Pipeline {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _context: &mut Self::CTX,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         forward::response_header(response);
+        if context.arrival.as_ref().is_some_and(|a| a.upgrade) {
+            // What the client sent for the upgraded connection is no request.
+            session.set_keepalive(None);
+        }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);

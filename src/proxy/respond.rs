@@ -12,7 +12,7 @@ use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
-use super::denial::DECISION_HEADER;
+use super::{body::ChunkFault, denial::DECISION_HEADER};
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     policy::{Reason, RuleName},
@@ -107,6 +107,9 @@ fn too_slow() -> RespondError {
 
 /// What is wrong with the body that a client sends, as opposed to its connection.
 pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
+    if let Some(fault) = ChunkFault::behind(e) {
+        return Some((fault.reason(), fault.words()));
+    }
     match e.etype() {
         ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
         // Pingora keeps these types to itself.

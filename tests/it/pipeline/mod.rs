@@ -6,11 +6,13 @@
 mod client_gone;
 mod connect;
 mod forward;
+mod framing;
 mod garbage;
 mod headers;
 mod heads;
 mod intercept;
 mod lifecycle;
+mod pipelining;
 mod reverse;
 mod transparent;
 mod tunnel;
