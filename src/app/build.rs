@@ -1,6 +1,11 @@
 //! From configuration to services. No socket is opened here.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +28,8 @@ use crate::{
         write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
+        connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
+        private_ca::PrivateCas,
     },
 };
 
@@ -107,6 +113,13 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
+    let ech = EchGuard::new(
+        config.encrypted_client_hello,
+        dialer.clone(),
+        client_tls,
+        ca_files(config),
+        config.limits.connect_timeout,
+    );
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -122,6 +135,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas,
+        ech,
         closing: CancellationToken::new(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
@@ -226,12 +240,20 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config))?)
+}
+
+fn ca_files(config: &Config) -> hashbrown::HashMap<Authority, PathBuf> {
+    let owned = |(authority, path): (&Authority, &Path)| (authority.clone(), path.to_owned());
+    named_cas(config).map(owned).collect()
+}
+
+fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
-    let named = config
+    config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
-        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
-    Ok(PrivateCas::load(named)?)
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

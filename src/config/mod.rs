@@ -20,8 +20,8 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
-    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, VENDOR_HOST,
+    AuditConfig, Config, DISCOVER, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors,
+    NamedUpstream, Reverse, ReverseRoute, VENDOR_HOST,
 };
 pub use secret::Secret;
 

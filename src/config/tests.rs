@@ -39,11 +39,12 @@ fn shown(config: &Config) -> String {
         audit,
         limits,
         upstreams,
+        encrypted_client_hello,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {notes:?}",
+         {upstreams:?} {encrypted_client_hello:?} {notes:?}",
         policy.rules()
     )
 }

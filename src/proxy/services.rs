@@ -13,7 +13,7 @@ use crate::{
     policy::{CompiledPolicy, Responder},
     store::Totals,
     tls::LeafCache,
-    upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
+    upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
 };
 
 /// Bounds of the edge and the pipeline. Sizes in bytes.
@@ -96,6 +96,7 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: PrivateCas,
+    pub ech: EchGuard,
     pub limits: Limits,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
