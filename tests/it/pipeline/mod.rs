@@ -14,6 +14,7 @@ mod intercept;
 mod lifecycle;
 mod pipelining;
 mod reverse;
+mod tls;
 mod transparent;
 mod tunnel;
 
