@@ -116,10 +116,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let ech = EchGuard::new(
         config.encrypted_client_hello,
         dialer.clone(),
-        client_tls,
-        ca_files(config),
+        &client_tls,
+        named_cas(config),
         config.limits.connect_timeout,
-    );
+    )?;
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -241,11 +241,6 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
     Ok(PrivateCas::load(named_cas(config))?)
-}
-
-fn ca_files(config: &Config) -> hashbrown::HashMap<Authority, PathBuf> {
-    let owned = |(authority, path): (&Authority, &Path)| (authority.clone(), path.to_owned());
-    named_cas(config).map(owned).collect()
 }
 
 fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {

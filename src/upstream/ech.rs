@@ -6,14 +6,14 @@
 //! questions are bounded in number and time, and go to checked addresses only.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
+use rustls::{client::danger::ServerCertVerifier, pki_types::ServerName};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
@@ -22,7 +22,7 @@ use crate::{
     config::EncryptedClientHello,
     net::{Authority, Host},
     tls::{
-        ClientTls,
+        ClientTls, TlsConfigError,
         ech::{self, FrontAnswer},
     },
 };
@@ -35,31 +35,36 @@ const QUESTIONS_AT_ONCE: usize = 16;
 pub struct EchGuard {
     mode: EncryptedClientHello,
     dialer: Arc<Dialer>,
-    tls: ClientTls,
-    /// CAs of upstreams that have one of their own.
-    ca_files: HashMap<Authority, PathBuf>,
+    /// Who judges a server's certificate, and who those of upstreams with a CA of their own.
+    system: Arc<dyn ServerCertVerifier>,
+    private: HashMap<Authority, Arc<dyn ServerCertVerifier>>,
     timeout: Duration,
     slots: Semaphore,
     answers: Mutex<HashMap<Authority, (Instant, FrontAnswer)>>,
 }
 
 impl EchGuard {
-    pub fn new(
+    /// `ca_files` of upstreams that have one, read now: a wrong one stops the start.
+    pub fn new<'a>(
         mode: EncryptedClientHello,
         dialer: Arc<Dialer>,
-        tls: ClientTls,
-        ca_files: HashMap<Authority, PathBuf>,
+        tls: &ClientTls,
+        ca_files: impl Iterator<Item = (&'a Authority, &'a Path)>,
         timeout: Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, TlsConfigError> {
+        let mut private = HashMap::new();
+        for (authority, path) in ca_files {
+            private.insert(authority.clone(), tls.verifier_for(Some(path))?);
+        }
+        Ok(Self {
             mode,
             dialer,
-            tls,
-            ca_files,
+            system: tls.verifier_for(None)?,
+            private,
             timeout,
             slots: Semaphore::new(QUESTIONS_AT_ONCE),
             answers: Mutex::default(),
-        }
+        })
     }
 
     /// Whether a hello with the extension may go to `authority`; if not, why.
@@ -104,12 +109,8 @@ impl EchGuard {
         let Host::Name(name) = &authority.host else {
             return FrontAnswer::Unknown("it has no name".into());
         };
-        let ca_file = self.ca_files.get(authority).map(PathBuf::as_path);
-        let config = self
-            .tls
-            .verifier_for(ca_file)
-            .map_err(|e| e.to_string())
-            .and_then(|verifier| ech::asking(name, verifier).map_err(|e| e.to_string()));
+        let verifier = self.private.get(authority).unwrap_or(&self.system);
+        let config = ech::asking(name, verifier.clone()).map_err(|e| e.to_string());
         let server_name = ServerName::try_from(name.to_string()).map_err(|e| e.to_string());
         let (config, server_name) = match (config, server_name) {
             (Ok(config), Ok(server_name)) => (config, server_name),

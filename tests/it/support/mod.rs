@@ -16,6 +16,6 @@ pub use origin::{Guest, Origin, eventually};
 pub use python::{Entry, Sdk, run_script};
 pub use tls::{
     Identity, TlsWire, client_hello, handshake, outer_ech, shown, speaking, trusting,
-    with_extension,
+    with_extension, without_extension,
 };
 pub use wire::{Reply, Wire};

@@ -110,24 +110,47 @@ pub fn outer_ech() -> Vec<u8> {
 
 /// The same hello with one more extension, and every length put right.
 pub fn with_extension(hello: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
-    let mut extension = kind.to_be_bytes().to_vec();
-    extension.extend((data.len() as u16).to_be_bytes());
-    extension.extend(data);
+    let mut out = hello.to_vec();
+    out.extend(kind.to_be_bytes());
+    out.extend((data.len() as u16).to_be_bytes());
+    out.extend(data);
+    put_lengths_right(&mut out, extensions_at(hello));
+    out
+}
+
+/// The same hello without an extension.
+pub fn without_extension(hello: &[u8], kind: u16) -> Vec<u8> {
+    let at = extensions_at(hello);
+    let mut out = hello[..at].to_vec();
+    out.extend([0, 0]);
+    let mut rest = &hello[at + 2..];
+    while rest.len() >= 4 {
+        let length = 4 + usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        if rest[..2] != kind.to_be_bytes() {
+            out.extend(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    put_lengths_right(&mut out, at);
+    out
+}
+
+/// Where the length of the extensions stands.
+fn extensions_at(hello: &[u8]) -> usize {
     // Record header 5, handshake header 4, version 2, random 32, session id, suites, compression.
     let mut at = 5 + 4 + 2 + 32;
     at += 1 + usize::from(hello[at]);
     at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
-    at += 1 + usize::from(hello[at]);
-    let length = usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
-    let mut out = hello[..at].to_vec();
-    out.extend(((length + extension.len()) as u16).to_be_bytes());
-    out.extend(&hello[at + 2..]);
-    out.extend(&extension);
-    let message = (out.len() - 9) as u32;
-    out[6..9].copy_from_slice(&message.to_be_bytes()[1..]);
-    let record = (out.len() - 5) as u16;
-    out[3..5].copy_from_slice(&record.to_be_bytes());
-    out
+    at + 1 + usize::from(hello[at])
+}
+
+fn put_lengths_right(hello: &mut [u8], extensions: usize) {
+    let length = (hello.len() - extensions - 2) as u16;
+    hello[extensions..extensions + 2].copy_from_slice(&length.to_be_bytes());
+    let message = (hello.len() - 9) as u32;
+    hello[6..9].copy_from_slice(&message.to_be_bytes()[1..]);
+    let record = (hello.len() - 5) as u16;
+    hello[3..5].copy_from_slice(&record.to_be_bytes());
 }
 
 /// [`trusting`], in these versions of TLS alone.
