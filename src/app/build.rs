@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{StartError, control};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{Config, Reverse},
@@ -21,11 +21,12 @@ use crate::{
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
+    policy::CompiledPolicy,
     proxy::{Limits, Responders, Route, Routes, Services},
-    store::{Store, Totals},
+    store::{Store, Totals, token::AdminToken},
     tls::{
-        CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider, system_bundle_path,
-        write_bundle,
+        CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
+        system_bundle_path, write_bundle,
     },
     upstream::{
         connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
@@ -44,6 +45,8 @@ pub struct Built {
     pub copilot: Arc<CopilotResponder>,
     pub store: Store,
     pub ca_bundle: PathBuf,
+    pub roots: SystemRoots,
+    pub token: AdminToken,
     /// Roots Pingora verifies upstreams with.
     pub ca_file: Option<String>,
     pub notes: Vec<String>,
@@ -57,12 +60,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let store = Store::open(&config.state_dir)?;
     let totals = Arc::new(Totals::starting_from(store.totals()?));
 
-    let names: Vec<String> = config
-        .policy
-        .intercepted_hosts()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
     notes.extend(note_of(&event));
     let variable = |name: &str| environment.get(name).cloned();
@@ -113,13 +111,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
-    let ech = EchGuard::new(
-        config.encrypted_client_hello,
-        dialer.clone(),
-        &client_tls,
-        named_cas(config),
-        config.limits.connect_timeout,
-    )?;
+    let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -131,11 +123,13 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         audit,
         totals,
         dialer,
-        leafs,
+        leafs: arc_swap::ArcSwap::new(leafs),
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
-        private_cas,
-        ech,
+        private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        ech: arc_swap::ArcSwap::from_pointee(ech),
+        budgets: Arc::default(),
+        live: Arc::default(),
         closing: CancellationToken::new(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
@@ -149,12 +143,16 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    notes.extend(control::restore(&services, &config.state_dir));
+    let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
         services,
         gateway,
         copilot,
         store,
         ca_bundle,
+        roots,
+        token,
         ca_file,
         notes,
     })
@@ -174,7 +172,7 @@ fn make_state_dir(config: &Config) -> Result<(), StartError> {
     builder.create(path).map_err(fail)
 }
 
-fn note_of(event: &CaEvent) -> Option<String> {
+pub(super) fn note_of(event: &CaEvent) -> Option<String> {
     match event {
         CaEvent::Loaded => None,
         CaEvent::Created => Some("made a root CA; clients need its bundle (airlock env)".into()),
@@ -185,6 +183,17 @@ fn note_of(event: &CaEvent) -> Option<String> {
             list(removed),
         )),
     }
+}
+
+/// The names that our CA stands for, sorted.
+pub(super) fn intercepted(policy: &CompiledPolicy) -> Vec<String> {
+    let mut names: Vec<String> = policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 fn list(names: &[String]) -> String {
@@ -239,8 +248,25 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 }
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
-fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
     Ok(PrivateCas::load(named_cas(config))?)
+}
+
+/// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.
+pub(super) fn ech_guard(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+) -> Result<EchGuard, StartError> {
+    let patience = config.limits.connect_timeout;
+    let mode = config.encrypted_client_hello;
+    Ok(EchGuard::new(
+        mode,
+        dialer.clone(),
+        tls,
+        named_cas(config),
+        patience,
+    )?)
 }
 
 fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {

@@ -4,7 +4,7 @@
 //! are dropped, which cancels whatever they wait for. A stream that aborts cuts the connection:
 //! the client must never take a broken answer for a whole one.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -12,7 +12,12 @@ use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
-use super::{body::ChunkFault, denial::DECISION_HEADER};
+use super::{
+    body::ChunkFault,
+    context::Seen,
+    denial::DECISION_HEADER,
+    live::{Leash, Standing},
+};
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     policy::{Reason, RuleName},
@@ -133,26 +138,58 @@ pub async fn drain(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
+/// What goes on around an answer.
+pub struct Around<'a> {
+    pub leash: &'a Leash,
+    /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
+    pub closing: &'a CancellationToken,
+    /// For an end that nobody tells us about.
+    pub seen: &'a mut Seen,
+}
+
 /// Calls the handler and writes its answer. Returns the status written.
-///
-/// `closing`: an open-ended stream (MCP) has no end to wait for, and ends when we stop.
 pub async fn respond(
     session: &mut Session,
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
-    closing: &CancellationToken,
+    stand: impl Fn() -> Result<Standing, Reason>,
+    around: Around<'_>,
 ) -> Result<u16, RespondError> {
+    let Around {
+        leash,
+        closing,
+        seen,
+    } = around;
+    seen.read = request.body.len() as u64;
+    let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
     let id = request.exchange.id;
-    let response = tokio::select! {
-        biased;
-        response = handler.handle(request) => response,
-        gone = client_leaves(session) => return Err(gone),
+    let mut handling = handler.handle(request);
+    // Most answers are there at once; only what takes time is worth a place among the live ones.
+    let at_once = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
+    let mut standing = None;
+    let response = match at_once {
+        Poll::Ready(response) => response,
+        Poll::Pending => {
+            standing = Some(stand().map_err(cut)?);
+            tokio::select! {
+                biased;
+                response = handling => response,
+                () = leash.pulled() => {
+                    return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged)));
+                }
+                gone = client_leaves(session) => return Err(gone),
+            }
+        }
     };
     let status = response.status().as_u16();
+    if standing.is_none() && matches!(response.body(), LocalBody::Stream(_)) {
+        standing = Some(stand().map_err(cut)?);
+    }
     let (header, body) = build_header(session, response, rule, id)?;
+    seen.status = Some(status);
     session
         .write_response_header(Box::new(header), false)
         .await?;
@@ -163,10 +200,19 @@ pub async fn respond(
         LocalBody::Stream(mut stream) => loop {
             tokio::select! {
                 biased;
+                () = leash.pulled() => {
+                    let why = leash.why().unwrap_or(Reason::PolicyChanged);
+                    let error = Error::explain(ErrorType::InternalError, why.code());
+                    return Err(RespondError::Broken(why, error));
+                }
                 item = stream.next() => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
-                    Some(Ok(chunk)) => session.write_response_body(Some(chunk), false).await?,
+                    Some(Ok(chunk)) => {
+                        let length = chunk.len() as u64;
+                        session.write_response_body(Some(chunk), false).await?;
+                        seen.sent += length;
+                    }
                     Some(Err(abort)) => {
                         let error = Error::explain(ErrorType::InternalError, abort.to_string());
                         return Err(RespondError::Broken(Reason::UpstreamFailed, error));
@@ -177,6 +223,7 @@ pub async fn respond(
             }
         },
     }
+    drop(standing);
     session.write_response_body(None, true).await?;
     Ok(status)
 }

@@ -16,7 +16,7 @@ pub mod ca;
 pub mod client_hello;
 pub mod connector;
 pub mod ech;
-mod files;
+pub(crate) mod files;
 pub mod leaf;
 mod lru;
 pub mod roots;
