@@ -27,8 +27,8 @@ use crate::{
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
     proxy::Services,
-    tls::{LeafCache, RootCa, SystemRoots, write_bundle},
-    upstream::private_ca::PrivateCas,
+    tls::{ClientTls, LeafCache, RootCa, SystemRoots, write_bundle},
+    upstream::{ech::EchGuard, private_ca::PrivateCas},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -141,6 +141,7 @@ struct Prepared {
     policy: Arc<CompiledPolicy>,
     addresses: AddressPolicy,
     private_cas: PrivateCas,
+    ech: EchGuard,
     /// With the names it stands for, where they are others than before.
     leafs: Option<(Vec<String>, Arc<LeafCache>)>,
     packs: Vec<String>,
@@ -228,6 +229,8 @@ impl Reloader {
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
         let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
+        let tls = ClientTls::new(self.roots.store());
+        let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
         self.fixed.keep_llm_open(&mut addresses);
@@ -248,6 +251,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs: config.packs,
             loosened,
@@ -274,6 +278,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs,
             loosened,
@@ -286,6 +291,7 @@ impl Reloader {
             *names = new;
         }
         services.private_cas.store(Arc::new(private_cas));
+        services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
         let cut = services.sweep();

@@ -24,6 +24,7 @@ mod run;
 mod secret;
 mod session;
 mod settings;
+mod stop;
 mod table;
 mod user;
 

@@ -44,12 +44,13 @@ fn shown(config: &Config) -> String {
         upstreams,
         session,
         users,
+        encrypted_client_hello,
         secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {session:?} {users:?} {secrets:?} {notes:?}",
+         {upstreams:?} {session:?} {users:?} {encrypted_client_hello:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
