@@ -50,7 +50,7 @@ impl AddressPolicy {
         let mut opened: Vec<String> = self
             .permitted
             .iter()
-            .filter(|authority| !old.permitted.contains(authority))
+            .filter(|opened| !old.permitted.contains(opened))
             .map(|authority| format!("{authority} may live at a private address"))
             .collect();
         opened.sort_unstable();
