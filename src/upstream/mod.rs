@@ -17,3 +17,4 @@ pub mod keep_alive;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;
+pub mod site_proxy;
