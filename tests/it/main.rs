@@ -13,6 +13,7 @@
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
+//! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -37,3 +38,4 @@ mod leak;
 mod learn;
 mod pipeline;
 mod support;
+mod vectors;
