@@ -82,6 +82,17 @@ impl Routes {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
+
+    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
+    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
+    pub fn host_is_ours(&self, host: &Host) -> bool {
+        match host {
+            Host::Ip(_) => true,
+            Host::Name(name) => {
+                !name.contains('.') || name.ends_with(".localhost") || *host == self.vendor.host
+            }
+        }
+    }
 }
 
 pub struct Services {
@@ -99,19 +110,4 @@ pub struct Services {
     pub limits: Limits,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
-}
-
-impl Services {
-    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
-    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
-    pub fn host_is_ours(&self, host: &Host) -> bool {
-        match host {
-            Host::Ip(_) => true,
-            Host::Name(name) => {
-                !name.contains('.')
-                    || name.ends_with(".localhost")
-                    || *host == self.routes.vendor.host
-            }
-        }
-    }
 }
