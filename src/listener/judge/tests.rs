@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     listener::head,
     net::{Host, Port},
-    proxy::Route,
+    proxy::{Leash, Route},
 };
 
 fn authority(text: &str) -> Authority {
@@ -35,6 +35,7 @@ fn connection(entry: Entry, tls: bool, bound_to: Option<&str>) -> Arc<Connection
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls,
         bound_to: bound_to.map(authority),
+        leash: Leash::default(),
     })
 }
 

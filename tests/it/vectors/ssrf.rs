@@ -10,10 +10,11 @@ use airlock::{
     listener::head::Target,
     net::{Authority, Entry, Host, Port},
     policy::{
-        Action, AddressPolicy, CompiledPolicy, ConnectionAction, Flow, Mode, RequestFacts, address,
-        path,
+        Action, AddressPolicy, CompiledPolicy, ConnectionAction, Flow, Mode, RequestFacts,
+        RequestSize, address, path,
     },
 };
+use time::OffsetDateTime;
 
 use super::{
     readings::{parsed, reading},
@@ -69,7 +70,10 @@ fn walk(policy: &CompiledPolicy, authority: &Authority, target: &str, asked: &mu
             client,
             authority,
         };
-        match policy.decide_connection(&flow).action {
+        match policy
+            .decide_connection(&flow, OffsetDateTime::UNIX_EPOCH)
+            .action
+        {
             ConnectionAction::Deny => {}
             ConnectionAction::Tunnel | ConnectionAction::Intercept => asked.dial(authority),
         }
@@ -83,8 +87,12 @@ fn walk(policy: &CompiledPolicy, authority: &Authority, target: &str, asked: &mu
             method: "GET",
             path: &path,
             upgrade: false,
+            size: RequestSize::default(),
         };
-        match policy.decide_request(&facts).action {
+        match policy
+            .decide_request(&facts, OffsetDateTime::UNIX_EPOCH)
+            .action
+        {
             Action::Deny => {}
             Action::Forward | Action::Respond(_) => asked.dial(authority),
         }
