@@ -1,6 +1,11 @@
 //! From configuration to services. No socket is opened here.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +29,8 @@ use crate::{
         system_bundle_path, write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
+        connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
+        private_ca::PrivateCas,
     },
 };
 
@@ -105,6 +111,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
+    let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -120,6 +127,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
@@ -241,12 +249,32 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config))?)
+}
+
+/// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.
+pub(super) fn ech_guard(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+) -> Result<EchGuard, StartError> {
+    let patience = config.limits.connect_timeout;
+    let mode = config.encrypted_client_hello;
+    Ok(EchGuard::new(
+        mode,
+        dialer.clone(),
+        tls,
+        named_cas(config),
+        patience,
+    )?)
+}
+
+fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
-    let named = config
+    config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
-        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
-    Ok(PrivateCas::load(named)?)
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

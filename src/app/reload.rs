@@ -27,8 +27,8 @@ use crate::{
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
     proxy::Services,
-    tls::{LeafCache, RootCa, SystemRoots, write_bundle},
-    upstream::private_ca::PrivateCas,
+    tls::{ClientTls, LeafCache, RootCa, SystemRoots, write_bundle},
+    upstream::{ech::EchGuard, private_ca::PrivateCas},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -133,6 +133,7 @@ struct Prepared {
     policy: Arc<CompiledPolicy>,
     addresses: AddressPolicy,
     private_cas: PrivateCas,
+    ech: EchGuard,
     /// With the names it stands for, where they are others than before.
     leafs: Option<(Vec<String>, Arc<LeafCache>)>,
     packs: Vec<String>,
@@ -220,6 +221,8 @@ impl Reloader {
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
         let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
+        let tls = ClientTls::new(self.roots.store());
+        let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
         self.fixed.keep_llm_open(&mut addresses);
@@ -240,6 +243,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs: config.packs,
             loosened,
@@ -266,6 +270,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs,
             loosened,
@@ -278,6 +283,7 @@ impl Reloader {
             *names = new;
         }
         services.private_cas.store(Arc::new(private_cas));
+        services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
         let cut = services.sweep();

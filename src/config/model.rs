@@ -36,6 +36,7 @@ pub struct Config {
     pub llm: LlmConfig,
     pub audit: AuditConfig,
     pub limits: Limits,
+    pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
     /// Inside `policy` as well, ready to be searched for.
     pub secrets: SecretsConfig,
@@ -294,10 +295,21 @@ impl Default for Limits {
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
     }
+}
+
+/// What happens to a tunnel whose ClientHello has an `encrypted_client_hello` extension.
+/// An intercepted connection is not concerned: its TLS ends here, and what is hidden goes nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncryptedClientHello {
+    /// Refused, GREASE as well.
+    Refuse,
+    /// Passes where the server shows that it takes no encrypted hello, so that it can only be GREASE.
+    #[default]
+    AllowGrease,
 }
 
 /// An upstream that may live at a private address, or has a CA of its own. Opens no host:

@@ -42,12 +42,13 @@ fn shown(config: &Config) -> String {
         audit,
         limits,
         upstreams,
+        encrypted_client_hello,
         secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {secrets:?} {notes:?}",
+         {upstreams:?} {encrypted_client_hello:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }

@@ -72,6 +72,7 @@ pub fn arrival(
         target,
         path_length,
         upgrade: head.upgrade.is_some(),
+        gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,
         route,
     })

@@ -14,7 +14,7 @@ use crate::{
     policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
     store::Totals,
     tls::LeafCache,
-    upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
+    upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
 };
 
 /// Bounds of the edge and the pipeline. Sizes in bytes.
@@ -109,6 +109,7 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: ArcSwap<PrivateCas>,
+    pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
