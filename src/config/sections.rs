@@ -389,7 +389,7 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
     out
 }
 
-fn count(
+pub(super) fn count(
     s: &mut Section,
     key: &'static str,
     target: &mut usize,
