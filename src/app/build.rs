@@ -31,7 +31,7 @@ use crate::{
     },
     upstream::{
         connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
-        private_ca::PrivateCas,
+        private_ca::PrivateCas, site_proxy::SiteProxy,
     },
 };
 
@@ -93,11 +93,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let dialer = Arc::new(Dialer::new(
-        metrics.clone(),
-        config.addresses.clone(),
-        RESOLVE_TIMEOUT,
-    ));
+    let dialer = Arc::new(
+        Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
+            .behind(SiteProxy::of(&config.egress)),
+    );
     let client_tls = ClientTls::new(roots.store());
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);

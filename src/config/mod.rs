@@ -6,6 +6,7 @@
 //! else reads the environment or the file.
 
 mod compile;
+mod egress;
 mod env;
 pub(crate) mod error;
 mod identity;
@@ -24,9 +25,9 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
-    AuditConfig, Config, DISCOVER, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors,
-    NamedUpstream, Reverse, ReverseRoute, SecretsConfig, SessionConfig, SourceFile, UsersConfig,
-    VENDOR_HOST, Whereabouts,
+    AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
+    Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute, SecretsConfig,
+    SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 pub(crate) use value::parse_duration;

@@ -38,7 +38,7 @@ impl Places<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    fn resolve(&self, text: &str) -> PathBuf {
+    pub(super) fn resolve(&self, text: &str) -> PathBuf {
         match text.strip_prefix("~/").zip(self.var("HOME")) {
             Some((rest, home)) => Path::new(home).join(rest),
             None => self.base.join(text),
