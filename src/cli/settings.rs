@@ -13,7 +13,13 @@ use crate::{
 pub struct ConfigArg {
     /// Configuration file; without one the embedded defaults stand
     // Global: `airlock ca bundle --config FILE` is how a person writes it, and the compose file.
-    #[arg(long, short, global = true, value_name = "FILE", env = "AIRLOCK_CONFIG")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "AIRLOCK_CONFIG"
+    )]
     pub config: Option<PathBuf>,
 }
 

@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
+//! | [`compose_net`] | the network of deploy/compose, made of namespaces: the plugin's packets go to Airlock alone |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
 //! | [`isolate`] | `airlock exec --isolate`: no way out but Airlock, and what a person sees of it |
 //! | [`leak`] | nothing leaves, under a packet capture |
@@ -26,6 +27,8 @@
 mod architecture;
 mod cli;
 mod clients;
+#[cfg(target_os = "linux")]
+mod compose_net;
 mod config_page;
 mod demo;
 mod deploy;
