@@ -4,7 +4,10 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{
+    StartError,
+    descriptors::{self, Descriptors},
+};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{Config, Reverse},
@@ -108,6 +111,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
     let limits = &config.limits;
+    let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
+    notes.extend(note);
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
@@ -130,7 +135,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             client_hello_timeout: limits.client_hello_timeout,
             connect_timeout: limits.connect_timeout,
             upstream_timeout: UPSTREAM_TIMEOUT,
-            connections: limits.connections,
+            connections: descriptors.connections,
+            farewells: descriptors.farewells,
+            idle_upstreams: descriptors.idle_upstreams,
             drain_timeout: limits.drain_timeout,
             body_bytes: limits.body_bytes as usize,
         },

@@ -4,6 +4,7 @@
 //! and only then is anything served, so that a wrong setting stops the start before any effect.
 
 mod build;
+mod descriptors;
 mod error;
 pub mod llm;
 mod status;

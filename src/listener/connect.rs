@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
-    policy::{ConnectionAction, Flow, Reason, RuleName},
+    policy::{ConnectionAction, Flow, Reason, RuleName, guarded},
     proxy::{Connection, Denial, Finish, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
@@ -111,7 +111,8 @@ fn judge(
         client: connection.client.ip(),
         authority,
     };
-    let mut decision = edge.services.policy.load().decide_connection(&flow);
+    let policy = edge.services.policy.load();
+    let mut decision = guarded(ConnectionAction::Deny, || policy.decide_connection(&flow));
     if decision.action != ConnectionAction::Deny && !edge.services.audit.healthy() {
         decision.action = ConnectionAction::Deny;
         decision.reason = Reason::AuditUnavailable;

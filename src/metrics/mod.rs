@@ -233,7 +233,7 @@ impl Metrics {
             audit_records: r.counter("airlock_audit_records_total", "Audit records written."),
             audit_errors: r.counter(
                 "airlock_audit_errors_total",
-                "Audit records that could not be written.",
+                "Failed attempts to write audit records, and records lost.",
             ),
             ready: r.gauge(
                 "airlock_ready",

@@ -11,6 +11,7 @@ pub mod address;
 mod compiled;
 pub mod decision;
 pub mod explain;
+mod guard;
 mod index;
 pub mod learn;
 pub mod path;
@@ -20,6 +21,7 @@ pub use address::{AddressPolicy, CheckedAddr};
 pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
 pub use explain::{ExplainError, Explanation, explain, how_to_allow};
+pub use guard::guarded;
 pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};
 

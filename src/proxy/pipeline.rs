@@ -23,7 +23,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     handler::{EgressMeter, Exchange, LocalRequest, Note},
-    policy::{Action, Decision, Reason, RequestFacts, Responder, RuleName},
+    policy::{Action, Decision, Reason, RequestFacts, Responder, RuleName, guarded},
 };
 
 /// The only implementor of Pingora's proxy trait.
@@ -296,14 +296,16 @@ impl Pipeline {
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
-        let mut decision = self.services.policy.load().decide_request(&RequestFacts {
+        let facts = RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-        });
+        };
+        let policy = self.services.policy.load();
+        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts));
         if decision.action != Action::Deny && !self.services.audit.healthy() {
             decision.action = Action::Deny;
             decision.reason = Reason::AuditUnavailable;

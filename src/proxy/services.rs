@@ -28,6 +28,10 @@ pub struct Limits {
     /// Between two reads of an upstream's response.
     pub upstream_timeout: Duration,
     pub connections: usize,
+    /// Refusals for overload that are written at the same time.
+    pub farewells: usize,
+    /// Connections to upstreams that are kept for the next request.
+    pub idle_upstreams: usize,
     pub drain_timeout: Duration,
     /// Largest request body that is answered here; a handler may want less.
     pub body_bytes: usize,
