@@ -131,7 +131,6 @@ udp("DNS over UDP and IPv6", I6, v6(12), 53, QUESTION)
 udp("DNS over QUIC", I4, v4(13), 853, QUIC)
 udp("NTP", I4, v4(14), 123, b"\x23" + b"\0" * 47)
 udp("multicast DNS", I4, "224.0.0.251", 5353, QUESTION)
-udp("multicast DNS over IPv6", I6, "ff02::fb", 5353, QUESTION)
 udp("SSDP, which opens ports of routers", I4, "239.255.255.250", 1900, b"M-SEARCH * HTTP/1.1\r\n\r\n")
 BROADCAST = ((socket.SOL_SOCKET, socket.SO_BROADCAST, 1),)
 udp("a broadcast", I4, "255.255.255.255", 9, b"leak", BROADCAST)
@@ -160,6 +159,21 @@ def forged():
     to, source = socket.inet_aton(v4(24)), socket.inet_aton("192.0.2.99")
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 24, 0, 0, 64, 253, 0, source, to)
     return send(I4, (v4(24), 0), head + b"leak", RAW, socket.IPPROTO_RAW)
+
+
+@attempt("multicast DNS over IPv6", "ip6 daddr ff02::fb udp dport 5353")
+def multicast_v6():
+    others = [index for index, name in socket.if_nameindex() if name != "lo"]
+    said, refused = [], None
+    # Without an interface to name, the kernel has to find a route.
+    for index in others or [0]:
+        try:
+            said.append(send(I6, ("ff02::fb", 5353, 0, index), QUESTION))
+        except OSError as e:
+            refused = e
+    if not said:
+        raise refused
+    return ", ".join(said)
 
 
 @attempt("joining a multicast group", "ip protocol igmp")
