@@ -17,6 +17,7 @@ pub fn guarded<A>(deny: A, decide: impl FnOnce() -> Decision<A>) -> Decision<A> 
         rule: RuleName::none(),
         reason: Reason::PolicyFault,
         would_deny: None,
+        terms: None,
     })
 }
 
@@ -31,6 +32,7 @@ mod tests {
             rule: RuleName::new("mine"),
             reason: Reason::RuleAllows,
             would_deny: None,
+            terms: None,
         }
     }
 
