@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     policy::CompiledPolicy,
-    proxy::{Limits, Responders, Route, Routes, Services},
+    proxy::{Limits, Memory, Responders, Route, Routes, Services},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -33,8 +33,6 @@ use crate::{
 
 /// Name look-ups take longer than this only when something is broken.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two reads of a forwarded response.
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct Built {
     pub services: Arc<Services>,
@@ -128,13 +126,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
+        // The largest body fits, whatever else is configured.
+        memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             client_hello_timeout: limits.client_hello_timeout,
             connect_timeout: limits.connect_timeout,
-            upstream_timeout: UPSTREAM_TIMEOUT,
+            upstream_timeout: limits.upstream_timeout,
             connections: descriptors.connections,
             farewells: descriptors.farewells,
             idle_upstreams: descriptors.idle_upstreams,

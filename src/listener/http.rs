@@ -29,7 +29,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -47,8 +47,11 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
     let mut pulled = pin!(leashed.leash.pulled());
     let mut known_host = KnownHost::default();
     loop {
+        // Lives as long as the request whose head it is.
+        let mut held = edge.services.memory.hold();
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
-        let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
+        let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
+        {
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
@@ -131,6 +134,7 @@ async fn read_head(
     edge: &Edge,
     stream: &mut Stream,
     buffer: &mut BytesMut,
+    held: &mut Held,
     patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
     let limits = &edge.services.limits;
@@ -156,6 +160,10 @@ async fn read_head(
             seen = buffer.len();
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
+            }
+            if !held.grow(HEAD_BUFFER) {
+                let words = "too many large request heads at once; try again";
+                return Err(Denial::early(Reason::Overloaded, words));
             }
             buffer.reserve(HEAD_BUFFER);
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {

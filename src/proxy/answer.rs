@@ -31,7 +31,8 @@ impl Pipeline {
         let handler = self.services.responders.of(responder);
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
-        let outcome = match respond::read_body(session, limit).await {
+        let mut held = self.services.memory.hold();
+        let outcome = match respond::read_body(session, limit, &mut held).await {
             Err(e) => Err(e),
             Ok(body) => {
                 let asked = Asked::of(session, arrival);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::Budgets, live::Live};
+use super::{budget::Budgets, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     handler::Handler,
@@ -106,6 +106,8 @@ pub struct Services {
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
     pub limits: Limits,
+    /// For heads and bodies of all requests together.
+    pub memory: Arc<Memory>,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
 }
