@@ -161,11 +161,12 @@ async fn read_head(
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
             }
-            if !held.grow(HEAD_BUFFER) {
+            let before = buffer.capacity();
+            buffer.reserve(HEAD_BUFFER);
+            if !held.grow(buffer.capacity().saturating_sub(before)) {
                 let words = "too many large request heads at once; try again";
                 return Err(Denial::early(Reason::Overloaded, words));
             }
-            buffer.reserve(HEAD_BUFFER);
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
