@@ -54,7 +54,11 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+            Err(denial) => {
+                // Being told so takes a while; the memory is for others.
+                drop((buffer, held));
+                return refuse(edge, stream, &connection, denial).await;
+            }
         };
         let started = Instant::now();
         let parsed = head::parse_next(

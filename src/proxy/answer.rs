@@ -33,7 +33,10 @@ impl Pipeline {
         let limit = handler.max_body().min(self.services.limits.body_bytes);
         let mut held = self.services.memory.hold();
         let outcome = match respond::read_body(session, limit, &mut held).await {
-            Err(e) => Err(e),
+            Err(e) => {
+                held.release();
+                Err(e)
+            }
             Ok(body) => {
                 let asked = Asked::of(session, arrival);
                 let stand = || {

@@ -55,11 +55,17 @@ impl Held {
         }
         taken
     }
+
+    /// Gives it back before the end, for a request that was refused and is still being told so.
+    pub fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.memory.left.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.memory.left.fetch_add(self.bytes, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -75,9 +81,9 @@ mod tests {
         assert!(!second.grow(41), "the sum is what counts");
         assert!(second.grow(40), "a refusal takes nothing");
         assert!(!first.grow(1));
-        drop(second);
+        second.release();
         assert!(first.grow(40));
-        drop(first);
+        drop((first, second));
         assert!(memory.hold().grow(100));
         assert_eq!(memory.left.load(Ordering::Relaxed), 100);
     }

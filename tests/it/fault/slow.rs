@@ -32,26 +32,26 @@ fn slow_heads_hellos_and_bodies_starve_nobody_and_end_with_a_reason() {
     for (name, limits, first, drip, ends) in [
         (
             "a head a byte at a time",
-            "head_timeout: 3s",
+            "head_timeout: 6s",
             "GET http://pic.test/ HTTP/1.1\r\nHost: pic.test\r\nX: ",
             "a",
             Some((408, "head_timeout")),
         ),
         (
             "a head of one letter",
-            "head_timeout: 3s",
+            "head_timeout: 6s",
             "G",
             "",
             Some((408, "head_timeout")),
         ),
         (
             "a body a byte at a time",
-            "head_timeout: 3s",
+            "head_timeout: 6s",
             body,
             " ",
             None,
         ),
-        ("nothing at all", "idle_timeout: 3s", "", "", None),
+        ("nothing at all", "idle_timeout: 6s", "", "", None),
     ] {
         let airlock = setup(limits);
         let mut clients = slow(&airlock, first.as_bytes());
@@ -98,7 +98,7 @@ fn readers_that_do_not_read_hold_back_their_own_answer_alone() {
         "{PICTURE}  - name: big\n    hosts: [localhost]\n    ports: [{port}]\n    action: forward\n"
     ))
     .more(format!(
-        "upstreams:\n  - name: mine\n    url: http://localhost:{port}\nlimits:\n  upstream_timeout: 2s"
+        "upstreams:\n  - name: mine\n    url: http://localhost:{port}\nlimits:\n  upstream_timeout: 4s"
     ))
     .start();
     let request = get("localhost", port);
@@ -181,7 +181,7 @@ fn a_full_house_refuses_on_every_entry_and_dials_nobody() {
 /// Who shares a network with the control plane may connect to it; its health is seen all the same.
 #[test]
 fn a_control_plane_full_of_silent_connections_still_answers() {
-    let airlock = setup("idle_timeout: 3s");
+    let airlock = setup("idle_timeout: 6s");
     let silent: Vec<_> = (0..200)
         .map(|n| {
             let mut wire = Wire::to(airlock.ready.admin);
