@@ -1,7 +1,7 @@
 //! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`; and [`control`], for the
 //! owner alone: `POST /reload`, `POST /lockdown`.
 //!
-//! axum on a listener of its own (default `127.0.0.1:9464`).
+//! axum on a listener of its own (default `127.0.0.1:9464`), bounded in connections and time.
 //! A request whose Host is a public-looking name is refused: that is a web page trying to read
 //! this port by DNS rebinding.
 
@@ -9,22 +9,34 @@ mod access;
 mod control;
 mod health;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::{DefaultBodyLimit, State},
+    Extension, Router,
+    extract::{ConnectInfo, DefaultBodyLimit, State},
     http::header,
     response::IntoResponse,
     routing::{get, post},
 };
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
 
 pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
 pub use health::{Health, LlmStatus, ReloadStatus, Status};
 
 use crate::{listener::BindError, metrics::Metrics, store::token::AdminToken};
 
+/// Connections at a time; a scraper and a few people need no more.
+const CONNECTIONS: usize = 64;
+/// Until a head is complete, the wait for the next one included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_HEAD: usize = 16 << 10;
+/// A slow body, or a page that nobody reads.
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// A wish is a few words.
 const MAX_BODY: usize = 4096;
 
@@ -52,20 +64,44 @@ impl Admin {
         Ok(Self { address, listener })
     }
 
-    /// Serves until `closing` resolves.
+    /// Serves until `closing` resolves. What is open then ends with the process.
     pub async fn serve(
         self,
         state: AdminState,
         closing: impl Future<Output = ()> + Send + 'static,
     ) {
-        let served = axum::serve(
-            self.listener,
-            router(state).into_make_service_with_connect_info::<SocketAddr>(),
-        )
-        .with_graceful_shutdown(closing)
-        .await;
-        if let Err(e) = served {
-            tracing::error!(error = %e, "admin listener failed");
+        let app = router(state);
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut closing = pin!(closing);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut closing => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    // One too many is closed: who holds the others is on this machine, or was let in.
+                    let Ok(slot) = slots.clone().try_acquire_owned() else {
+                        continue;
+                    };
+                    let app = app.clone().layer(Extension(ConnectInfo(peer)));
+                    tokio::spawn(async move {
+                        let _slot = slot;
+                        let serving = http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(HEAD_TIMEOUT)
+                            .max_buf_size(MAX_HEAD)
+                            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+                        // How it ends is the visitor's business.
+                        let _ = tokio::time::timeout(CONNECTION_LIFE, serving).await;
+                    });
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, "accept on the admin listener failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod counted;
 pub mod dial;
 pub mod ech;
 pub mod gate;
+mod hosts;
 pub mod http_client;
 #[cfg(target_os = "linux")]
 pub mod isolation;
