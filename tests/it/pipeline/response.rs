@@ -205,3 +205,46 @@ fn a_refusal_carries_our_mark_once() {
     );
     assert_refused(&airlock, &reply, 403, "no_rule_matched", 1);
 }
+
+/// Without these headers the page sees "Failed to fetch" and nobody learns why.
+#[test]
+fn a_refusal_can_be_read_by_a_page_that_may_read_answers() {
+    let airlock = Setup::rules("  - name: picture\n    hosts: [pic.test]\n    respond: image\n")
+        .more("limits:\n  body_bytes: 64KiB")
+        .start();
+    let allowed = "http://127.0.0.1:8188";
+    for (origin, readable) in [
+        (allowed, true),
+        ("http://comfy.lan", true),
+        ("https://evil.test", false),
+        ("null", false),
+    ] {
+        let big = "x".repeat(100 << 10);
+        for (name, status, request) in [
+            (
+                "no rule",
+                403,
+                format!(
+                    "GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\nOrigin: {origin}\r\n\r\n"
+                ),
+            ),
+            (
+                "too large",
+                413,
+                format!(
+                    "POST http://pic.test/ HTTP/1.1\r\nHost: pic.test\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\r\n{big}",
+                    big.len()
+                ),
+            ),
+        ] {
+            let reply = Wire::to(airlock.ready.explicit).ask(request);
+            assert_eq!(reply.status, status, "{origin}, {name}");
+            assert_eq!(
+                reply.header("access-control-allow-origin"),
+                readable.then_some(origin),
+                "{origin}, {name}"
+            );
+            assert_eq!(reply.header("vary"), Some("Origin"), "{origin}, {name}");
+        }
+    }
+}
