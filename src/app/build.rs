@@ -110,7 +110,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
-    let private_cas = private_cas(config)?;
+    let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
@@ -285,8 +285,8 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 }
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
-pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
-    Ok(PrivateCas::load(named_cas(config))?)
+pub(super) fn private_cas(config: &Config, tls: &ClientTls) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config), tls)?)
 }
 
 /// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.

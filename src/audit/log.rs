@@ -224,10 +224,15 @@ impl RotatingFile {
         if ends_inside_a_line(&path)? {
             file.write_all(b"\n")?;
         }
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
         Ok(Self {
             path,
-            max_bytes,
+            // A device or a pipe has no end, and is not ours to rename: /dev/null least of all.
+            max_bytes: match metadata.is_file() {
+                true => max_bytes,
+                false => u64::MAX,
+            },
             keep,
             size,
             out: BufWriter::with_capacity(FILE_BUFFER, file),
@@ -389,6 +394,21 @@ mod tests {
         log.record(record("/"));
         log.flush();
         assert!(!log.healthy());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_never_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let mut file = RotatingFile::open(path.clone(), 100, 3).unwrap();
+        for _ in 0..10 {
+            file.write(&record()).unwrap();
+        }
+        file.out.flush().unwrap();
+        assert!(path.is_symlink(), "it was renamed");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sending a request on: the peer to dial, and what headers may cross.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, header};
 use pingora::{http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
@@ -9,6 +9,7 @@ use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
+    upstream::{pinned::PinnedConnector, private_ca::Trust},
 };
 
 /// Where a forwarded request goes.
@@ -61,7 +62,19 @@ pub async fn destination(
     };
     let mut peer = peer(services, arrival, address);
     let private_cas = services.private_cas.load();
-    peer.options.ca = private_cas.of(&arrival.authority);
+    match private_cas.of(&arrival.authority) {
+        Some(Trust::Ca(ca)) => peer.options.ca = Some(ca),
+        Some(Trust::Own(config)) if peer.is_tls() => {
+            let name = rustls::pki_types::ServerName::try_from(peer.sni.clone())
+                .map_err(|e| refuse(Reason::UpstreamTlsFailed, e.to_string()))?;
+            let timeout = services.limits.connect_timeout;
+            let tls = PinnedConnector::new(&services.connector, config, name, timeout);
+            // Plain to Pingora; the name keeps it apart from connections in the clear.
+            peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
+            peer.options.custom_l4 = Some(Arc::new(tls));
+        }
+        Some(Trust::Own(_)) | None => {}
+    }
     peer.group_key = private_cas.generation();
     Ok(Destination {
         peer: Box::new(peer),

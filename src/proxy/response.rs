@@ -1,7 +1,8 @@
 //! What of an upstream's response head may reach a client.
 //!
 //! [`ill_formed`] finds heads that another reader could take in another way: Pingora's own parser
-//! forgives folded lines, other transfer codings and repeated lengths. [`clean`] takes out what is for
+//! forgives other transfer codings and repeated lengths (it refuses control characters, and joins folded
+//! lines). [`clean`] takes out what is for
 //! the next hop alone, what passes for ours, and what makes a browser open a connection of its own:
 //! beside the page that it was asked for, and past this program. Called by `pipeline` for forwarded
 //! requests; values are looked at, never logged.
@@ -15,9 +16,6 @@ use crate::net::Host;
 /// Why this head is not passed on.
 pub fn ill_formed(response: &ResponseHeader) -> Option<&'static str> {
     let headers = &response.headers;
-    if headers.values().any(has_controls) {
-        return Some("a header value holds a control character");
-    }
     if !(100..600).contains(&response.status.as_u16()) {
         return Some("its status is not one of HTTP's");
     }
@@ -43,13 +41,6 @@ pub fn ill_formed(response: &ResponseHeader) -> Option<&'static str> {
         }
         (Some(_), _) => Some("Transfer-Encoding is not exactly one chunked"),
     }
-}
-
-fn has_controls(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .iter()
-        .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
 }
 
 fn decimal(value: &HeaderValue) -> Option<u64> {
@@ -409,7 +400,6 @@ mod tests {
                 false,
             ),
             ("a status of 999", 999, vec![], false),
-            ("another control", 200, vec![("x", raw(b"a\x01b"))], false),
         ];
         for (name, status, headers, good) in rows {
             let mut response = ResponseHeader::build(status, None).unwrap();

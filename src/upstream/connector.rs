@@ -9,6 +9,8 @@ use pingora::{
     protocols::l4::{socket::SocketAddr as PingoraAddr, stream::Stream as L4Stream},
 };
 
+use tokio::net::TcpStream;
+
 use super::keep_alive::keep_alive;
 use crate::{metrics::Metrics, net::classify, policy::Reason};
 
@@ -35,6 +37,12 @@ impl std::fmt::Debug for CountingConnector {
 #[async_trait]
 impl L4Connect for CountingConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
+        Ok(self.open(address).await?.into())
+    }
+}
+
+impl CountingConnector {
+    pub(super) async fn open(&self, address: &PingoraAddr) -> pingora::Result<TcpStream> {
         let PingoraAddr::Inet(inet) = address else {
             return Error::e_explain(ErrorType::ConnectError, "only TCP upstreams are dialled");
         };
@@ -42,7 +50,7 @@ impl L4Connect for CountingConnector {
             clippy::disallowed_methods,
             reason = "the address was checked by the dialer"
         )]
-        let connecting = tokio::net::TcpStream::connect(inet);
+        let connecting = TcpStream::connect(inet);
         let connected = tokio::time::timeout(self.timeout, connecting).await;
         let outcome = match &connected {
             Ok(Ok(_)) => "ok",
@@ -55,6 +63,6 @@ impl L4Connect for CountingConnector {
             .or_err(ErrorType::ConnectError, "while connecting upstream")?;
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
-        Ok(stream.into())
+        Ok(stream)
     }
 }
