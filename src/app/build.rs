@@ -23,6 +23,7 @@ use crate::{
     net::{Authority, Port, Scheme},
     policy::CompiledPolicy,
     proxy::{Limits, Responders, Route, Routes, Services},
+    session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -30,7 +31,7 @@ use crate::{
     },
     upstream::{
         connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
-        private_ca::PrivateCas,
+        private_ca::PrivateCas, site_proxy::SiteProxy,
     },
 };
 
@@ -43,7 +44,9 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub identity: Arc<Identity>,
+    pub first_admin: Option<FirstAdmin>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -57,8 +60,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let mut notes = config.notes.clone();
     notes.extend(make_state_dir(config)?);
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
+    let (identity, first_admin) = super::identity::open(config, store.clone())?;
 
     let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
@@ -89,11 +93,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let dialer = Arc::new(Dialer::new(
-        metrics.clone(),
-        config.addresses.clone(),
-        RESOLVE_TIMEOUT,
-    ));
+    let dialer = Arc::new(
+        Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
+            .behind(SiteProxy::of(&config.egress)),
+    );
     let client_tls = ClientTls::new(roots.store());
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
@@ -150,6 +153,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         store,
+        identity,
+        first_admin,
         ca_bundle,
         roots,
         token,
@@ -159,7 +164,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
 }
 
 /// The state folder holds keys: only its owner may look in. Told is what was changed to make it so.
-fn make_state_dir(config: &Config) -> Result<Option<String>, StartError> {
+pub fn make_state_dir(config: &Config) -> Result<Option<String>, StartError> {
     let path = &config.state_dir;
     let fail = |problem: String| StartError::StateDir {
         path: path.display().to_string(),

@@ -404,7 +404,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         let mut file = RotatingFile::open(path.clone(), 100, 3).unwrap();
         for _ in 0..10 {
-            file.write(&record()).unwrap();
+            file.write(&record("/")).unwrap();
         }
         file.out.flush().unwrap();
         assert!(path.is_symlink(), "it was renamed");

@@ -38,7 +38,7 @@ impl Places<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    fn resolve(&self, text: &str) -> PathBuf {
+    pub(super) fn resolve(&self, text: &str) -> PathBuf {
         match text.strip_prefix("~/").zip(self.var("HOME")) {
             Some((rest, home)) => Path::new(home).join(rest),
             None => self.base.join(text),
@@ -389,7 +389,7 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
     out
 }
 
-fn count(
+pub(super) fn count(
     s: &mut Section,
     key: &'static str,
     target: &mut usize,

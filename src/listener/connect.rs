@@ -39,7 +39,7 @@ pub async fn explicit(
     };
     if judged.action == ConnectionAction::Tunnel
         // Before the 200, while a refusal can still be said in HTTP.
-        && let Err(e) = edge.services.dialer.check(&authority).await
+        && let Err(e) = edge.services.dialer.way(&authority).await
     {
         return end(finish, l4, refusal(e.reason, &authority, e.detail)).await;
     }

@@ -76,7 +76,7 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         if let Target::Authority(_) = head.target {
             return begin_tunnel(edge, stream, connection, &head, buffer, started).await;
         }
-        let arrival = match judge::arrival(&edge.services, &connection, &head, started) {
+        let arrival = match judge::arrival(&edge.services.routes, &connection, &head, started) {
             Ok(arrival) => arrival,
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
         };

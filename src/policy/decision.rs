@@ -203,6 +203,8 @@ reasons! {
     ConnectFailed = "connect_failed", 502;
     ConnectTimeout = "connect_timeout", 504;
     UpstreamTlsFailed = "upstream_tls_failed", 502;
+    /// The site's proxy would not connect there (`egress.upstream_proxy`).
+    UpstreamProxyRefused = "upstream_proxy_refused", 502;
     UpstreamFailed = "upstream_failed", 502;
     UpstreamTimeout = "upstream_timeout", 504;
     /// Upgrade (WebSocket) without a rule that allows one.

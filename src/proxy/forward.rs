@@ -9,14 +9,17 @@ use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
-    upstream::{pinned::PinnedConnector, private_ca::Trust},
+    upstream::{
+        connector::ProxiedConnector, dial::Way, pinned::PinnedConnector, private_ca::Trust,
+    },
 };
 
 /// Where a forwarded request goes.
 pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
-    pub address: SocketAddr,
+    /// `None`: only the site's proxy knows it.
+    pub address: Option<SocketAddr>,
     /// How many addresses there are to try.
     pub addresses: usize,
 }
@@ -49,11 +52,13 @@ pub async fn destination(
         let words = "a name with _ in its first label cannot be verified; use one without";
         return Err(refuse(Reason::UpstreamTlsFailed, words.into()));
     }
-    let addresses = services
+    let authority = &arrival.authority;
+    let way = services
         .dialer
-        .check(&arrival.authority)
+        .way(authority)
         .await
         .map_err(|e| refuse(e.reason, e.detail))?;
+    let Way { addresses, proxy } = way;
     let Some(address) = addresses.get(attempt % addresses.len().max(1)) else {
         return Err(refuse(
             Reason::ResolveFailed,
@@ -61,25 +66,36 @@ pub async fn destination(
         ));
     };
     let mut peer = peer(services, arrival, address);
-    let private_cas = services.private_cas.load();
-    match private_cas.of(&arrival.authority) {
-        Some(Trust::Ca(ca)) => peer.options.ca = Some(ca),
-        Some(Trust::Own(config)) if peer.is_tls() => {
-            let name = rustls::pki_types::ServerName::try_from(peer.sni.clone())
-                .map_err(|e| refuse(Reason::UpstreamTlsFailed, e.to_string()))?;
-            let timeout = services.limits.connect_timeout;
-            let tls = PinnedConnector::new(&services.connector, config, name, timeout);
-            // Plain to Pingora; the name keeps it apart from connections in the clear.
-            peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
-            peer.options.custom_l4 = Some(Arc::new(tls));
+    let through_proxy = proxy.is_some();
+    match proxy {
+        Some(proxy) => {
+            peer.group_key = proxy.pool_of(authority);
+            let sockets = services.connector.clone();
+            let connector = ProxiedConnector::new(sockets, proxy, authority.clone());
+            peer.options.custom_l4 = Some(Arc::new(connector));
         }
-        Some(Trust::Own(_)) | None => {}
+        None => {
+            let private_cas = services.private_cas.load();
+            match private_cas.of(authority) {
+                Some(Trust::Ca(ca)) => peer.options.ca = Some(ca),
+                Some(Trust::Own(config)) if peer.is_tls() => {
+                    let name = rustls::pki_types::ServerName::try_from(peer.sni.clone())
+                        .map_err(|e| refuse(Reason::UpstreamTlsFailed, e.to_string()))?;
+                    let timeout = services.limits.connect_timeout;
+                    let tls = PinnedConnector::new(&services.connector, config, name, timeout);
+                    // Plain to Pingora; the name keeps it apart from connections in the clear.
+                    peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
+                    peer.options.custom_l4 = Some(Arc::new(tls));
+                }
+                Some(Trust::Own(_)) | None => {}
+            }
+            peer.group_key = private_cas.generation();
+        }
     }
-    peer.group_key = private_cas.generation();
     Ok(Destination {
         peer: Box::new(peer),
-        address: address.socket(),
-        leaves_machine: !address.socket().ip().is_loopback(),
+        address: (!through_proxy).then_some(address.socket()),
+        leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
     })
 }

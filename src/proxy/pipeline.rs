@@ -32,6 +32,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     policy::{Action, Decision, Reason, RequestFacts},
+    upstream::connector::PROXY_REFUSED,
 };
 
 /// The only implementor of Pingora's proxy trait.
@@ -145,7 +146,7 @@ impl ProxyHttp for Pipeline {
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),
-                address: Some(to.address),
+                address: to.address,
                 terms: context.terms.clone(),
                 doing: Doing::Forward(Asked::of(session, arrival)),
             };
@@ -251,7 +252,9 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < context.addresses);
+        // A site's proxy that refused would do so again.
+        let refused = matches!(e.etype(), ErrorType::CustomCode(PROXY_REFUSED, _));
+        e.set_retry(!refused && context.attempts < context.addresses);
         e
     }
 

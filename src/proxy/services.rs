@@ -83,6 +83,17 @@ impl Routes {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
+
+    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
+    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
+    pub fn host_is_ours(&self, host: &Host) -> bool {
+        match host {
+            Host::Ip(_) => true,
+            Host::Name(name) => {
+                !name.contains('.') || name.ends_with(".localhost") || *host == self.vendor.host
+            }
+        }
+    }
 }
 
 pub struct Services {
@@ -127,18 +138,5 @@ impl Services {
 
     fn unaudited(&self, denied: bool) -> Option<Reason> {
         (!denied && !self.audit.healthy()).then_some(Reason::AuditUnavailable)
-    }
-
-    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
-    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
-    pub fn host_is_ours(&self, host: &Host) -> bool {
-        match host {
-            Host::Ip(_) => true,
-            Host::Name(name) => {
-                !name.contains('.')
-                    || name.ends_with(".localhost")
-                    || *host == self.routes.vendor.host
-            }
-        }
     }
 }

@@ -21,3 +21,4 @@ pub mod loopback;
 pub mod pinned;
 pub mod private_ca;
 pub mod resolver;
+pub mod site_proxy;

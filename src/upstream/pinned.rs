@@ -60,7 +60,7 @@ impl PinnedConnector {
 #[async_trait]
 impl L4Connect for PinnedConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
-        let tcp = self.tcp.open(address).await?;
+        let tcp = self.tcp.dial(address).await?;
         let shaking = TlsConnector::from(self.config.clone()).connect(self.name.clone(), tcp);
         let tls = tokio::time::timeout(self.timeout, shaking)
             .await

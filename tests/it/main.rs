@@ -13,8 +13,10 @@
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -33,6 +35,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod fuzz;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
 mod leak;
@@ -41,3 +44,4 @@ mod pipeline;
 mod reload;
 mod support;
 mod terms;
+mod vectors;
