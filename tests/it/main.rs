@@ -14,6 +14,7 @@
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
+//! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
@@ -39,5 +40,6 @@ mod leak;
 mod learn;
 mod pipeline;
 mod reload;
+mod site_proxy;
 mod support;
 mod terms;

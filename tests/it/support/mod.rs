@@ -7,6 +7,7 @@ mod llm;
 mod origin;
 mod process;
 mod python;
+mod site_proxy;
 mod tls;
 mod wire;
 
@@ -14,5 +15,6 @@ pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
 pub use origin::{Guest, Origin, eventually};
 pub use python::{Entry, Sdk, run_script};
+pub use site_proxy::{Answer, SiteProxy};
 pub use tls::{Identity, TlsWire, client_hello, handshake, shown, trusting};
 pub use wire::{Reply, Wire};
