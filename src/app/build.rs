@@ -1,6 +1,11 @@
 //! From configuration to services. No socket is opened here.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,13 +23,14 @@ use crate::{
     net::{Authority, Port, Scheme},
     policy::CompiledPolicy,
     proxy::{Limits, Responders, Route, Routes, Services},
+    session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
         system_bundle_path, write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient,
+        connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
         private_ca::PrivateCas, site_proxy::SiteProxy,
     },
 };
@@ -38,7 +44,9 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub identity: Arc<Identity>,
+    pub first_admin: Option<FirstAdmin>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -52,8 +60,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let mut notes = config.notes.clone();
     make_state_dir(config)?;
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
+    let (identity, first_admin) = super::identity::open(config, store.clone())?;
 
     let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
@@ -105,6 +114,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
+    let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -120,6 +130,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
@@ -142,6 +153,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         store,
+        identity,
+        first_admin,
         ca_bundle,
         roots,
         token,
@@ -151,7 +164,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
 }
 
 /// The state folder holds keys: only its owner may look in.
-fn make_state_dir(config: &Config) -> Result<(), StartError> {
+pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
     let path = &config.state_dir;
     let fail = |e: std::io::Error| StartError::StateDir {
         path: path.display().to_string(),
@@ -241,12 +254,32 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config))?)
+}
+
+/// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.
+pub(super) fn ech_guard(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+) -> Result<EchGuard, StartError> {
+    let patience = config.limits.connect_timeout;
+    let mode = config.encrypted_client_hello;
+    Ok(EchGuard::new(
+        mode,
+        dialer.clone(),
+        tls,
+        named_cas(config),
+        patience,
+    )?)
+}
+
+fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
-    let named = config
+    config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
-        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
-    Ok(PrivateCas::load(named)?)
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

@@ -22,13 +22,14 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, SessionConfig,
+        UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
     proxy::Services,
-    tls::{LeafCache, RootCa, SystemRoots, write_bundle},
-    upstream::private_ca::PrivateCas,
+    tls::{ClientTls, LeafCache, RootCa, SystemRoots, write_bundle},
+    upstream::{ech::EchGuard, private_ca::PrivateCas},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +63,8 @@ struct Fixed {
     audit: AuditConfig,
     limits: Limits,
     egress: EgressConfig,
+    session: SessionConfig,
+    users: UsersConfig,
 }
 
 impl Fixed {
@@ -73,6 +76,8 @@ impl Fixed {
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             egress: config.egress.clone(),
+            session: config.session.clone(),
+            users: config.users.clone(),
         }
     }
 
@@ -84,6 +89,8 @@ impl Fixed {
             audit,
             limits,
             egress,
+            session,
+            users,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -92,6 +99,8 @@ impl Fixed {
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("egress", *egress != config.egress),
+            ("session", *session != config.session),
+            ("users", *users != config.users),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)
@@ -140,6 +149,7 @@ struct Prepared {
     policy: Arc<CompiledPolicy>,
     addresses: AddressPolicy,
     private_cas: PrivateCas,
+    ech: EchGuard,
     /// With the names it stands for, where they are others than before.
     leafs: Option<(Vec<String>, Arc<LeafCache>)>,
     packs: Vec<String>,
@@ -227,6 +237,8 @@ impl Reloader {
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
         let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
+        let tls = ClientTls::new(self.roots.store());
+        let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
         self.fixed.keep_open(&mut addresses);
@@ -247,6 +259,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs: config.packs,
             loosened,
@@ -273,6 +286,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs,
             loosened,
@@ -285,6 +299,7 @@ impl Reloader {
             *names = new;
         }
         services.private_cas.store(Arc::new(private_cas));
+        services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
         let cut = services.sweep();

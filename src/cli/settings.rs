@@ -11,7 +11,10 @@ use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     app::StartError,
     config::{self, Config, ConfigErrors},
-    store::token::{self, AdminToken},
+    store::{
+        StoreError,
+        token::{self, AdminToken},
+    },
 };
 
 /// `--config FILE`
@@ -90,6 +93,9 @@ pub fn exit_code_of(e: &anyhow::Error) -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Some(e) = e.downcast_ref::<crate::isolate::IsolateError>() {
         return ExitCode::from(super::isolate::exit_code_of(e));
+    }
+    if e.downcast_ref::<StoreError>().is_some() {
+        return ExitCode::from(EXIT_UNAVAILABLE);
     }
     match e.downcast_ref::<StartError>() {
         Some(e) if e.is_configuration() => ExitCode::from(EXIT_CONFIG),

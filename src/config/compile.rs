@@ -17,10 +17,11 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
-    egress,
+    AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
+    ReverseRoute, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
+    identity,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -109,6 +110,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let limits = s
         .take("limits")
         .map_or_else(Limits::default, |f| sections::limits(f, errors));
+    let encrypted_client_hello = s
+        .take("tls")
+        .map_or_else(EncryptedClientHello::default, |f| sections::tls(f, errors));
     let upstreams = s
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
@@ -117,6 +121,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("egress")
         .map(|f| egress::egress(f, places, errors))
         .unwrap_or_default();
+    let mut session = s
+        .take("session")
+        .map_or_else(SessionConfig::default, |f| identity::session(f, errors));
+    let users = s
+        .take("users")
+        .map_or_else(UsersConfig::default, |f| identity::users(f, errors));
     let secrets = s
         .take("secrets")
         .map(|f| terms::secrets(f, errors))
@@ -127,6 +137,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         no_external,
         mut notes,
     } = env::apply(&mut llm, places, errors);
+    identity::secrets(&mut session, places, errors);
     check_listeners(&listeners, errors, &mut notes);
     egress::check(&egress, &listeners, errors);
     notes.extend(egress::note(&egress));
@@ -201,8 +212,11 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         llm,
         audit,
         limits,
+        encrypted_client_hello,
         upstreams,
         egress,
+        session,
+        users,
         secrets,
         notes,
     })

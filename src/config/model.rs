@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::{
     net::{Authority, BaseUrl, DomainPattern, Host},
     policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
+    token::SigningKey,
 };
 
 use super::{Secret, watch::Stamp};
@@ -38,8 +39,11 @@ pub struct Config {
     pub llm: LlmConfig,
     pub audit: AuditConfig,
     pub limits: Limits,
+    pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
     pub egress: EgressConfig,
+    pub session: SessionConfig,
+    pub users: UsersConfig,
     /// Inside `policy` as well, ready to be searched for.
     pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
@@ -297,10 +301,21 @@ impl Default for Limits {
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
     }
+}
+
+/// What happens to a tunnel whose ClientHello has an `encrypted_client_hello` extension.
+/// An intercepted connection is not concerned: its TLS ends here, and what is hidden goes nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncryptedClientHello {
+    /// Refused, GREASE as well.
+    Refuse,
+    /// Passes where the server shows that it takes no encrypted hello, so that it can only be GREASE.
+    #[default]
+    AllowGrease,
 }
 
 /// An upstream that may live at a private address, or has a CA of its own. Opens no host:
@@ -310,6 +325,37 @@ pub struct NamedUpstream {
     pub name: String,
     pub url: BaseUrl,
     pub ca_file: Option<PathBuf>,
+}
+
+/// Signed sessions; see `session`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// `None`: a key file in the state folder.
+    pub secret: Option<SigningKey>,
+    pub previous_secret: Option<SigningKey>,
+    /// From the last activity.
+    pub lifetime: Duration,
+    /// From the beginning, whatever the activity.
+    pub max_lifetime: Duration,
+    pub max_sessions: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            previous_secret: None,
+            lifetime: Duration::from_secs(24 * 3600),
+            max_lifetime: Duration::from_secs(720 * 3600),
+            max_sessions: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersConfig {
+    /// Nobody comes in without a login; the first start makes an admin.
+    pub required: bool,
 }
 
 /// What is looked for in forwarded requests, and what is done with it.

@@ -219,7 +219,15 @@ async fn carry_on(
     match judged.action {
         // `judge` returns no such thing; closing is right all the same.
         ConnectionAction::Deny => {}
-        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &connection, &judged, finish).await,
+        ConnectionAction::Tunnel => {
+            // A second name may hide in the hello; the server could read it, we cannot.
+            if hello.ech
+                && let Err(why) = edge.services.ech.load().permits(&judged.authority).await
+            {
+                return cut(finish, &judged.authority, Reason::EchRefused, why);
+            }
+            tunnel::relay(edge, l4, &connection, &judged, finish).await;
+        }
         ConnectionAction::Intercept => {
             drop(hello);
             intercept(edge, l4, connection, judged.authority, finish).await;

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::net::{AddressClass, Authority, Host, classify};
+use crate::net::{AddressClass, Authority, Host, address::nat64, classify};
 
 use super::Reason;
 
@@ -146,6 +146,10 @@ pub fn check_unresolved(
 }
 
 fn is_own(listener: SocketAddr, ip: IpAddr, port: u16) -> bool {
+    // The gateway of the network leads back to us.
+    if let Some(inside) = nat64(ip) {
+        return is_own(listener, inside.into(), port);
+    }
     let own = listener.ip().to_canonical();
     listener.port() == port
         && (own == ip

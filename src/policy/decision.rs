@@ -189,6 +189,8 @@ reasons! {
     NotTls = "not_tls", 403;
     SniMissing = "sni_missing", 403;
     SniMismatch = "sni_mismatch", 403;
+    /// The ClientHello may hide another name from us, and its server could read that name.
+    EchRefused = "ech_refused", 403;
     ClientHelloInvalid = "client_hello_invalid", 403;
     ClientHelloTimeout = "client_hello_timeout", 403;
     TlsHandshakeFailed = "tls_handshake_failed", 403;

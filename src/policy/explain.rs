@@ -241,6 +241,11 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::TlsHandshakeFailed => {
             "# no rule can allow it: the client has to send it differently".into()
         }
+        Reason::EchRefused => {
+            "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
+             action: forward"
+                .into()
+        }
         Reason::PolicyChanged => {
             "# the policy was changed while it was open: ask again, and see what the new one says"
                 .into()

@@ -50,6 +50,10 @@ pub async fn destination(
         detail: Some(detail),
         ..refusal(reason, arrival, rule)
     };
+    if speaks_tls(services, arrival) && rewritten_by_pingora(&arrival.authority.host) {
+        let words = "a name with _ in its first label cannot be verified; use one without";
+        return Err(refuse(Reason::UpstreamTlsFailed, words.into()));
+    }
     let authority = &arrival.authority;
     let way = services
         .dialer
@@ -84,6 +88,14 @@ pub async fn destination(
         leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
     })
+}
+
+/// Pingora puts `a-b.c.test` into SNI and asks for a certificate of that name where `a_b.c.test` was
+/// judged: another host. (Its `replace_leftmost_underscore`.)
+fn rewritten_by_pingora(host: &Host) -> bool {
+    host.as_name()
+        .and_then(|name| name.split_once('.'))
+        .is_some_and(|(first, rest)| first.contains('_') && rest.contains('.'))
 }
 
 /// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.

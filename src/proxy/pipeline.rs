@@ -197,10 +197,12 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
-        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
-            let words = "upstream switches protocols unasked";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            let Some(gate) = context.arrival.as_ref().and_then(|a| a.gate.as_ref()) else {
+                let words = "upstream switches protocols unasked";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+            };
+            gate.open();
         }
         Ok(())
     }
@@ -213,6 +215,10 @@ impl ProxyHttp for Pipeline {
     ) -> pingora::Result<()> {
         context.seen.status = Some(response.status.as_u16());
         forward::response_header(response);
+        if context.arrival.as_ref().is_some_and(|a| a.upgrade) {
+            // What the client sent for the upgraded connection is no request.
+            session.set_keepalive(None);
+        }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);

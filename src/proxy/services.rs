@@ -14,7 +14,7 @@ use crate::{
     policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
     store::Totals,
     tls::LeafCache,
-    upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
+    upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
 };
 
 /// Bounds of the edge and the pipeline. Sizes in bytes.
@@ -83,6 +83,17 @@ impl Routes {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
+
+    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
+    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
+    pub fn host_is_ours(&self, host: &Host) -> bool {
+        match host {
+            Host::Ip(_) => true,
+            Host::Name(name) => {
+                !name.contains('.') || name.ends_with(".localhost") || *host == self.vendor.host
+            }
+        }
+    }
 }
 
 pub struct Services {
@@ -98,6 +109,7 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: ArcSwap<PrivateCas>,
+    pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
@@ -126,18 +138,5 @@ impl Services {
 
     fn unaudited(&self, denied: bool) -> Option<Reason> {
         (!denied && !self.audit.healthy()).then_some(Reason::AuditUnavailable)
-    }
-
-    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
-    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
-    pub fn host_is_ours(&self, host: &Host) -> bool {
-        match host {
-            Host::Ip(_) => true,
-            Host::Name(name) => {
-                !name.contains('.')
-                    || name.ends_with(".localhost")
-                    || *host == self.routes.vendor.host
-            }
-        }
     }
 }

@@ -13,7 +13,11 @@ use tempfile::TempDir;
 
 use crate::support::Airlock;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 14] = [
+    "session",
+    "secret",
+    "user",
+    "key",
     "run",
     "demo",
     "exec",

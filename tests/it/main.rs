@@ -13,9 +13,11 @@
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -34,6 +36,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod fuzz;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
 mod leak;
@@ -43,3 +46,4 @@ mod reload;
 mod site_proxy;
 mod support;
 mod terms;
+mod vectors;
