@@ -32,14 +32,30 @@ GROUPS = {
 }
 
 # Copied as they are.
-SOURCES = ["src/net", "src/policy", "src/listener", "src/tls/client_hello.rs", "src/tls/client_hello"]
+SOURCES = [
+    *("src/net", "src/policy", "src/listener", "src/tls/client_hello.rs", "src/tls/client_hello"),
+    # Some tests of policy write their rules as a person does.
+    *("src/config", "src/packs"),
+]
 # Files of `src/listener` that stand by themselves.
 EDGE = ["head", "chunks"]
 
 DEPENDENCIES = (
-    "bytes", "hashbrown", "http", "httparse", "idna", "ipnet", "memchr", "rustls", "serde",
-    "serde_json", "thiserror", "time", "tokio",
+    "base64", "bytes", "hashbrown", "http", "httparse", "idna", "ipnet", "memchr",
+    "percent-encoding", "rustls", "serde", "serde_json", "serde_yaml", "tempfile", "thiserror", "time",
+    "tokio", "zeroize",
 )  # fmt: skip
+
+# What `chunks` needs of the pipeline.
+PROXY = """\
+pub mod proxy {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ChunkFault {
+        Malformed(&'static str),
+        Ambiguous(&'static str),
+    }
+}
+"""
 
 TESTING = """\
 //! Stands in for the crate's own: a client that trusts nobody.
@@ -65,7 +81,6 @@ def target_dir():
 def dependency_lines():
     text = (ROOT / "Cargo.toml").read_text()
     found = {name: line for line, name in re.findall(r"^(([A-Za-z0-9_-]+) = .*)$", text, re.M)}
-    # `policy` uses the map that std has, too; what is not needed costs only its build.
     return [found[name] for name in DEPENDENCIES if name in found]
 
 
@@ -100,8 +115,8 @@ def write_crate(crate):
             copy(source, crate)
     edge = [name for name in EDGE if (crate / f"src/listener/{name}.rs").exists()]
     (crate / "src/lib.rs").write_text(
-        "pub mod net;\npub mod policy;\n"
-        f"pub mod listener {{ {' '.join(f'pub mod {name};' for name in edge)} }}\n"
+        "pub mod config;\npub mod net;\npub mod packs;\npub mod policy;\n"
+        f"{PROXY}pub mod listener {{ {' '.join(f'pub mod {name};' for name in edge)} }}\n"
         "pub mod tls {\n    pub mod client_hello;\n    #[cfg(test)]\n    mod testing;\n"
         "    pub use client_hello::{ClientHelloInfo, HelloError, HelloParser};\n}\n"
     )
@@ -112,7 +127,9 @@ def write_crate(crate):
     main = (vectors / "mod.rs").read_text().replace("mod wire;\n", "")
     (vectors / "mod.rs").unlink()
     (vectors / "main.rs").write_text(main)
-    (crate / "tests/fixtures").symlink_to(ROOT / "tests/fixtures")
+    for data in ("tests/fixtures", "config"):
+        (crate / data).unlink(missing_ok=True)
+        (crate / data).symlink_to(ROOT / data)
 
 
 def copy(path, crate):
