@@ -49,9 +49,11 @@ DEPENDENCIES = (
 # What `chunks` needs of the pipeline.
 PROXY = """\
 pub mod proxy {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
     pub enum ChunkFault {
+        #[error("{0}")]
         Malformed(&'static str),
+        #[error("{0}")]
         Ambiguous(&'static str),
     }
 }
@@ -127,9 +129,10 @@ def write_crate(crate):
     main = (vectors / "mod.rs").read_text().replace("mod wire;\n", "")
     (vectors / "mod.rs").unlink()
     (vectors / "main.rs").write_text(main)
+    # Copies, or an edit of the originals would look like a caught mutant.
     for data in ("tests/fixtures", "config"):
-        (crate / data).unlink(missing_ok=True)
-        (crate / data).symlink_to(ROOT / data)
+        shutil.rmtree(crate / data, ignore_errors=True)
+        shutil.copytree(ROOT / data, crate / data)
 
 
 def copy(path, crate):
