@@ -11,6 +11,15 @@ demo *ARGS:
 test *ARGS:
     ./run test {{ARGS}}
 
+# The leak proof: an isolated program, the compose network, the whole demo, each under a packet capture
+# and (where nftables is installed) packet counters. Linux; needs user namespaces, iproute2, Python 3.
+leak *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- leak:: isolate:: compose_net:: {{ARGS}}
+
+# Faults: a full disk, a dead resolver, no descriptors, slow clients. Refused, recorded, and mended.
+faults *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- fault:: {{ARGS}}
+
 # Only the tests that drive the real SDKs.
 clients:
     ./run test --test it clients
@@ -30,13 +39,17 @@ fuzz TARGET SECONDS='60':
 fuzz-quick RUNS='2000':
     AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
 
+# A file of this many rules taken back and forth, in release, while clients ask: none may fail.
+reload-many RULES='100000':
+    AIRLOCK_RELOAD_RULES={{RULES}} ./run cargo test --release --test it reload::many -- --nocapture
+
 # Line coverage of what decides; fails below 96 of 100. Needs `cargo install cargo-llvm-cov` and
 # `rustup component add llvm-tools`. `--verbose` names the lines.
 coverage *ARGS:
     python3 tests/coverage.py {{ARGS}}
 
 # Mutation tests of what decides, an hour on two idle cores; fails below 95 of 100 caught. Groups: net,
-# policy, edge; behind `--`, arguments of cargo-mutants. Needs `cargo install cargo-mutants`.
+# policy, token, edge; behind `--`, arguments of cargo-mutants. Needs `cargo install cargo-mutants`.
 mutants *ARGS:
     python3 tests/mutants.py {{ARGS}}
 

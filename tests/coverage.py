@@ -21,6 +21,7 @@ LEAST = 96.0
 GROUPS = {
     "net": ["src/net/"],
     "policy": ["src/policy/"],
+    "token": ["src/token/"],
     "heads and chunks": ["src/listener/head.rs", "src/listener/chunks.rs", "src/listener/judge.rs"],
     "client hello": ["src/tls/client_hello"],
     "mcp": ["src/mcp/"],

@@ -25,6 +25,7 @@ LEAST = 95.0
 GROUPS = {
     "net": (["src/net/**"], ["--lib", "--test", "vectors"]),
     "policy": (["src/policy/**"], ["--lib"]),
+    "token": (["src/token/**"], ["--lib"]),
     "edge": (
         ["src/listener/**", "src/tls/**"],
         ["--lib", "--test", "vectors"],
@@ -33,7 +34,7 @@ GROUPS = {
 
 # Copied as they are.
 SOURCES = [
-    *("src/net", "src/policy", "src/listener", "src/tls/client_hello.rs", "src/tls/client_hello"),
+    *("src/net", "src/policy", "src/token", "src/listener", "src/tls/client_hello.rs", "src/tls/client_hello"),
     # Some tests of policy write their rules as a person does.
     *("src/config", "src/packs"),
 ]
@@ -41,9 +42,9 @@ SOURCES = [
 EDGE = ["head", "chunks"]
 
 DEPENDENCIES = (
-    "base64", "bytes", "hashbrown", "http", "httparse", "idna", "ipnet", "memchr",
-    "percent-encoding", "rustls", "serde", "serde_json", "serde_yaml", "tempfile", "thiserror", "time",
-    "tokio", "zeroize",
+    "base64", "bytes", "hashbrown", "hmac", "http", "httparse", "idna", "ipnet", "memchr",
+    "percent-encoding", "rustls", "serde", "serde_json", "serde_yaml", "sha2", "tempfile", "thiserror", "time",
+    "tokio", "uuid", "zeroize",
 )  # fmt: skip
 
 # What `chunks` needs of the pipeline.
@@ -117,7 +118,7 @@ def write_crate(crate):
             copy(source, crate)
     edge = [name for name in EDGE if (crate / f"src/listener/{name}.rs").exists()]
     (crate / "src/lib.rs").write_text(
-        "pub mod config;\npub mod net;\npub mod packs;\npub mod policy;\n"
+        "pub mod config;\npub mod net;\npub mod packs;\npub mod policy;\npub mod token;\n"
         f"{PROXY}pub mod listener {{ {' '.join(f'pub mod {name};' for name in edge)} }}\n"
         "pub mod tls {\n    pub mod client_hello;\n    #[cfg(test)]\n    mod testing;\n"
         "    pub use client_hello::{ClientHelloInfo, HelloError, HelloParser};\n}\n"

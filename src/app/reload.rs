@@ -22,7 +22,8 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, SessionConfig,
+        UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -61,6 +62,9 @@ struct Fixed {
     llm: LlmConfig,
     audit: AuditConfig,
     limits: Limits,
+    egress: EgressConfig,
+    session: SessionConfig,
+    users: UsersConfig,
 }
 
 impl Fixed {
@@ -71,6 +75,9 @@ impl Fixed {
             llm: config.llm.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
+            egress: config.egress.clone(),
+            session: config.session.clone(),
+            users: config.users.clone(),
         }
     }
 
@@ -81,6 +88,9 @@ impl Fixed {
             llm,
             audit,
             limits,
+            egress,
+            session,
+            users,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -88,6 +98,9 @@ impl Fixed {
             ("llm", *llm != config.llm),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
+            ("egress", *egress != config.egress),
+            ("session", *session != config.session),
+            ("users", *users != config.users),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)
@@ -95,8 +108,8 @@ impl Fixed {
         .collect()
     }
 
-    /// The LLM that is in use stays where it is, whatever the new file says.
-    fn keep_llm_open(&self, addresses: &mut AddressPolicy) {
+    /// The LLM and the proxy that are in use stay where they are, whatever the new file says.
+    fn keep_open(&self, addresses: &mut AddressPolicy) {
         match &self.llm.base_url {
             Some(url) => addresses.permit_private(url.authority.clone()),
             None if self.llm.discover => {
@@ -104,6 +117,9 @@ impl Fixed {
                 ports.for_each(|url| addresses.permit_private(url.authority.clone()));
             }
             None => {}
+        }
+        if let Some(proxy) = &self.egress.upstream_proxy {
+            addresses.permit_private(proxy.authority.clone());
         }
     }
 }
@@ -225,7 +241,7 @@ impl Reloader {
         let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
-        self.fixed.keep_llm_open(&mut addresses);
+        self.fixed.keep_open(&mut addresses);
         let mut notes = config.notes.clone();
 
         let names = build::intercepted(&config.policy);

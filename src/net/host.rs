@@ -62,6 +62,22 @@ const MAX_INPUT: usize = 1024;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
+/// Last labels of private names. `arpa` holds `home.arpa` and names made of addresses.
+const PRIVATE_ENDS: [&str; 12] = [
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "arpa",
+    "onion",
+    "invalid",
+];
+
 impl Host {
     /// Parses one host strictly; an IPv6 literal may stand in brackets.
     ///
@@ -105,6 +121,16 @@ impl Host {
             };
         }
         Ok(Host::Name(name.into()))
+    }
+
+    /// Whether it is a name that means something on this machine or network only (RFC 6761, RFC 6762
+    /// appendix G, RFC 8375, ICANN's `.internal`), or none that a public name server knows.
+    pub fn is_private_name(&self) -> bool {
+        let Host::Name(name) = self else {
+            return false;
+        };
+        let last = name.rsplit('.').next().unwrap_or_default();
+        !name.contains('.') || PRIVATE_ENDS.contains(&last)
     }
 
     pub fn as_name(&self) -> Option<&str> {

@@ -253,6 +253,9 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::LockedDown => {
             "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
         }
+        Reason::UpstreamProxyRefused => {
+            "# airlock allows it: ask who runs the proxy named in egress.upstream_proxy".into()
+        }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
         | Reason::ConnectFailed
@@ -262,6 +265,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::UpstreamTimeout
         | Reason::Overloaded
         | Reason::AuditUnavailable
+        | Reason::PolicyFault
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),
     }

@@ -1,6 +1,6 @@
 //! Sending a request on: the peer to dial, and what headers may cross.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
@@ -13,13 +13,15 @@ use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
+    upstream::{connector::ProxiedConnector, dial::Way},
 };
 
 /// Where a forwarded request goes.
 pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
-    pub address: SocketAddr,
+    /// `None`: only the site's proxy knows it.
+    pub address: Option<SocketAddr>,
     /// How many addresses there are to try.
     pub addresses: usize,
 }
@@ -52,11 +54,13 @@ pub async fn destination(
         let words = "a name with _ in its first label cannot be verified; use one without";
         return Err(refuse(Reason::UpstreamTlsFailed, words.into()));
     }
-    let addresses = services
+    let authority = &arrival.authority;
+    let way = services
         .dialer
-        .check(&arrival.authority)
+        .way(authority)
         .await
         .map_err(|e| refuse(e.reason, e.detail))?;
+    let Way { addresses, proxy } = way;
     let Some(address) = addresses.get(attempt % addresses.len().max(1)) else {
         return Err(refuse(
             Reason::ResolveFailed,
@@ -64,13 +68,24 @@ pub async fn destination(
         ));
     };
     let mut peer = peer(services, arrival, address);
-    let private_cas = services.private_cas.load();
-    peer.options.ca = private_cas.of(&arrival.authority);
-    peer.group_key = private_cas.generation();
+    let through_proxy = proxy.is_some();
+    match proxy {
+        Some(proxy) => {
+            peer.group_key = proxy.pool_of(authority);
+            let sockets = services.connector.clone();
+            let connector = ProxiedConnector::new(sockets, proxy, authority.clone());
+            peer.options.custom_l4 = Some(Arc::new(connector));
+        }
+        None => {
+            let private_cas = services.private_cas.load();
+            peer.options.ca = private_cas.of(authority);
+            peer.group_key = private_cas.generation();
+        }
+    }
     Ok(Destination {
         peer: Box::new(peer),
-        address: address.socket(),
-        leaves_machine: !address.socket().ip().is_loopback(),
+        address: (!through_proxy).then_some(address.socket()),
+        leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
     })
 }

@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts},
+    policy::{Action, Decision, Reason, RequestFacts, guarded},
+    upstream::connector::PROXY_REFUSED,
 };
 
 /// The only implementor of Pingora's proxy trait.
@@ -144,7 +145,7 @@ impl ProxyHttp for Pipeline {
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),
-                address: Some(to.address),
+                address: to.address,
                 terms: context.terms.clone(),
                 doing: Doing::Forward(Asked::of(session, arrival)),
             };
@@ -244,7 +245,9 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < context.addresses);
+        // A site's proxy that refused would do so again.
+        let refused = matches!(e.etype(), ErrorType::CustomCode(PROXY_REFUSED, _));
+        e.set_retry(!refused && context.attempts < context.addresses);
         e
     }
 
@@ -363,7 +366,7 @@ impl Pipeline {
             upgrade: arrival.upgrade,
             size: outgoing::size_of(session.req_header(), arrival),
         };
-        let mut decision = policy.decide_request(&facts, now);
+        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
             decision.reason = reason;

@@ -19,3 +19,4 @@ pub mod keep_alive;
 pub mod loopback;
 pub mod private_ca;
 pub mod resolver;
+pub mod site_proxy;
