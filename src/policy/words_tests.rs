@@ -43,29 +43,16 @@ fn modes_and_actions_have_one_name_each() {
 fn every_refusal_says_how_it_could_be_allowed_or_that_it_cannot() {
     let to = authority("a.test:443");
     let said = |reason| how_to_allow(reason, &to, "POST", "/v1/x");
-    let mut counts = std::collections::BTreeMap::new();
+    let mut proposals = 0;
     for reason in Reason::ALL {
         let words = said(*reason);
-        let kind = [
-            "rules:\n",
-            "# the address is private; it opens",
-            "# no rule can allow it",
-            "# no rule refused it",
-            "# it is allowed already",
-            "# a deny rule wins",
-            "# the rule named here",
-            "# raise ",
-            "# wait ",
-            "# if it is meant",
-            "# send it unencoded",
-            "# turn Encrypted ClientHello off",
-            "# the policy was changed",
-        ]
-        .into_iter()
-        .find(|beginning| words.starts_with(beginning))
-        .unwrap_or_else(|| panic!("{reason}: {words}"));
-        *counts.entry(kind).or_insert(0) += 1;
+        let proposal = words.starts_with("rules:\n");
+        // Anything else is a comment, so that what is pasted into a file is YAML in any case.
+        let comment = words.strip_prefix("# ").is_some_and(|w| w.len() > 20);
+        assert!(proposal || comment, "{reason}: {words}");
+        proposals += usize::from(proposal);
     }
+    assert_eq!(proposals, 3, "reasons that a rule of one's own would end");
     let rows: &[(Reason, &str)] = &[
         (Reason::RuleAllows, "# it is allowed already"),
         (Reason::RuleDenies, "# a deny rule wins"),
@@ -103,9 +90,6 @@ fn every_refusal_says_how_it_could_be_allowed_or_that_it_cannot() {
     for (reason, beginning) in rows {
         assert!(said(*reason).starts_with(beginning), "{}", said(*reason));
     }
-    // Four reasons propose something to write; the rest are words.
-    assert_eq!(counts["rules:\n"], 3);
-    assert_eq!(counts["# the address is private; it opens"], 1);
 }
 
 #[test]
