@@ -112,8 +112,9 @@ def write_crate(crate):
     for source in SOURCES:
         if source == "src/listener":
             for name in EDGE:
-                if (ROOT / source / f"{name}.rs").exists():
-                    copy(f"{source}/{name}.rs", crate)
+                for path in (f"{source}/{name}.rs", f"{source}/{name}"):
+                    if (ROOT / path).exists():
+                        copy(path, crate)
         else:
             copy(source, crate)
     edge = [name for name in EDGE if (crate / f"src/listener/{name}.rs").exists()]

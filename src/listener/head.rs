@@ -493,6 +493,8 @@ pub fn rewrite_to_origin(
 }
 
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod tests {
     use super::*;
 
