@@ -4,8 +4,6 @@
 //! carry the token of the state folder, and no web page's request gets through, with the right token
 //! or without (a browser sends `Origin` with every POST).
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 use axum::{
     Json,
@@ -17,7 +15,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::AdminState;
+use super::{AdminState, visit::Peer};
 use crate::{policy::Lockdown, session::Request as IdentityRequest};
 
 /// Outcome of a reload; the `--json` contract of `airlock reload`.
@@ -113,8 +111,8 @@ pub async fn only_the_owner(
     request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let loopback = peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let loopback = peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback());
     match refusal(&state, loopback, request.headers()) {
         None => next.run(request).await,
         Some((status, words)) => {

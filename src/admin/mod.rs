@@ -8,6 +8,7 @@
 mod access;
 mod control;
 mod health;
+mod visit;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
@@ -19,6 +20,8 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
+
+use visit::{Peer, Visits};
 
 pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
 pub use health::{Health, LlmStatus, ReloadStatus, Status};
@@ -59,8 +62,8 @@ impl Admin {
         closing: impl Future<Output = ()> + Send + 'static,
     ) {
         let served = axum::serve(
-            self.listener,
-            router(state).into_make_service_with_connect_info::<SocketAddr>(),
+            Visits::at(self.listener),
+            router(state).into_make_service_with_connect_info::<Peer>(),
         )
         .with_graceful_shutdown(closing)
         .await;
@@ -313,9 +316,7 @@ mod tests {
             };
             let mut request = Request::post(*path)
                 .header("content-type", "application/json")
-                .extension(axum::extract::ConnectInfo::<SocketAddr>(
-                    peer.parse().unwrap(),
-                ));
+                .extension(axum::extract::ConnectInfo(Peer(peer.parse().unwrap())));
             if !headers.iter().any(|(n, _)| *n == "host") {
                 request = request.header("host", "localhost");
             }

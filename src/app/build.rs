@@ -9,7 +9,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, control};
+use super::{
+    StartError, control,
+    descriptors::{self, Descriptors},
+};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{Config, Reverse},
@@ -22,7 +25,7 @@ use crate::{
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     policy::CompiledPolicy,
-    proxy::{Limits, Responders, Route, Routes, Services},
+    proxy::{Limits, Memory, Responders, Route, Routes, Services},
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -37,8 +40,6 @@ use crate::{
 
 /// Name look-ups take longer than this only when something is broken.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two reads of a forwarded response.
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct Built {
     pub services: Arc<Services>,
@@ -116,6 +117,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let private_cas = private_cas(config)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
+    let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
+    notes.extend(note);
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
@@ -134,14 +137,18 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
+        // The largest body fits, whatever else is configured.
+        memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             client_hello_timeout: limits.client_hello_timeout,
             connect_timeout: limits.connect_timeout,
-            upstream_timeout: UPSTREAM_TIMEOUT,
-            connections: limits.connections,
+            upstream_timeout: limits.upstream_timeout,
+            connections: descriptors.connections,
+            farewells: descriptors.farewells,
+            idle_upstreams: descriptors.idle_upstreams,
             drain_timeout: limits.drain_timeout,
             body_bytes: limits.body_bytes as usize,
         },

@@ -5,6 +5,7 @@
 
 mod build;
 mod control;
+mod descriptors;
 mod error;
 pub mod identity;
 pub mod llm;

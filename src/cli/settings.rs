@@ -21,7 +21,14 @@ use crate::{
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArg {
     /// Configuration file; without one the embedded defaults stand
-    #[arg(long, short, value_name = "FILE", env = "AIRLOCK_CONFIG")]
+    // Global: `airlock ca bundle --config FILE` is how a person writes it, and the compose file.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "AIRLOCK_CONFIG"
+    )]
     pub config: Option<PathBuf>,
 }
 

@@ -276,6 +276,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Bytes of a request body that is answered here.
     pub body_bytes: u64,
+    /// Bytes of all heads and bodies that are in memory at once.
+    pub held_bytes: u64,
     /// Open downstream connections.
     pub connections: usize,
     /// Leaf certificates held.
@@ -284,6 +286,8 @@ pub struct Limits {
     pub client_hello_timeout: Duration,
     /// To upstreams other than the LLM.
     pub connect_timeout: Duration,
+    /// Silence of a forwarded upstream, and of a client that does not read.
+    pub upstream_timeout: Duration,
     /// Time that open exchanges get at shutdown.
     pub drain_timeout: Duration,
     /// Keep-alive without a request.
@@ -296,11 +300,13 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
             body_bytes: 64 << 20,
+            held_bytes: 128 << 20,
             connections: 4096,
             leaf_cache: 1024,
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }

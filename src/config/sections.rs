@@ -339,6 +339,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (64 << 10, 1 << 30),
         errors,
     );
+    s.size(
+        "held_bytes",
+        &mut out.held_bytes,
+        (1 << 20, 64 << 30),
+        errors,
+    );
     count(
         &mut s,
         "connections",
@@ -371,6 +377,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         "connect_timeout",
         &mut out.connect_timeout,
         (50 * MS, 60 * SECOND),
+        errors,
+    );
+    s.duration(
+        "upstream_timeout",
+        &mut out.upstream_timeout,
+        (100 * MS, HOUR),
         errors,
     );
     s.duration(

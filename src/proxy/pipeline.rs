@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts},
+    policy::{Action, Decision, Reason, RequestFacts, guarded},
     upstream::connector::PROXY_REFUSED,
 };
 
@@ -366,7 +366,7 @@ impl Pipeline {
             upgrade: arrival.upgrade,
             size: outgoing::size_of(session.req_header(), arrival),
         };
-        let mut decision = policy.decide_request(&facts, now);
+        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
             decision.reason = reason;

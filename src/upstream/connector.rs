@@ -11,6 +11,7 @@ use pingora::{
 use tokio::net::TcpStream;
 
 use super::{
+    dial::reason_of,
     keep_alive::keep_alive,
     site_proxy::{SiteProxy, SiteProxyError},
 };
@@ -19,6 +20,9 @@ use crate::{
     net::{Authority, classify},
     policy::Reason,
 };
+
+/// Error type of a connect that failed for want of a file descriptor.
+pub const NO_DESCRIPTOR: ErrorType = ErrorType::Custom("NoDescriptor");
 
 /// Dials the address in the peer, which came from a checked one: Pingora never resolves.
 #[derive(Clone)]
@@ -56,8 +60,7 @@ impl CountingConnector {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let outcome = match &connected {
             Ok(_) => "ok",
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => Reason::ConnectTimeout.code(),
-            Err(_) => Reason::ConnectFailed.code(),
+            Err(e) => reason_of(e).code(),
         };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
         let stream = connected?;
@@ -72,11 +75,22 @@ impl L4Connect for CountingConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
         match self.dial(address).await {
             Ok(stream) => Ok(stream.into()),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                Error::e_explain(ErrorType::ConnectTimedout, "no answer in time")
-            }
-            Err(e) => Error::e_because(ErrorType::ConnectError, "while connecting upstream", e),
+            Err(e) => Err(match reason_of(&e) {
+                Reason::ConnectFailed => {
+                    Error::because(ErrorType::ConnectError, "while connecting upstream", e)
+                }
+                other => unconnected(other),
+            }),
         }
+    }
+}
+
+/// A failure that has a type of its own.
+fn unconnected(reason: Reason) -> Box<Error> {
+    match reason {
+        // Ours, not the upstream's: `proxy::failure` reads it off the type.
+        Reason::Overloaded => Error::explain(NO_DESCRIPTOR, "no file descriptor is left"),
+        _ => Error::explain(ErrorType::ConnectTimedout, "no answer in time"),
     }
 }
 
@@ -106,10 +120,10 @@ impl L4Connect for ProxiedConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
         let mut stream = match self.sockets.dial(address).await {
             Ok(stream) => stream,
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Error::e_explain(ErrorType::ConnectTimedout, "upstream proxy");
-            }
-            Err(e) => return broken(SiteProxyError::Unreachable(e)),
+            Err(e) => match reason_of(&e) {
+                Reason::ConnectFailed => return broken(SiteProxyError::Unreachable(e)),
+                other => return Err(unconnected(other)),
+            },
         };
         let asking = self.proxy.ask(&mut stream, &self.target);
         match tokio::time::timeout(self.sockets.timeout, asking).await {

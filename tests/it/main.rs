@@ -3,7 +3,9 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
+//! | [`compose_net`] | the network of deploy/compose, made of namespaces: the plugin's packets go to Airlock alone |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
+//! | [`fault`] | what breaks is refused with a reason and recorded, and nobody is starved |
 //! | [`isolate`] | `airlock exec --isolate`: no way out but Airlock, and what a person sees of it |
 //! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
@@ -31,10 +33,14 @@
 mod architecture;
 mod cli;
 mod clients;
+#[cfg(target_os = "linux")]
+mod compose_net;
 mod config_page;
 mod demo;
 mod deploy;
 mod docs;
+#[cfg(target_os = "linux")]
+mod fault;
 mod fuzz;
 mod identity;
 #[cfg(target_os = "linux")]
