@@ -46,7 +46,7 @@ impl std::fmt::Debug for CountingConnector {
 
 impl CountingConnector {
     /// The error's kind tells a timeout, ours or the system's.
-    async fn dial(&self, address: &PingoraAddr) -> io::Result<TcpStream> {
+    pub(super) async fn dial(&self, address: &PingoraAddr) -> io::Result<TcpStream> {
         let PingoraAddr::Inet(inet) = address else {
             return Err(io::Error::other("only TCP upstreams are dialled"));
         };
@@ -60,6 +60,7 @@ impl CountingConnector {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let outcome = match &connected {
             Ok(_) => "ok",
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => Reason::ConnectTimeout.code(),
             Err(e) => reason_of(e).code(),
         };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
@@ -75,23 +76,21 @@ impl L4Connect for CountingConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
         match self.dial(address).await {
             Ok(stream) => Ok(stream.into()),
-            Err(e) => Err(match reason_of(&e) {
-                Reason::ConnectFailed => {
-                    Error::because(ErrorType::ConnectError, "while connecting upstream", e)
-                }
-                other => unconnected(other),
-            }),
+            Err(e) => Err(undialled(e)),
         }
     }
 }
 
-/// A failure that has a type of its own.
-fn unconnected(reason: Reason) -> Box<Error> {
-    match reason {
-        // Ours, not the upstream's: `proxy::failure` reads it off the type.
-        Reason::Overloaded => Error::explain(NO_DESCRIPTOR, "no file descriptor is left"),
-        _ => Error::explain(ErrorType::ConnectTimedout, "no answer in time"),
+/// What Pingora is told of a failed [`CountingConnector::dial`].
+pub(super) fn undialled(e: io::Error) -> Box<Error> {
+    if e.kind() == io::ErrorKind::TimedOut {
+        return Error::explain(ErrorType::ConnectTimedout, "no answer in time");
     }
+    if reason_of(&e) == Reason::Overloaded {
+        // Ours, not the upstream's: `proxy::failure` reads it off the type.
+        return Error::explain(NO_DESCRIPTOR, "no file descriptor is left");
+    }
+    Error::because(ErrorType::ConnectError, "while connecting upstream", e)
 }
 
 /// Pingora's name for a site's proxy that answered with this status instead of connecting.
@@ -120,10 +119,11 @@ impl L4Connect for ProxiedConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
         let mut stream = match self.sockets.dial(address).await {
             Ok(stream) => stream,
-            Err(e) => match reason_of(&e) {
-                Reason::ConnectFailed => return broken(SiteProxyError::Unreachable(e)),
-                other => return Err(unconnected(other)),
-            },
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                return Error::e_explain(ErrorType::ConnectTimedout, "upstream proxy");
+            }
+            Err(e) if reason_of(&e) == Reason::Overloaded => return Err(undialled(e)),
+            Err(e) => return broken(SiteProxyError::Unreachable(e)),
         };
         let asking = self.proxy.ask(&mut stream, &self.target);
         match tokio::time::timeout(self.sockets.timeout, asking).await {

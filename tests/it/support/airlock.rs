@@ -174,6 +174,15 @@ impl Setup {
         Airlock::start(&self.yaml())
     }
 
+    /// Under a limit of the shell that starts it, as in `ulimit -n 256`.
+    pub fn start_under(&self, limit: &str) -> Airlock {
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", &format!("{limit}; exec \"$@\""), "sh"])
+            .arg(env!("CARGO_BIN_EXE_airlock"));
+        Airlock::launch(command, scratch(), &self.yaml())
+    }
+
     /// With these variables, and no others, in its environment.
     pub fn start_with(&self, variables: &[(&str, &str)]) -> Airlock {
         assert!(self.names.is_empty(), "names need a namespace");
@@ -185,15 +194,6 @@ impl Setup {
                     .iter()
                     .map(|(name, value)| format!("{name}={value}")),
             )
-            .arg(env!("CARGO_BIN_EXE_airlock"));
-        Airlock::launch(command, scratch(), &self.yaml())
-    }
-
-    /// Under a limit of the shell that starts it, as in `ulimit -n 256`.
-    pub fn start_under(&self, limit: &str) -> Airlock {
-        let mut command = Command::new("sh");
-        command
-            .args(["-ec", &format!("{limit}; exec \"$@\""), "sh"])
             .arg(env!("CARGO_BIN_EXE_airlock"));
         Airlock::launch(command, scratch(), &self.yaml())
     }
