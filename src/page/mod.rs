@@ -1,0 +1,24 @@
+//! ComfyUI's page as it passes: what is rewritten in it, and what the browser is told about it.
+//!
+//! Pure: bytes and rules in, bytes and header values out. `front_door` calls it for every script and
+//! document; nothing here does IO, reads a clock or knows HTTP beyond header values.
+//!
+//! [`Rewrite`] turns a response body into the one that is served: [`inflate`] takes a content coding
+//! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
+//! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
+//! browser enforces, and [`report`] reads what it reports back.
+
+pub mod html;
+pub mod inflate;
+pub mod policy;
+pub mod replace;
+pub mod report;
+pub mod rewrite;
+pub mod validator;
+
+pub use html::ScriptHash;
+pub use inflate::{Coding, InflateError};
+pub use policy::{PagePolicy, PageSettings};
+pub use replace::{Replacements, Replacer};
+pub use report::{Blocked, Directive, ReportError, Violation};
+pub use rewrite::{Kind, Rewrite, RewriteError, Rewritten};
