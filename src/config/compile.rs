@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute,
+    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
     env::{self, Switches},
     error::Errors,
     reader::Field,
@@ -42,6 +42,37 @@ pub fn compile(
         Some(config) if errors.is_empty() => Ok(config),
         Some(_) | None => Err(errors.into_errors(source)),
     }
+}
+
+/// Where the airlock of this configuration keeps its state and is asked, as far as the text tells:
+/// a command must find the one that runs even while its file is broken.
+pub(super) fn whereabouts(
+    yaml: &str,
+    base: PathBuf,
+    env: &HashMap<String, String>,
+) -> Option<Whereabouts> {
+    let places = Places { base, env };
+    // `compile` has told them.
+    let mut ignored = Errors::default();
+    let mut s = Field::root(tree::parse(yaml, &mut ignored)?).section(&mut ignored)?;
+    let in_file = s
+        .take("state_dir")
+        .and_then(|f| places.path(f, &mut ignored));
+    let listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
+        sections::listeners(f, &places, &mut ignored)
+    });
+    Some(Whereabouts {
+        state_dir: state_dir(&places, in_file)?,
+        admin: listeners.admin,
+    })
+}
+
+fn state_dir(places: &Places<'_>, in_file: Option<PathBuf>) -> Option<PathBuf> {
+    places
+        .var("AIRLOCK_STATE_DIR")
+        .map(PathBuf::from)
+        .or(in_file)
+        .or_else(|| env::default_state_dir(places))
 }
 
 fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> Option<Config> {
@@ -85,11 +116,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mut notes,
     } = env::apply(&mut llm, places, errors);
     check_listeners(&listeners, errors, &mut notes);
-    let state_dir = places
-        .var("AIRLOCK_STATE_DIR")
-        .map(PathBuf::from)
-        .or(in_file)
-        .or_else(|| env::default_state_dir(places));
+    let state_dir = state_dir(places, in_file);
     if state_dir.is_none() {
         errors.add(
             "state_dir",
@@ -145,6 +172,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
 
     Some(Config {
         source: source.to_owned(),
+        file: None,
         state_dir: state_dir?,
         mode,
         listeners,

@@ -15,12 +15,14 @@ use crate::{
     policy::{AddressPolicy, CompiledPolicy, Mode},
 };
 
-use super::Secret;
+use super::{Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where this came from: a file name, or "the embedded default".
     pub source: String,
+    /// The file it came from, to be read again by a reload.
+    pub file: Option<SourceFile>,
     /// Folder for the CA, keys, the store and the audit log. Not created by loading.
     pub state_dir: PathBuf,
     pub mode: Mode,
@@ -37,6 +39,20 @@ pub struct Config {
     pub upstreams: Vec<NamedUpstream>,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
     pub notes: Vec<String>,
+}
+
+/// Where a running airlock is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    pub state_dir: PathBuf,
+    pub admin: Option<SocketAddr>,
+}
+
+/// A configuration file, as it was just before it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub stamp: Option<Stamp>,
 }
 
 impl Config {

@@ -29,6 +29,7 @@ fn good(yaml: &str, pairs: &[(&str, &str)]) -> Config {
 fn shown(config: &Config) -> String {
     let Config {
         source: _,
+        file: _,
         state_dir,
         mode,
         listeners,

@@ -45,6 +45,20 @@ impl AddressPolicy {
         }
     }
 
+    /// In words, what is open here and was closed under `old`.
+    pub fn opened_since(&self, old: &Self) -> Vec<String> {
+        let mut opened: Vec<String> = self
+            .permitted
+            .difference(&old.permitted)
+            .map(|authority| format!("{authority} may live at a private address"))
+            .collect();
+        opened.sort_unstable();
+        if old.public_closed && !self.public_closed {
+            opened.push("public addresses are open again".into());
+        }
+        opened
+    }
+
     pub fn permits_private(&self, authority: &Authority) -> bool {
         #[cfg(test)]
         if self.loopback_open {

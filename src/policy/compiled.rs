@@ -9,7 +9,7 @@
 //! policy's: a deny in report mode is skipped and noted (what is left decides, so it opens nothing),
 //! and the first allow that names a host says whether its near misses are refused or noted.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::net::{Authority, DomainPattern, Entry};
 
@@ -64,6 +64,14 @@ impl CompiledPolicy {
             generation,
             reports,
         }
+    }
+
+    /// The same policy under another generation; a copy only where somebody else holds it.
+    pub fn renumbered(policy: Arc<Self>, generation: u64) -> Arc<Self> {
+        Arc::new(match Arc::try_unwrap(policy) {
+            Ok(own) => Self { generation, ..own },
+            Err(shared) => Self::new(shared.rules.clone(), shared.mode, generation),
+        })
     }
 
     pub fn rules(&self) -> &[Rule] {

@@ -201,6 +201,10 @@ reasons! {
     UpstreamTimeout = "upstream_timeout", 504;
     /// Upgrade (WebSocket) without a rule that allows one.
     UpgradeNotAllowed = "upgrade_not_allowed", 403;
+    /// What was open, and a newer policy would refuse it.
+    PolicyChanged = "policy_changed", 403;
+    /// The kill switch is on.
+    LockedDown = "locked_down", 403;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.

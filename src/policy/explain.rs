@@ -212,6 +212,13 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::TlsHandshakeFailed => {
             "# no rule can allow it: the client has to send it differently".into()
         }
+        Reason::PolicyChanged => {
+            "# the policy was changed while it was open: ask again, and see what the new one says"
+                .into()
+        }
+        Reason::LockedDown => {
+            "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
+        }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
         | Reason::ConnectFailed

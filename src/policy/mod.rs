@@ -4,15 +4,18 @@
 //! Three checkpoints: connection ([`CompiledPolicy::decide_connection`]), request
 //! ([`CompiledPolicy::decide_request`]) and resolved address ([`address::check`]).
 //! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
+//! [`Lockdown`] stands above all three. [`diff`] says what a new policy allows that the old one did not.
 //! [`explain`] turns a decision into words and into the rule that would allow it; [`learn`] turns a
 //! report-mode log into rules.
 
 pub mod address;
 mod compiled;
 pub mod decision;
+pub mod diff;
 pub mod explain;
 mod index;
 pub mod learn;
+pub mod lockdown;
 pub mod path;
 pub mod rule;
 
@@ -20,6 +23,7 @@ pub use address::{AddressPolicy, CheckedAddr};
 pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
 pub use explain::{ExplainError, Explanation, explain, how_to_allow};
+pub use lockdown::Lockdown;
 pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};
 

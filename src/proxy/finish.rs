@@ -104,6 +104,13 @@ impl Finish {
         }
     }
 
+    /// The policy that decided; a newer one may stand by now.
+    pub fn judged_under(&mut self, generation: u64) {
+        if let Some(record) = &mut self.record {
+            record.generation = generation;
+        }
+    }
+
     /// What began as an allow ended in a refusal (closed address, SNI, upstream), or as it was denied.
     pub fn denied(&mut self, denial: &Denial) {
         if let Some(record) = &mut self.record {

@@ -1,16 +1,19 @@
 //! The pipeline every request goes through, whatever door it came by.
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
-//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
-//! send on ([`forward`]; [`failure`] tells whose fault it was when that fails), and in every case
-//! [`finish`]: one audit record, the metrics.
+//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`], [`respond`]) or
+//! send on ([`forward`]; [`failure`] tells whose fault it was when that fails), remember what stays
+//! open ([`live`]), and in every case [`finish`]: one audit record, the metrics.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
+mod answer;
 mod arrival;
+mod context;
 mod denial;
 mod failure;
 mod finish;
 mod forward;
+mod live;
 mod pipeline;
 mod request_id;
 mod respond;
@@ -19,6 +22,7 @@ mod services;
 pub use arrival::{Arrival, Connection};
 pub use denial::Denial;
 pub use finish::{Finish, Outcome};
+pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
