@@ -251,12 +251,20 @@ pub(crate) fn read_network(field: Field, errors: &mut Errors) -> Option<IpNet> {
 }
 
 fn read_entry(field: Field, errors: &mut Errors) -> Option<Entry> {
-    field.parse(errors, "explicit, reverse or transparent", |text| {
-        Entry::ALL
-            .into_iter()
-            .find(|e| e.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no entry: write explicit, reverse or transparent"))
-    })
+    field.parse(
+        errors,
+        "explicit, reverse, transparent or front_door",
+        |text| {
+            Entry::ALL
+                .into_iter()
+                .find(|e| e.as_str() == text)
+                .ok_or_else(|| {
+                    format!(
+                        "{text:?} is no entry: write explicit, reverse, transparent or front_door"
+                    )
+                })
+        },
+    )
 }
 
 pub(crate) fn read_mode(field: Field, errors: &mut Errors) -> Option<Mode> {

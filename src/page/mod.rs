@@ -6,8 +6,9 @@
 //! [`Rewrite`] turns a response body into the one that is served: [`inflate`] takes a content coding
 //! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
 //! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
-//! browser enforces, and [`report`] reads what it reports back.
+//! browser enforces, [`report`] reads what it reports back, and [`access`] tells which page may call.
 
+pub mod access;
 pub mod html;
 pub mod inflate;
 pub mod policy;
@@ -16,6 +17,7 @@ pub mod report;
 pub mod rewrite;
 pub mod validator;
 
+pub use access::{AccessFault, Caller, OwnNames};
 pub use html::ScriptHash;
 pub use inflate::{Coding, InflateError};
 pub use policy::{PagePolicy, PageSettings};

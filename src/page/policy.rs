@@ -25,8 +25,6 @@ pub const REPORT_PATH: &str = "/airlock/csp";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSettings {
-    /// The entry that a rule must name to open its hosts to the page.
-    pub entry: Entry,
     /// Send `Connection-Allowlist`, which closes links to the outside too.
     pub connection_allowlist: bool,
 }
@@ -48,10 +46,10 @@ impl PagePolicy {
         let mut open = Open::default();
         let named = policy.rules().iter().filter(|rule| {
             matches!(rule.action, RuleAction::Tunnel | RuleAction::Forward)
-                && rule.entries.contains(&settings.entry)
+                && rule.entries.contains(&Entry::FrontDoor)
         });
         for rule in named {
-            match obstacle(rule, policy, settings.entry) {
+            match obstacle(rule, policy) {
                 Some(why) => notes.push(format!(
                     "rule {} does not open its hosts to the page: {why}",
                     rule.name
@@ -104,11 +102,11 @@ impl PagePolicy {
 }
 
 /// Why a rule cannot be put into the browser's words.
-fn obstacle(rule: &Rule, policy: &CompiledPolicy, entry: Entry) -> Option<String> {
+fn obstacle(rule: &Rule, policy: &CompiledPolicy) -> Option<String> {
     if !rule.methods.is_empty() || !rule.paths.is_empty() || !rule.clients.is_empty() {
         return Some("a browser cannot be told about methods, paths or clients".into());
     }
-    let at_this_entry = |r: &&Rule| r.entries.is_empty() || r.entries.contains(&entry);
+    let at_this_entry = |r: &&Rule| r.entries.is_empty() || r.entries.contains(&Entry::FrontDoor);
     for other in policy.rules().iter().filter(at_this_entry) {
         let overlaps = || {
             let mut pairs = rule

@@ -11,7 +11,6 @@ const TIGHTEST: &str = "default-src 'none'; script-src 'self'; style-src 'self' 
     report-uri /airlock/csp";
 
 const SETTINGS: PageSettings = PageSettings {
-    entry: Entry::Reverse,
     connection_allowlist: true,
 };
 
@@ -27,7 +26,7 @@ fn rule(name: &str, action: RuleAction, hosts: &[&str]) -> Rule {
         methods: vec![],
         paths: vec![],
         clients: vec![],
-        entries: vec![Entry::Reverse],
+        entries: vec![Entry::FrontDoor],
         action,
         upgrade: false,
         mode: None,
@@ -103,7 +102,6 @@ fn report_mode_only_reports() {
 fn the_list_of_connections_can_be_left_out() {
     let settings = PageSettings {
         connection_allowlist: false,
-        ..SETTINGS
     };
     let rules = CompiledPolicy::new(vec![], Mode::Enforce, 1);
     let policy = PagePolicy::compile(&rules, settings);
