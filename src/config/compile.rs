@@ -17,6 +17,7 @@ use super::{
     AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
     env::{self, Switches},
     error::Errors,
+    front_door,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -86,9 +87,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("mode")
         .and_then(|f| read_mode(f, errors))
         .unwrap_or_default();
-    let listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
+    let mut listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
         sections::listeners(f, places, errors)
     });
+    listeners.front_door = front_door::front_door(s.take("front_door"), places, errors);
     let packs = s
         .take("packs")
         .map_or_else(|| vec![DEFAULT_PACK.to_owned()], |f| read_packs(f, errors));
@@ -139,6 +141,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     routes
         .clone()
         .for_each(|r| addresses.permit_private(r.upstream.authority.clone()));
+    let door = listeners.front_door.iter();
+    door.clone()
+        .for_each(|d| addresses.permit_private(d.comfyui.authority.clone()));
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
@@ -165,6 +170,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
             }
         });
     }
+    // Its own server, whatever is closed outside; the addresses above hold for it, too.
+    all.extend(listeners.front_door.iter().flat_map(front_door::rules));
     note_closed_addresses(&all, &addresses, &mut notes);
     if mode == Mode::Report {
         notes.push("mode is report: what policy would refuse is let through and noted".into());

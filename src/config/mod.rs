@@ -8,6 +8,7 @@
 mod compile;
 mod env;
 pub(crate) mod error;
+mod front_door;
 mod model;
 pub(crate) mod reader;
 pub(crate) mod rules;
@@ -21,6 +22,7 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
+pub use front_door::FrontDoor;
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
     ReverseRoute, SourceFile, VENDOR_HOST, Whereabouts,

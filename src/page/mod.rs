@@ -24,3 +24,14 @@ pub use policy::{PagePolicy, PageSettings};
 pub use replace::{Replacements, Replacer};
 pub use report::{Blocked, Directive, ReportError, Violation};
 pub use rewrite::{Kind, Rewrite, RewriteError, Rewritten};
+
+/// What the front door serves of its own is below this, and never goes to ComfyUI.
+pub const OWN_PREFIX: &str = "/airlock";
+/// The vendor's address as the rewritten page has it.
+pub const COPILOT_PATH: &str = "/airlock/copilot";
+/// An LLM base URL of the page's own origin is this and `/v1`.
+pub const LLM_PATH: &str = "/airlock/llm";
+/// Where browsers send what they refused.
+pub const REPORT_PATH: &str = "/airlock/csp";
+/// The authority that requests for our own paths are judged as; no such name is ever looked up.
+pub const OWN_HOST: &str = "front-door.airlock.internal";

@@ -15,13 +15,10 @@ use crate::{
     policy::{CompiledPolicy, Mode, Ports, Rule, RuleAction},
 };
 
-use super::html::ScriptHash;
+use super::{REPORT_PATH, html::ScriptHash};
 
 /// Sources beyond this many would make a head that servers and browsers refuse.
 const MOST_SOURCES: usize = 64;
-
-/// Where violations are sent.
-pub const REPORT_PATH: &str = "/airlock/csp";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSettings {
