@@ -120,6 +120,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
         limits: Limits {

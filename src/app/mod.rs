@@ -30,6 +30,7 @@ use crate::{
     gateway::Gateway,
     listener::{Door, Edge, Listening},
     metrics::Metrics,
+    proxy::cut_what_ends,
     store::{Store, Totals},
 };
 
@@ -104,6 +105,7 @@ impl App {
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
         tokio::spawn(reloader.clone().watch(closing.clone()));
+        tokio::spawn(cut_what_ends(built.services.clone(), closing.clone()));
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });

@@ -10,7 +10,10 @@ use std::{
 use crate::{
     net::{DomainPattern, Entry, Host, classify},
     packs,
-    policy::{AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName},
+    policy::{
+        AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms,
+        secrets::{Detector, SecretMode},
+    },
 };
 
 use super::{
@@ -21,7 +24,7 @@ use super::{
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
-    tree,
+    terms, tree,
 };
 
 /// The generation of a policy that was loaded at start; a reload counts on.
@@ -111,6 +114,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
         .unwrap_or_default();
+    let secrets = s
+        .take("secrets")
+        .map(|f| terms::secrets(f, errors))
+        .unwrap_or_default();
     s.close(errors);
 
     let Switches {
@@ -177,6 +184,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         notes.push("mode is report: what policy would refuse is let through and noted".into());
     }
 
+    let own = secrets.own.iter().map(|s| s.expose().as_str());
+    let detector = Detector::new(secrets.mode, own);
     Some(Config {
         source: source.to_owned(),
         file: None,
@@ -184,12 +193,13 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mode,
         listeners,
         packs,
-        policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION)),
+        policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION).with_secrets(detector)),
         addresses,
         llm,
         audit,
         limits,
         upstreams,
+        secrets,
         notes,
     })
 }
@@ -261,6 +271,12 @@ fn route_rule(route: &ReverseRoute) -> Rule {
         upgrade: route.upgrade,
         mode: None,
         reason: None,
+        // A server of the user's own: its requests are between the two of them.
+        terms: Some(Arc::new(Terms {
+            secrets: Some(SecretMode::Off),
+            encoded_bodies: true,
+            ..Terms::default()
+        })),
     }
 }
 

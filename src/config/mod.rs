@@ -14,6 +14,7 @@ pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
 mod sections;
+mod terms;
 pub(crate) mod tree;
 mod value;
 pub mod watch;
@@ -25,7 +26,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use front_door::FrontDoor;
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, SourceFile, VENDOR_HOST, Whereabouts,
+    ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     net::{BaseUrl, Host},
-    policy::{AddressPolicy, CompiledPolicy, Mode},
+    policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
 };
 
 use super::{FrontDoor, Secret, watch::Stamp};
@@ -37,6 +37,8 @@ pub struct Config {
     pub audit: AuditConfig,
     pub limits: Limits,
     pub upstreams: Vec<NamedUpstream>,
+    /// Inside `policy` as well, ready to be searched for.
+    pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
     pub notes: Vec<String>,
 }
@@ -313,4 +315,12 @@ pub struct NamedUpstream {
     pub name: String,
     pub url: BaseUrl,
     pub ca_file: Option<PathBuf>,
+}
+
+/// What is looked for in forwarded requests, and what is done with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretsConfig {
+    pub mode: SecretMode,
+    /// Strings of the user's own, beside the makers' keys and tokens.
+    pub own: Vec<Secret<String>>,
 }

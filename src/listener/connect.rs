@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
-    policy::{ConnectionAction, Flow, Reason, RuleName},
+    policy::{ConnectionAction, Flow, Reason, RuleName, Terms},
     proxy::{Connection, Denial, Finish, Leash, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
@@ -103,6 +103,9 @@ fn begin(edge: &Edge, connection: &Connection, started: Instant) -> Finish {
 pub struct Judged {
     pub authority: Authority,
     action: ConnectionAction,
+    pub rule: RuleName,
+    /// Of that rule; for a tunnel, because each request in an interception is judged for itself.
+    pub terms: Option<Arc<Terms>>,
     /// From before it was decided, for [`crate::proxy::Services::stand`].
     pub epoch: u64,
 }
@@ -120,8 +123,9 @@ fn judge(
         client: connection.client.ip(),
         authority,
     };
+    let now = time::OffsetDateTime::now_utc();
     let policy = edge.services.policy.load();
-    let mut decision = policy.decide_connection(&flow);
+    let mut decision = policy.decide_connection(&flow, now);
     if let Some(reason) = edge.services.overrules_connection(decision.action) {
         decision.action = ConnectionAction::Deny;
         decision.reason = reason;
@@ -132,6 +136,8 @@ fn judge(
         ConnectionAction::Tunnel | ConnectionAction::Intercept => Ok(Judged {
             authority: authority.clone(),
             action: decision.action,
+            rule: decision.rule,
+            terms: decision.terms,
             epoch,
         }),
         ConnectionAction::Deny => Err(Denial {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{accept::Edge, connect::Judged};
 use crate::{
     policy::Reason,
-    proxy::{Connection, Denial, Doing, Finish, Outcome, Subject},
+    proxy::{Allowance, Connection, Denial, Doing, Finish, Metered, Outcome, Subject},
     upstream::counted::{Counted, Counts},
 };
 
@@ -40,6 +40,7 @@ pub async fn relay(
     let subject = Subject {
         authority: authority.clone(),
         address: Some(dialed.address.socket()),
+        terms: judged.terms.clone(),
         doing: Doing::Tunnel,
     };
     let standing = match edge.services.stand(connection, judged.epoch, subject) {
@@ -53,7 +54,15 @@ pub async fn relay(
     };
     let leaves = dialed.leaves_machine();
     let upstream_name = dialed.address.socket().to_string();
-    let (mut upstream, counts) = Counted::new(dialed.stream);
+    let allowance = Allowance::of(
+        &edge.services.budgets,
+        judged.terms.as_deref(),
+        &judged.rule,
+        &authority.host,
+        connection.client.ip(),
+    );
+    let metered = Metered::new(dialed.stream, allowance);
+    let (mut upstream, counts) = Counted::new(metered);
     let copied = tokio::select! {
         biased;
         () = drained(edge, &counts) => Ok(()),
@@ -65,6 +74,9 @@ pub async fn relay(
     drop(standing);
     if let Some(why) = connection.leash.why() {
         finish.failed(why, None);
+    } else if upstream.inner().is_spent() {
+        let words = "the rule's budget is spent";
+        finish.failed(Reason::BudgetSpent, Some(words.into()));
     } else if copied.is_err() {
         // A reset is how many clients end a tunnel; the counts stand all the same.
         finish.failed(Reason::ClientGone, Some("closed by reset".into()));

@@ -65,6 +65,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     sockets: IntCounterVec,
     dns_queries: IntCounterVec,
+    secrets_found: IntCounterVec,
     leaf_cache: IntCounterVec,
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
@@ -163,6 +164,11 @@ impl Metrics {
                 "airlock_dns_queries_total",
                 "Name look-ups made, by outcome.",
                 &["outcome"],
+            ),
+            secrets_found: r.counters(
+                "airlock_secrets_found_total",
+                "Secrets found in forwarded requests, by kind and what was done.",
+                &["kind", "action"],
             ),
             leaf_cache: r.counters(
                 "airlock_leaf_cache_total",
@@ -306,6 +312,10 @@ impl Metrics {
     }
     pub fn dns_query(&self, outcome: &str) {
         self.dns_queries.with_label_values(&[outcome]).inc();
+    }
+    /// `kind`: a [`crate::policy::secrets::Kind`] code; `action`: `block` or `redact`.
+    pub fn secret_found(&self, kind: &str, action: &str) {
+        self.secrets_found.with_label_values(&[kind, action]).inc();
     }
     pub fn leaf(&self, hit: bool, size: usize) {
         self.leaf_cache

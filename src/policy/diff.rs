@@ -7,7 +7,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::net::DomainPattern;
 
-use super::{CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName};
+use super::{
+    CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms,
+    secrets::{Detector, SecretMode},
+};
 
 /// In words, each thing that is looser in `new`. Empty: nothing is.
 pub fn loosened(old: &CompiledPolicy, new: &CompiledPolicy) -> Vec<String> {
@@ -15,6 +18,7 @@ pub fn loosened(old: &CompiledPolicy, new: &CompiledPolicy) -> Vec<String> {
     if (old.mode(), new.mode()) == (Mode::Enforce, Mode::Report) {
         found.push("mode is report: what policy would refuse is let through".to_owned());
     }
+    found.extend(secrets(old.secrets(), new.secrets()));
     let (before, after) = (Known::of(old), Known::of(new));
     for rule in new.rules().iter().filter(|r| allows(r)) {
         if !before.covers(rule) {
@@ -43,6 +47,19 @@ pub fn loosened(old: &CompiledPolicy, new: &CompiledPolicy) -> Vec<String> {
         found.push("allow rules stand in another order: the first that matches counts".to_owned());
     }
     found
+}
+
+/// What the detector of secrets let through no longer stops.
+fn secrets(old: &Detector, new: &Detector) -> Option<String> {
+    let strictness = |mode| match mode {
+        SecretMode::Off => 0,
+        SecretMode::Redact => 1,
+        SecretMode::Block => 2,
+    };
+    if strictness(new.mode()) < strictness(old.mode()) {
+        return Some(format!("secrets is {}", new.mode().as_str()));
+    }
+    (!new.knows_all_of(old)).then(|| "a string of secrets.own is no longer looked for".to_owned())
 }
 
 /// What was answered on this machine, and now falls to a rule that sends it on.
@@ -148,7 +165,8 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
         && covers_list(&wide.paths, &narrow.paths, covers_path)
         && covers_list(&wide.clients, &narrow.clients, |w, n| w.contains(n))
         && covers_list(&wide.entries, &narrow.entries, |w, n| w == n)
-        && (wide.upgrade || !narrow.upgrade);
+        && (wide.upgrade || !narrow.upgrade)
+        && covers_terms(wide.terms.as_deref(), narrow.terms.as_deref());
     within
         && *narrow
             == Rule {
@@ -162,8 +180,14 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
                 entries: narrow.entries.clone(),
                 upgrade: narrow.upgrade,
                 reason: narrow.reason.clone(),
+                terms: narrow.terms.clone(),
                 ..wide.clone()
             }
+}
+
+fn covers_terms(wide: Option<&Terms>, narrow: Option<&Terms>) -> bool {
+    let none = Terms::default();
+    wide.unwrap_or(&none).allow_all_of(narrow.unwrap_or(&none))
 }
 
 /// An empty list does not restrict.
@@ -186,7 +210,12 @@ fn covers_path(wide: &PathPattern, narrow: &PathPattern) -> bool {
         (PathPattern::Below(w), PathPattern::Exact(n) | PathPattern::Below(n)) => {
             n.starts_with(&**w)
         }
-        (PathPattern::Exact(_), PathPattern::Below(_)) => false,
+        (PathPattern::Ending(w), PathPattern::Exact(n) | PathPattern::Ending(n)) => {
+            n.ends_with(&**w)
+        }
+        (PathPattern::Exact(_), PathPattern::Below(_) | PathPattern::Ending(_))
+        | (PathPattern::Below(_), PathPattern::Ending(_))
+        | (PathPattern::Ending(_), PathPattern::Below(_)) => false,
     }
 }
 
@@ -211,6 +240,8 @@ fn suffixes(name: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn policy(yaml: &str) -> CompiledPolicy {
@@ -218,7 +249,7 @@ mod tests {
             format!("version: 1\nstate_dir: /nowhere\npacks: []\nllm:\n  discover: false\n{yaml}");
         let config = crate::config::compile(&yaml, "test", ".".into(), &HashMap::default());
         let policy = config.unwrap_or_else(|e| panic!("{e}\n{yaml}")).policy;
-        CompiledPolicy::new(policy.rules().to_vec(), policy.mode(), 1)
+        Arc::into_inner(CompiledPolicy::renumbered(policy, 1)).unwrap()
     }
 
     fn rules(items: &str) -> String {
@@ -330,6 +361,30 @@ mod tests {
                 &["rule w allows more (forward)"],
             ),
             (
+                "a later end",
+                one.replace("action", "until: 2026-01-01T00:00:00Z, action"),
+                one.replace("action", "until: 2027-01-01T00:00:00Z, action"),
+                &["rule a allows more (tunnel)"],
+            ),
+            (
+                "a budget",
+                one.into(),
+                one.replace("action", "budget: {bytes: 1KiB, per: day}, action"),
+                &[],
+            ),
+            (
+                "every path that ends like the one that was open",
+                wide.into(),
+                wide.replace("/x/*", "'*/y'"),
+                &["rule w allows more (forward)"],
+            ),
+            (
+                "one path of those that end like it",
+                wide.replace("/x/*", "'*/y'"),
+                wide.replace("/x/*", "/x/y"),
+                &[],
+            ),
+            (
                 "sent on in place of relayed",
                 one.into(),
                 one.replace("tunnel", "forward"),
@@ -357,6 +412,36 @@ mod tests {
         for (name, old, new, expected) in rows {
             let found = loosened(&policy(&rules(old)), &policy(&rules(new)));
             assert_eq!(found, *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_would_pass_are_named_without_being_shown() {
+        let own = "secrets: {own: [\"Musterweg 12\"]}\n";
+        for (name, old, new, expected) in [
+            ("the same", own, own, None),
+            (
+                "masked in place of refused",
+                own,
+                "secrets: {mode: redact, own: [\"Musterweg 12\"]}\n",
+                Some("secrets is redact"),
+            ),
+            (
+                "refused in place of masked",
+                "secrets: {mode: redact}\n",
+                "",
+                None,
+            ),
+            (
+                "a string is gone",
+                own,
+                "",
+                Some("a string of secrets.own is no longer looked for"),
+            ),
+            ("a string is new", "", own, None),
+        ] {
+            let found = loosened(&policy(old), &policy(new));
+            assert_eq!(found.first().map(String::as_str), expected, "{name}");
         }
     }
 

@@ -39,6 +39,7 @@ impl Pipeline {
                     let subject = Subject {
                         authority: arrival.authority.clone(),
                         address: None,
+                        terms: context.terms.clone(),
                         doing: Doing::Respond(asked.clone(), context.egress.clone()),
                     };
                     self.services

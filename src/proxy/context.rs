@@ -7,10 +7,11 @@ use super::{
     denial::Denial,
     finish::{Finish, Outcome},
     live::Standing,
+    outgoing::Outgoing,
 };
 use crate::{
     handler::{EgressMeter, Note},
-    policy::{Reason, RuleName},
+    policy::{Reason, RuleName, Terms},
 };
 
 #[derive(Default)]
@@ -19,6 +20,10 @@ pub struct RequestContext {
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) finish: Option<Finish>,
     pub(super) rule: Option<RuleName>,
+    /// Of the rule that allowed it.
+    pub(super) terms: Option<Arc<Terms>>,
+    /// What a forwarded request may send.
+    pub(super) outgoing: Option<Outgoing>,
     pub(super) egress: EgressMeter,
     pub(super) note: Note,
     pub(super) leaves_machine: bool,

@@ -141,6 +141,13 @@ impl Finish {
         }
     }
 
+    /// The path holds what no record may hold.
+    pub fn hide_path(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.path = None;
+        }
+    }
+
     /// It broke off after the decision, which stands.
     pub fn failed(&mut self, reason: Reason, detail: Option<String>) {
         if let Some(record) = &mut self.record {

@@ -19,16 +19,19 @@ use std::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use pingora::proxy::Session;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     arrival::{Arrival, Connection},
+    outgoing::size_of,
     services::Services,
 };
 use crate::{
     handler::EgressMeter,
     net::Authority,
-    policy::{Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts},
+    policy::{Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms},
 };
 
 /// Ends a connection from outside, with the reason.
@@ -61,6 +64,8 @@ pub struct Subject {
     pub authority: Authority,
     /// Where it was dialled to.
     pub address: Option<SocketAddr>,
+    /// Of the rule that allowed it.
+    pub terms: Option<Arc<Terms>>,
     pub doing: Doing,
 }
 
@@ -77,6 +82,7 @@ pub struct Asked {
     pub method: http::Method,
     pub path: String,
     pub upgrade: bool,
+    pub size: RequestSize,
 }
 
 impl Asked {
@@ -85,6 +91,7 @@ impl Asked {
             method: session.req_header().method.clone(),
             path: arrival.path().to_owned(),
             upgrade: arrival.upgrade,
+            size: size_of(session.req_header(), arrival),
         }
     }
 }
@@ -99,6 +106,8 @@ pub struct Live {
     shards: [Mutex<Shard>; SHARDS],
     next: AtomicU64,
     epoch: AtomicU64,
+    /// For [`super::expiry`], which looks at the new policy.
+    changed: Notify,
 }
 
 /// An entry; gone when it is dropped.
@@ -129,6 +138,11 @@ impl Live {
 
     fn shard(&self, key: u64) -> &Mutex<Shard> {
         &self.shards[key as usize % SHARDS]
+    }
+
+    /// Resolves after the next change of what is allowed, or at once if one went unseen.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     fn enter(self: &Arc<Self>, connection: &Arc<Connection>, subject: Subject) -> Standing {
@@ -177,14 +191,18 @@ impl Services {
     /// Judges everything open again, after what is allowed was changed. Returns how many were cut.
     pub fn sweep(&self) -> usize {
         self.live.epoch.fetch_add(1, Ordering::SeqCst);
-        self.live
-            .cut(|connection, subject| self.still_allowed(connection, subject))
+        let cut = self
+            .live
+            .cut(|connection, subject| self.still_allowed(connection, subject));
+        self.live.changed.notify_one();
+        cut
     }
 
     fn still_allowed(&self, connection: &Connection, subject: &Subject) -> Result<(), Reason> {
         let Subject {
             authority,
             address,
+            terms,
             doing,
         } = subject;
         let lockdown = self.dialer.gate().level();
@@ -203,7 +221,7 @@ impl Services {
         if let Some(address) = address {
             self.dialer.still_open(authority, *address)?;
         }
-        let policy = self.policy.load();
+        let (policy, now) = (self.policy.load(), OffsetDateTime::now_utc());
         let request = |asked: &Asked| {
             let facts = RequestFacts {
                 entry: connection.entry,
@@ -212,27 +230,43 @@ impl Services {
                 method: asked.method.as_str(),
                 path: &asked.path,
                 upgrade: asked.upgrade,
+                size: asked.size,
             };
-            policy.decide_request(&facts).action
+            policy.decide_request(&facts, now)
         };
-        let allowed = match doing {
+        // A budget is drawn from by the terms of old: other ones want another tunnel or request.
+        let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
+        let (allowed, reason) = match doing {
             Doing::Tunnel => {
                 let flow = Flow {
                     entry: connection.entry,
                     client: connection.client.ip(),
                     authority,
                 };
-                policy.decide_connection(&flow).action == ConnectionAction::Tunnel
+                let now = policy.decide_connection(&flow, now);
+                let same = budget(&now.terms) == budget(terms);
+                (now.action == ConnectionAction::Tunnel && same, now.reason)
             }
             // An answer of ours in its place means: it is not to be sent on.
-            Doing::Forward(asked) => request(asked) == Action::Forward,
-            Doing::Respond(asked, _) => request(asked) != Action::Deny,
+            Doing::Forward(asked) => {
+                let now = request(asked);
+                let same = budget(&now.terms) == budget(terms);
+                (now.action == Action::Forward && same, now.reason)
+            }
+            Doing::Respond(asked, _) => {
+                let now = request(asked);
+                (now.action != Action::Deny, now.reason)
+            }
         };
         if allowed {
-            Ok(())
-        } else {
-            Err(Reason::PolicyChanged)
+            return Ok(());
         }
+        let expired =
+            reason == Reason::AllowExpired || terms.as_ref().is_some_and(|t| t.ended(now));
+        Err(match expired {
+            true => Reason::AllowExpired,
+            false => Reason::PolicyChanged,
+        })
     }
 }
 
@@ -257,6 +291,7 @@ mod tests {
         Subject {
             authority: Authority::parse(host, None).unwrap(),
             address: None,
+            terms: None,
             doing: Doing::Tunnel,
         }
     }
@@ -306,6 +341,7 @@ mod tests {
         Subject {
             authority: HOST.clone(),
             address: None,
+            terms: None,
             doing: Doing::Tunnel,
         }
     }

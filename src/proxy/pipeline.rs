@@ -14,6 +14,7 @@ use pingora::{
     prelude::HttpPeer,
     proxy::{FailToProxy, ProxyHttp, Session},
 };
+use time::OffsetDateTime;
 
 use super::{
     answer::refuse,
@@ -24,6 +25,7 @@ use super::{
     finish::Finish,
     forward,
     live::{Asked, Doing, Subject},
+    outgoing::{self, Outgoing, Stopped},
     services::Services,
 };
 use crate::{
@@ -82,7 +84,8 @@ impl ProxyHttp for Pipeline {
             // Pingora's own limit of a minute would end a WebSocket whose client only listens.
             downstream.set_read_timeout(None);
         }
-        let decision = self.decide(session, context, &arrival);
+        let now = OffsetDateTime::now_utc();
+        let decision = self.decide(session, context, &arrival, now);
         let answered = match decision.action {
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
@@ -98,7 +101,30 @@ impl ProxyHttp for Pipeline {
                     .await?;
                 true
             }
-            Action::Forward => false,
+            Action::Forward => {
+                let request = session.req_header();
+                match Outgoing::begin(&self.services, request, &arrival, &decision) {
+                    Ok(outgoing) => {
+                        context.outgoing = Some(outgoing);
+                        false
+                    }
+                    Err(stopped) => {
+                        let denial = Denial {
+                            reason: stopped.reason,
+                            detail: Some(stopped.detail),
+                            ..self.denial(session, &arrival, &decision)
+                        };
+                        if let Some(finish) = &mut context.finish {
+                            if denial.reason == Reason::SecretFound {
+                                finish.hide_path();
+                            }
+                            finish.denied(&denial);
+                        }
+                        refuse(session, &denial).await?;
+                        true
+                    }
+                }
+            }
         };
         context.rule = Some(decision.rule);
         context.arrival = Some(arrival);
@@ -119,6 +145,7 @@ impl ProxyHttp for Pipeline {
             let subject = Subject {
                 authority: arrival.authority.clone(),
                 address: Some(to.address),
+                terms: context.terms.clone(),
                 doing: Doing::Forward(Asked::of(session, arrival)),
             };
             let standing = self
@@ -156,10 +183,11 @@ impl ProxyHttp for Pipeline {
         upstream: &mut RequestHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        match &context.arrival {
-            Some(arrival) => forward::request_header(&self.services, arrival, upstream),
-            None => Error::e_explain(ErrorType::InternalError, "no decision for this request"),
-        }
+        let (Some(arrival), Some(outgoing)) = (&context.arrival, &mut context.outgoing) else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        forward::request_header(&self.services, arrival, upstream)?;
+        outgoing.attempt(arrival, upstream)
     }
 
     async fn upstream_response_filter(
@@ -198,7 +226,7 @@ impl ProxyHttp for Pipeline {
         _end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        context.seen.sent += body.as_ref().map_or(0, Bytes::len) as u64;
+        context.seen.sent += length(body);
         stop_if_cut(context).map(|()| None)
     }
 
@@ -226,7 +254,9 @@ impl ProxyHttp for Pipeline {
     ) -> pingora::Result<()> {
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
-            context.egress.add(head_size(session.req_header()));
+            context
+                .egress
+                .add(outgoing::head_size(session.req_header()));
         }
         Ok(())
     }
@@ -235,14 +265,19 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         stop_if_cut(context)?;
-        let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
-        context.seen.read += bytes;
+        let Some(outgoing) = &mut context.outgoing else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        context.seen.read += length(body);
+        if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
+            return stop(context, stopped);
+        }
         if context.leaves_machine {
-            context.egress.add(bytes);
+            context.egress.add(length(body));
         }
         Ok(())
     }
@@ -307,19 +342,22 @@ impl Pipeline {
         session: &Session,
         context: &mut RequestContext,
         arrival: &Arrival,
+        now: OffsetDateTime,
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
         context.epoch = self.services.live.epoch();
         let policy = self.services.policy.load();
-        let mut decision = policy.decide_request(&RequestFacts {
+        let facts = RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-        });
+            size: outgoing::size_of(session.req_header(), arrival),
+        };
+        let mut decision = policy.decide_request(&facts, now);
         if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
             decision.reason = reason;
@@ -336,6 +374,7 @@ impl Pipeline {
         finish.decided(&decision, decision.action.as_str());
         finish.judged_under(policy.generation());
         finish.metered(&context.egress);
+        context.terms = decision.terms.clone();
         context.finish = Some(finish);
         decision
     }
@@ -352,6 +391,10 @@ impl Pipeline {
     }
 }
 
+fn length(piece: &Option<Bytes>) -> u64 {
+    piece.as_ref().map_or(0, Bytes::len) as u64
+}
+
 /// Bytes that are still coming must not pass once the request is cut.
 fn stop_if_cut(context: &RequestContext) -> pingora::Result<()> {
     match context.cut() {
@@ -360,13 +403,14 @@ fn stop_if_cut(context: &RequestContext) -> pingora::Result<()> {
     }
 }
 
-/// Bytes of a request head on the wire, near enough for an honest sum.
-fn head_size(header: &RequestHeader) -> u64 {
-    let line = header.method.as_str().len() + header.raw_path().len() + 12;
-    let fields: usize = header
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 4)
-        .sum();
-    (line + fields + 2) as u64
+/// Breaks off a forwarded request; `fail_to_proxy` answers and records it.
+fn stop(context: &mut RequestContext, stopped: Stopped) -> pingora::Result<()> {
+    let Stopped { reason, detail } = stopped;
+    let denial = Denial {
+        detail: Some(detail),
+        ..context.blank(reason)
+    };
+    let status = denial.status();
+    context.denial = Some(denial);
+    Error::e_explain(ErrorType::HTTPStatus(status), "may not be sent on")
 }

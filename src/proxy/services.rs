@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::live::Live;
+use super::{budget::Budgets, live::Live};
 use crate::{
     audit::AuditLog,
     handler::Handler,
@@ -98,6 +98,7 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: ArcSwap<PrivateCas>,
+    pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
     pub limits: Limits,

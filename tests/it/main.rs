@@ -14,6 +14,7 @@
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
+//! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -39,3 +40,4 @@ mod learn;
 mod pipeline;
 mod reload;
 mod support;
+mod terms;
