@@ -12,10 +12,12 @@ use crate::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
+    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
+    page::{OwnNames, PageSettings},
     policy::CompiledPolicy,
     proxy::{Limits, Responders, Route, Routes, Services},
     store::{Store, Totals, token::AdminToken},
@@ -24,7 +26,10 @@ use crate::{
         system_bundle_path, write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
+        connector::CountingConnector,
+        dial::Dialer,
+        http_client::{HttpClient, Origin},
+        private_ca::PrivateCas,
     },
 };
 
@@ -104,6 +109,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
+    notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
@@ -119,6 +126,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         leafs: arc_swap::ArcSwap::new(leafs),
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
+        front_door,
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
         budgets: Arc::default(),
         live: Arc::default(),
@@ -214,7 +222,34 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
+        front_door: Arc::new(ReportResponder::new(metrics.clone())),
     }
+}
+
+fn front_door(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<FrontDoor>>, StartError> {
+    let Some(door) = &config.listeners.front_door else {
+        return Ok(None);
+    };
+    let tls = tls.config_for(door.ca_file.as_deref())?;
+    let deps = FrontDoorDeps {
+        names: OwnNames {
+            named: door.hosts.clone(),
+            beyond_loopback: !door.listen.ip().is_loopback(),
+            plain_websockets: door.plain_websockets.clone(),
+        },
+        comfyui: Origin::of(&door.comfyui),
+        client: HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout),
+        settings: PageSettings {
+            connection_allowlist: door.connection_allowlist,
+        },
+        metrics: metrics.clone(),
+    };
+    Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }
 
 fn routes(reverse: Option<&Reverse>) -> Routes {
@@ -242,11 +277,13 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
+    let door = config.listeners.front_door.iter();
     let named = config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
+        .chain(door.map(|d| (&d.comfyui.authority, &d.ca_file)))
         .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
     Ok(PrivateCas::load(named)?)
 }

@@ -3,12 +3,15 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use crate::{
     net::{Authority, BaseUrl, DomainPattern, Entry, Host, Port, Scheme},
     page,
-    policy::{PathPattern, Ports, Responder, Rule, RuleAction, RuleName},
+    policy::{
+        PathPattern, Ports, Responder, Rule, RuleAction, RuleName, Terms, secrets::SecretMode,
+    },
 };
 
 use super::{
@@ -101,7 +104,9 @@ fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<Fron
             let url = BaseUrl::parse(text).map_err(|e| e.to_string())?;
             match url.path.as_str() {
                 "" => Ok(url),
-                _ => Err("holds a path, but paths are sent on as they are: leave it out".to_owned()),
+                _ => {
+                    Err("holds a path, but paths are sent on as they are: leave it out".to_owned())
+                }
             }
         })
     });
@@ -116,7 +121,11 @@ fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<Fron
         &mut out.connection_allowlist,
         errors,
     );
-    for host in out.plain_websockets.iter().filter(|h| !out.hosts.contains(h)) {
+    for host in out
+        .plain_websockets
+        .iter()
+        .filter(|h| !out.hosts.contains(h))
+    {
         if matches!(host, Host::Name(_)) {
             s.error(
                 errors,
@@ -153,6 +162,12 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         upgrade: true,
         mode: None,
         reason: None,
+        terms: Some(Arc::new(Terms {
+            // Keys of the user's own go to the user's own server.
+            secrets: Some(SecretMode::Off),
+            encoded_bodies: true,
+            ..Terms::default()
+        })),
     };
     let own = Rule {
         name: RuleName::new("front_door/own"),
@@ -167,6 +182,7 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         upgrade: false,
         mode: None,
         reason: None,
+        terms: None,
     };
     vec![comfyui, own]
 }

@@ -2,10 +2,12 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
-//! [`cors`] says which page may read an answer, the same for all of them.
+//! [`cors`] says which page may read an answer, the same for all of them; [`crossing`] which headers
+//! go from one side to the other.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
 
 pub mod cors;
+pub mod crossing;
 #[cfg(test)]
 pub mod test_support;
 
@@ -23,7 +25,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use uuid::Uuid;
 
-use crate::net::{Authority, Entry};
+use crate::{
+    net::{Authority, Entry},
+    policy::Reason,
+};
 
 /// Facts of the exchange a request belongs to, as the pipeline established them.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ pub struct NoteFields {
     pub upstream: Option<String>,
     /// The client ends the stream by leaving, and that is its normal end (an MCP session).
     pub open_ended: bool,
+    /// The upstream failed, and the answer says so.
+    pub failed: Option<Reason>,
     /// A short remark: `model gemini-2.5-flash -> qwen3`, `2 images kept local`.
     pub detail: Option<String>,
 }

@@ -69,6 +69,8 @@ pub struct Metrics {
     leaf_cache: IntCounterVec,
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
+    page_rewritten: IntCounter,
+    page_violations: IntCounterVec,
     drift: IntCounterVec,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
@@ -176,6 +178,15 @@ impl Metrics {
                 &["outcome"],
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
+            page_rewritten: r.counter(
+                "airlock_page_addresses_rewritten_total",
+                "Addresses of the vendor that were replaced in ComfyUI's scripts and documents.",
+            ),
+            page_violations: r.counters(
+                "airlock_page_violations_total",
+                "Reports of browsers about what the page tried, by directive.",
+                &["directive", "outcome"],
+            ),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -324,6 +335,17 @@ impl Metrics {
         self.leaf_cache_size.set(size as i64);
     }
     /// `event_type` must come from a closed set; unknown ones are `other`.
+    pub fn page_rewritten(&self, addresses: usize) {
+        self.page_rewritten.inc_by(addresses as u64);
+    }
+
+    /// `directive` and `outcome` are of closed sets, whatever the report said.
+    pub fn page_violation(&self, directive: &'static str, outcome: &'static str) {
+        self.page_violations
+            .with_label_values(&[directive, outcome])
+            .inc();
+    }
+
     pub fn telemetry_dropped(&self, event_type: &str) {
         self.telemetry_dropped
             .with_label_values(&[event_type])

@@ -103,6 +103,9 @@ fn obstacle(rule: &Rule, policy: &CompiledPolicy) -> Option<String> {
     if !rule.methods.is_empty() || !rule.paths.is_empty() || !rule.clients.is_empty() {
         return Some("a browser cannot be told about methods, paths or clients".into());
     }
+    if rule.terms.is_some() {
+        return Some("a browser keeps no budget, no bound and no end".into());
+    }
     let at_this_entry = |r: &&Rule| r.entries.is_empty() || r.entries.contains(&Entry::FrontDoor);
     for other in policy.rules().iter().filter(at_this_entry) {
         let overlaps = || {

@@ -9,13 +9,13 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::Denial,
-    forward,
+    door,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, RespondError},
 };
 use crate::{
-    handler::{Exchange, LocalRequest},
+    handler::{Exchange, Handler, LocalRequest, crossing},
     policy::{Reason, Responder, RuleName},
 };
 
@@ -28,7 +28,21 @@ impl Pipeline {
         responder: Responder,
         rule: &RuleName,
     ) -> pingora::Result<()> {
-        let handler = self.services.responders.of(responder);
+        let handler = self.services.responders.of(responder).clone();
+        let handler = door::dressed(&self.services, arrival, handler);
+        self.answer_with(&*handler, session, context, arrival, rule)
+            .await
+    }
+
+    /// Lets `handler` answer, whatever it is that was allowed.
+    pub(super) async fn answer_with(
+        &self,
+        handler: &dyn Handler,
+        session: &mut Session,
+        context: &mut RequestContext,
+        arrival: &Arrival,
+        rule: &RuleName,
+    ) -> pingora::Result<()> {
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
         let outcome = match respond::read_body(session, limit).await {
@@ -40,7 +54,10 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
-                        doing: Doing::Respond(asked.clone(), context.egress.clone()),
+                        doing: match arrival.for_comfyui() {
+                            Some(_) => Doing::ComfyUi(asked.clone()),
+                            None => Doing::Respond(asked.clone(), context.egress.clone()),
+                        },
                     };
                     self.services
                         .stand(&arrival.connection, context.epoch, subject)
@@ -67,7 +84,13 @@ impl Pipeline {
             }
         };
         match outcome {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let failed = context.note.read().failed;
+                if let (Some(finish), Some(reason)) = (&mut context.finish, failed) {
+                    finish.failed(reason, None);
+                }
+                Ok(())
+            }
             Err(RespondError::Refuse(reason, detail)) => {
                 let denial = Denial {
                     reason,
@@ -130,7 +153,8 @@ fn request_parts(
     parts.method = header.method.clone();
     parts.uri = uri;
     parts.version = header.version;
-    let nominated = forward::nominated(&header.headers);
+    let nominated = crossing::nominated(&header.headers);
+    let for_comfyui = arrival.for_comfyui().is_some();
     parts.headers = header
         .headers
         .iter()
@@ -142,6 +166,9 @@ fn request_parts(
                 )
                 && !name.as_str().starts_with("proxy-")
                 && !name.as_str().starts_with("x-airlock-")
+                && !(for_comfyui && crossing::stays_here(name))
+                // The front door has compared it; a handler knows nothing of the door's names.
+                && !(arrival.door.is_some() && !for_comfyui && *name == http::header::ORIGIN)
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();

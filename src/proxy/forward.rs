@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora::{
     http::{RequestHeader, ResponseHeader},
     protocols::ALPN,
@@ -11,6 +11,8 @@ use pingora::{
 
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
+    front_door::reports_elsewhere,
+    handler::crossing::{makes_connect, nominated, opens_a_door, stays_here},
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
 };
@@ -73,10 +75,19 @@ pub async fn destination(
 
 /// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.
 fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
+    if arrival.for_comfyui().is_some() {
+        return services
+            .front_door
+            .as_ref()
+            .is_some_and(|d| d.comfyui().tls);
+    }
     match arrival.route.and_then(|r| services.routes.routes.get(r)) {
         Some(route) => route.tls,
         // A base URL of the reverse entry stands for the vendor's https.
-        None => arrival.connection.tls || arrival.connection.entry == Entry::Reverse,
+        None => match arrival.connection.entry {
+            Entry::Reverse | Entry::FrontDoor => true,
+            Entry::Explicit | Entry::Transparent => arrival.connection.tls,
+        },
     }
 }
 
@@ -105,34 +116,6 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
 /// never meets a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
-/// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
-fn stays_here(name: &HeaderName) -> bool {
-    match name.as_str() {
-        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" | "http2-settings" => true,
-        "forwarded" | "via" | "x-real-ip" => true,
-        "x-http-method" | "x-http-method-override" | "x-method-override" => true,
-        name => [
-            "proxy-",
-            "x-airlock-",
-            "x-forwarded-",
-            "x-original-",
-            "x-rewrite-",
-        ]
-        .iter()
-        .any(|prefix| name.starts_with(prefix)),
-    }
-}
-
-/// Response headers that would open another door beside this one, pass for ours, or are the proxy's
-/// behind us alone.
-fn opens_a_door(name: &HeaderName) -> bool {
-    match name.as_str() {
-        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" | "keep-alive" => true,
-        name => name.starts_with("x-airlock-") || name.starts_with("proxy-"),
-    }
-}
-
 /// Prepares what goes upstream. Our own headers go on last, after the nominated ones are gone.
 pub fn request_header(
     services: &Services,
@@ -155,9 +138,14 @@ pub fn request_header(
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
     let ours;
-    let host = match route {
-        Some(route) => &route.host,
-        None => {
+    let host = match (route, arrival.for_comfyui()) {
+        (Some(route), _) => &route.host,
+        // As the browser called it: ComfyUI compares it with Origin, which passes unchanged.
+        (None, Some(door)) => {
+            ours = door.called.without_port(arrival.connection.default_port());
+            &ours
+        }
+        (None, None) => {
             ours = match speaks_tls(services, arrival) {
                 true => arrival.authority.without_port(Port::HTTPS),
                 false => arrival.authority.without_port(Port::HTTP),
@@ -173,6 +161,31 @@ pub fn request_header(
         upstream.insert_header(header::CONNECTION, "upgrade")?;
     }
     Ok(())
+}
+
+/// Tells a browser at the front door what the page may reach.
+pub fn tell_browser(
+    services: &Services,
+    arrival: &Arrival,
+    response: &mut ResponseHeader,
+) -> pingora::Result<()> {
+    let Some(door) = services
+        .front_door
+        .as_ref()
+        .filter(|_| arrival.door.is_some())
+    else {
+        return Ok(());
+    };
+    let elsewhere: Vec<HeaderName> = response
+        .headers
+        .iter()
+        .filter(|(name, value)| reports_elsewhere(name, value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    elsewhere.iter().for_each(|name| {
+        response.remove_header(name);
+    });
+    door.tell(|name, value| response.append_header(name, value).map(drop))
 }
 
 /// Strips what an upstream must not say to the client, and what it says to the next hop alone.
@@ -196,35 +209,6 @@ pub fn response_header(response: &mut ResponseHeader) {
     }
 }
 
-/// A link that makes a browser connect or look up by itself. Links are not told apart: with one such
-/// among them all go, which costs a hint and nothing else.
-fn makes_connect(link: &HeaderValue) -> bool {
-    let text = String::from_utf8_lossy(link.as_bytes()).to_ascii_lowercase();
-    ["preconnect", "prefetch", "preload", "prerender"]
-        .iter()
-        .any(|word| text.contains(word))
-}
-
-/// Header names that `Connection` nominates as hop-by-hop.
-pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .filter_map(|token| HeaderName::try_from(token.trim()).ok())
-        // Framing and routing are ours to judge, not the client's to remove (CVE-2026-105299).
-        .filter(|name| {
-            ![
-                header::HOST,
-                header::CONTENT_LENGTH,
-                header::TRANSFER_ENCODING,
-            ]
-            .contains(name)
-        })
-        .collect()
-}
-
 /// One pass over the names that are there beats a look-up of each that might be.
 fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
     headers
@@ -245,18 +229,6 @@ fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hop_by_hop_nomination_cannot_remove_framing_or_host() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONNECTION,
-            "close, X-Secret, Host, Content-Length".parse().unwrap(),
-        );
-        let names = nominated(&headers);
-        assert!(names.contains(&HeaderName::from_static("x-secret")));
-        assert!(!names.contains(&header::HOST) && !names.contains(&header::CONTENT_LENGTH));
-    }
 
     #[test]
     fn an_upstream_cannot_open_another_door_or_forge_our_marker() {

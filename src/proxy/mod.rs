@@ -4,7 +4,7 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics.
+//! every case [`finish`]: one audit record, the metrics. [`door`] is what the front door adds to that.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -12,6 +12,7 @@ mod arrival;
 mod budget;
 mod context;
 mod denial;
+mod door;
 mod expiry;
 mod failure;
 mod finish;
@@ -23,7 +24,7 @@ mod request_id;
 mod respond;
 mod services;
 
-pub use arrival::{Arrival, Connection};
+pub use arrival::{Arrival, AtDoor, Connection};
 pub use budget::{Allowance, Budgets, Metered};
 pub use denial::Denial;
 pub use expiry::cut_what_ends;

@@ -21,6 +21,7 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::Denial,
+    door,
     failure::failure,
     finish::Finish,
     forward,
@@ -106,7 +107,8 @@ impl ProxyHttp for Pipeline {
                 match Outgoing::begin(&self.services, request, &arrival, &decision) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
-                        false
+                        Box::pin(self.fetch_page(session, context, &arrival, &decision.rule))
+                            .await?
                     }
                     Err(stopped) => {
                         let denial = Denial {
@@ -146,7 +148,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: Some(to.address),
                 terms: context.terms.clone(),
-                doing: Doing::Forward(Asked::of(session, arrival)),
+                doing: Doing::sending_on(Asked::of(session, arrival), arrival),
             };
             let standing = self
                 .services
@@ -212,6 +214,9 @@ impl ProxyHttp for Pipeline {
     ) -> pingora::Result<()> {
         context.seen.status = Some(response.status.as_u16());
         forward::response_header(response);
+        if let Some(arrival) = context.arrival.as_ref().filter(|a| a.door.is_some()) {
+            forward::tell_browser(&self.services, arrival, response)?;
+        }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);
@@ -358,7 +363,11 @@ impl Pipeline {
             size: outgoing::size_of(session.req_header(), arrival),
         };
         let mut decision = policy.decide_request(&facts, now);
-        if let Some(reason) = self.services.overrules_request(decision.action) {
+        let overruled = self
+            .services
+            .overrules_request(decision.action, arrival.for_comfyui().is_some())
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+        if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
         }

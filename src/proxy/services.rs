@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::{budget::Budgets, live::Live};
 use crate::{
     audit::AuditLog,
+    front_door::FrontDoor,
     handler::Handler,
     metrics::Metrics,
     net::{Authority, Host},
-    policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
+    policy::{Action, CompiledPolicy, ConnectionAction, Lockdown, Reason, Responder},
     store::Totals,
     tls::LeafCache,
     upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
@@ -42,17 +43,19 @@ pub struct Responders {
     pub model_scope: Arc<dyn Handler>,
     pub sink: Arc<dyn Handler>,
     pub image: Arc<dyn Handler>,
+    pub front_door: Arc<dyn Handler>,
 }
 
 impl Responders {
-    pub fn of(&self, responder: Responder) -> &dyn Handler {
+    pub fn of(&self, responder: Responder) -> &Arc<dyn Handler> {
         match responder {
-            Responder::Llm => &*self.llm,
-            Responder::Mcp => &*self.mcp,
-            Responder::Copilot => &*self.copilot,
-            Responder::ModelScope => &*self.model_scope,
-            Responder::Sink => &*self.sink,
-            Responder::Image => &*self.image,
+            Responder::Llm => &self.llm,
+            Responder::Mcp => &self.mcp,
+            Responder::Copilot => &self.copilot,
+            Responder::ModelScope => &self.model_scope,
+            Responder::Sink => &self.sink,
+            Responder::Image => &self.image,
+            Responder::FrontDoor => &self.front_door,
         }
     }
 }
@@ -97,6 +100,8 @@ pub struct Services {
     pub leafs: ArcSwap<LeafCache>,
     pub responders: Responders,
     pub routes: Routes,
+    /// `None`: there is none, and nothing arrives by it.
+    pub front_door: Option<Arc<FrontDoor>>,
     pub private_cas: ArcSwap<PrivateCas>,
     pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
@@ -116,9 +121,15 @@ impl Services {
         self.unaudited(action == ConnectionAction::Deny)
     }
 
-    /// As [`Self::overrules_connection`], for a request.
-    pub fn overrules_request(&self, action: Action) -> Option<Reason> {
-        if self.dialer.gate().level().forbids_request(action) {
+    /// As [`Self::overrules_connection`], for a request. ComfyUI behind the front door may be on this
+    /// machine, where a lockdown of what leaves it does not reach: the dialer's gate tells.
+    pub fn overrules_request(&self, action: Action, for_comfyui: bool) -> Option<Reason> {
+        let level = self.dialer.gate().level();
+        let forbidden = match for_comfyui && action == Action::Forward {
+            true => level == Lockdown::All,
+            false => level.forbids_request(action),
+        };
+        if forbidden {
             return Some(Reason::LockedDown);
         }
         self.unaudited(action == Action::Deny)

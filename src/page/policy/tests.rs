@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     page::html,
@@ -31,6 +33,7 @@ fn rule(name: &str, action: RuleAction, hosts: &[&str]) -> Rule {
         upgrade: false,
         mode: None,
         reason: None,
+        terms: None,
     }
 }
 
@@ -196,6 +199,14 @@ fn what_a_browser_cannot_keep_is_not_opened_and_said() {
                 ..open()
             }],
             "clients",
+        ),
+        (
+            "an end",
+            vec![Rule {
+                terms: Some(Arc::default()),
+                ..open()
+            }],
+            "end",
         ),
         (
             "a deny of the same host",
