@@ -49,7 +49,8 @@ impl AddressPolicy {
     pub fn opened_since(&self, old: &Self) -> Vec<String> {
         let mut opened: Vec<String> = self
             .permitted
-            .difference(&old.permitted)
+            .iter()
+            .filter(|opened| !old.permitted.contains(opened))
             .map(|authority| format!("{authority} may live at a private address"))
             .collect();
         opened.sort_unstable();
