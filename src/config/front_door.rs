@@ -58,7 +58,7 @@ impl Default for FrontDoor {
 }
 
 /// `AIRLOCK_FRONT_DOOR`, which `airlock run --front-door` sets: `on` where the file has no section.
-const SWITCH: &str = "AIRLOCK_FRONT_DOOR";
+pub const FRONT_DOOR_SWITCH: &str = "AIRLOCK_FRONT_DOOR";
 
 /// Off unless the section is there or the switch is on; `off` in the file stands above the switch.
 pub(super) fn front_door(
@@ -66,11 +66,14 @@ pub(super) fn front_door(
     places: &Places<'_>,
     errors: &mut Errors,
 ) -> Option<FrontDoor> {
-    let switched_on = match places.var(SWITCH) {
+    let switched_on = match places.var(FRONT_DOOR_SWITCH) {
         None | Some("off") => false,
         Some("on") => true,
         Some(other) => {
-            errors.env(SWITCH, format!("{other:?} is neither on nor off"));
+            errors.env(
+                FRONT_DOOR_SWITCH,
+                format!("{other:?} is neither on nor off"),
+            );
             false
         }
     };

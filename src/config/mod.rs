@@ -23,7 +23,7 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
-pub use front_door::FrontDoor;
+pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
     ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::{http::RequestHeader, proxy::Session};
+use pingora::http::RequestHeader;
 
-use super::{
-    arrival::Arrival, context::RequestContext, pipeline::Pipeline, services::Services,
-};
+use super::{arrival::Arrival, services::Services};
 use crate::{
     front_door::{self, FrontDoor},
     handler::{Handler, LocalRequest, LocalResponse},
     page::{AccessFault, Caller},
-    policy::{Reason, RuleName},
+    policy::Reason,
 };
 
 /// Why a request at the front door is refused, whatever the rules say. Its Host was judged with its
@@ -44,7 +42,11 @@ pub fn dressed(
     arrival: &Arrival,
     handler: Arc<dyn Handler>,
 ) -> Arc<dyn Handler> {
-    match services.front_door.as_ref().filter(|_| arrival.door.is_some()) {
+    match services
+        .front_door
+        .as_ref()
+        .filter(|_| arrival.door.is_some())
+    {
         Some(door) => Arc::new(Dressed {
             handler,
             door: door.clone(),
@@ -77,28 +79,13 @@ impl Handler for Dressed {
     }
 }
 
-impl Pipeline {
-    /// Lets the front door fetch what it has to rewrite. False: it is sent on like any other.
-    pub(super) async fn fetch_page(
-        &self,
-        session: &mut Session,
-        context: &mut RequestContext,
-        arrival: &Arrival,
-        rule: &RuleName,
-    ) -> pingora::Result<bool> {
-        let Some(door) = &self.services.front_door else {
-            return Ok(false);
-        };
-        let request = session.req_header();
-        if arrival.for_comfyui().is_none()
-            || arrival.upgrade
-            || !front_door::wants(&request.method, arrival.path(), &request.headers)
-        {
-            return Ok(false);
-        }
-        let door = door.clone();
-        self.answer_with(&*door, session, context, arrival, rule)
-            .await?;
-        Ok(true)
-    }
+/// The front door, where it has to fetch this itself to rewrite it.
+pub fn fetches(
+    services: &Services,
+    request: &RequestHeader,
+    arrival: &Arrival,
+) -> Option<Arc<FrontDoor>> {
+    arrival.for_comfyui().filter(|_| !arrival.upgrade)?;
+    let door = services.front_door.as_ref()?;
+    front_door::wants(&request.method, arrival.path(), &request.headers).then(|| door.clone())
 }

@@ -107,8 +107,17 @@ impl ProxyHttp for Pipeline {
                 match Outgoing::begin(&self.services, request, &arrival, &decision) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
-                        Box::pin(self.fetch_page(session, context, &arrival, &decision.rule))
-                            .await?
+                        match door::fetches(&self.services, session.req_header(), &arrival) {
+                            Some(door) => {
+                                let rule = &decision.rule;
+                                Box::pin(
+                                    self.answer_with(&*door, session, context, &arrival, rule),
+                                )
+                                .await?;
+                                true
+                            }
+                            None => false,
+                        }
                     }
                     Err(stopped) => {
                         let denial = Denial {
