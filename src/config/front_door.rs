@@ -153,7 +153,7 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         Host::Ip(ip) => (vec![], vec![*ip]),
     };
     let comfyui = Rule {
-        name: RuleName::new("front_door/comfyui"),
+        name: RuleName::new(format!("{}comfyui", page::OWN_RULES)),
         hosts,
         ips,
         ports: Ports::List(vec![door.comfyui.authority.port]),
@@ -173,7 +173,7 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         })),
     };
     let own = Rule {
-        name: RuleName::new("front_door/own"),
+        name: RuleName::new(format!("{}own", page::OWN_RULES)),
         hosts: vec![DomainPattern::Exact(page::OWN_HOST.into())],
         ips: vec![],
         ports: Ports::List(vec![Port::HTTP]),

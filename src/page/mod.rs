@@ -33,5 +33,7 @@ pub const COPILOT_PATH: &str = "/airlock/copilot";
 pub const LLM_PATH: &str = "/airlock/llm";
 /// Where browsers send what they refused.
 pub const REPORT_PATH: &str = "/airlock/csp";
+/// Names of the rules that the front door brings along begin with this.
+pub const OWN_RULES: &str = "front_door/";
 /// The authority that requests for our own paths are judged as; no such name is ever looked up.
 pub const OWN_HOST: &str = "front-door.airlock.internal";

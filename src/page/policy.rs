@@ -15,7 +15,7 @@ use crate::{
     policy::{CompiledPolicy, Mode, Ports, Rule, RuleAction},
 };
 
-use super::{REPORT_PATH, html::ScriptHash};
+use super::{OWN_RULES, REPORT_PATH, html::ScriptHash};
 
 /// Sources beyond this many would make a head that servers and browsers refuse.
 const MOST_SOURCES: usize = 64;
@@ -44,6 +44,8 @@ impl PagePolicy {
         let named = policy.rules().iter().filter(|rule| {
             matches!(rule.action, RuleAction::Tunnel | RuleAction::Forward)
                 && rule.entries.contains(&Entry::FrontDoor)
+                // What the door itself sends on says nothing about where the page may go.
+                && !rule.name.as_str().starts_with(OWN_RULES)
         });
         for rule in named {
             match obstacle(rule, policy) {
