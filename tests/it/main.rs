@@ -12,6 +12,7 @@
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
+//! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
@@ -32,6 +33,7 @@ mod config_page;
 mod demo;
 mod deploy;
 mod docs;
+mod front_door;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod isolate;
