@@ -18,6 +18,17 @@ impl Answer {
         Self::with(content_type, "", body.as_bytes())
     }
 
+    /// Nothing but its type and length.
+    pub fn plain(content_type: &str, body: &str) -> Self {
+        Self {
+            head: format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ),
+            body: body.as_bytes().to_owned(),
+        }
+    }
+
     /// A body with this content coding, whether it was asked for or not.
     pub fn coded(content_type: &str, coding: &str, body: &[u8]) -> Self {
         Self::with(

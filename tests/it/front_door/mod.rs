@@ -2,6 +2,7 @@
 //!
 //! [`browser`] asks a real one whether it keeps to that.
 
+#[cfg(target_os = "linux")]
 mod browser;
 mod comfyui;
 
