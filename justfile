@@ -30,6 +30,10 @@ fuzz TARGET SECONDS='60':
 fuzz-quick RUNS='2000':
     AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
 
+# A file of this many rules taken back and forth, in release, while clients ask: none may fail.
+reload-many RULES='100000':
+    AIRLOCK_RELOAD_RULES={{RULES}} ./run cargo test --release --test it reload::many -- --nocapture
+
 # Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
 # minutes after the release build; `just race --help` for what can be chosen.
 race *ARGS:

@@ -158,6 +158,7 @@ pub fn request_head(data: &[u8]) {
         target: _,
         host: _,
         upgrade,
+        framing,
         length: _,
     } = parsed;
     let want = Head {
@@ -165,6 +166,7 @@ pub fn request_head(data: &[u8]) {
         target: Target::Origin(target.clone()),
         host: Some(authority.clone()),
         upgrade,
+        framing,
         length: new_end,
     };
     assert_eq!(again, want);

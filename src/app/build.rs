@@ -1,13 +1,18 @@
 //! From configuration to services. No socket is opened here.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{StartError, control};
 use crate::{
     audit::{AuditLog, AuditSettings},
-    config::{Config, Reverse},
+    config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
@@ -16,10 +21,10 @@ use crate::{
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
-    net::{Authority, Port, Scheme},
-    page::{OwnNames, PageSettings},
+    net::{Authority, Host, Port, Scheme},
+    page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{Limits, Responders, Route, Routes, Services},
+    proxy::{DoorRoute, Limits, Responders, Route, Routes, Services},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -28,8 +33,10 @@ use crate::{
     upstream::{
         connector::CountingConnector,
         dial::Dialer,
+        ech::EchGuard,
         http_client::{HttpClient, Origin},
         private_ca::PrivateCas,
+        site_proxy::SiteProxy,
     },
 };
 
@@ -88,11 +95,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let dialer = Arc::new(Dialer::new(
-        metrics.clone(),
-        config.addresses.clone(),
-        RESOLVE_TIMEOUT,
-    ));
+    let dialer = Arc::new(
+        Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
+            .behind(SiteProxy::of(&config.egress)),
+    );
     let client_tls = ClientTls::new(roots.store());
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
@@ -112,6 +118,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config)?;
+    let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
@@ -125,9 +132,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         dialer,
         leafs: arc_swap::ArcSwap::new(leafs),
         responders,
-        routes: routes(config.listeners.reverse.as_ref()),
+        routes: routes(&config.listeners),
         front_door,
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
@@ -237,11 +245,6 @@ fn front_door(
     };
     let tls = tls.config_for(door.ca_file.as_deref())?;
     let deps = FrontDoorDeps {
-        names: OwnNames {
-            named: door.hosts.clone(),
-            beyond_loopback: !door.listen.ip().is_loopback(),
-            plain_websockets: door.plain_websockets.clone(),
-        },
         comfyui: Origin::of(&door.comfyui),
         client: HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout),
         settings: PageSettings {
@@ -252,10 +255,24 @@ fn front_door(
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }
 
-fn routes(reverse: Option<&Reverse>) -> Routes {
+fn door_route(door: &config::FrontDoor) -> DoorRoute {
+    DoorRoute {
+        names: OwnNames {
+            named: door.hosts.clone(),
+            beyond_loopback: !door.listen.ip().is_loopback(),
+            plain_websockets: door.plain_websockets.clone(),
+        },
+        comfyui: door.comfyui.authority.clone(),
+        tls: door.comfyui.scheme == Scheme::Https,
+        own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
+    }
+}
+
+fn routes(listeners: &Listeners) -> Routes {
     let fallback = Reverse::default();
-    let reverse = reverse.unwrap_or(&fallback);
+    let reverse = listeners.reverse.as_ref().unwrap_or(&fallback);
     Routes {
+        door: listeners.front_door.as_ref().map(door_route),
         vendor: Authority::new(reverse.host.clone(), Port::HTTPS),
         routes: reverse
             .routes
@@ -276,14 +293,34 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config))?)
+}
+
+/// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.
+pub(super) fn ech_guard(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+) -> Result<EchGuard, StartError> {
+    let patience = config.limits.connect_timeout;
+    let mode = config.encrypted_client_hello;
+    Ok(EchGuard::new(
+        mode,
+        dialer.clone(),
+        tls,
+        named_cas(config),
+        patience,
+    )?)
+}
+
+fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
     let door = config.listeners.front_door.iter();
-    let named = config
+    config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
         .chain(door.map(|d| (&d.comfyui.authority, &d.ca_file)))
-        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
-    Ok(PrivateCas::load(named)?)
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

@@ -222,6 +222,11 @@ impl Running {
         self.services.audit.recent()
     }
 
+    /// Cancelled, a [`Self::stop`] that is under way waits for nothing any more.
+    pub fn at_once(&self) -> CancellationToken {
+        self.edge.at_once()
+    }
+
     /// Stops accepting, lets requests in flight end, writes what must be written.
     pub async fn stop(self) {
         // Who asks is told at once, while what is open may still end.

@@ -22,13 +22,13 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
     proxy::Services,
-    tls::{LeafCache, RootCa, SystemRoots, write_bundle},
-    upstream::private_ca::PrivateCas,
+    tls::{ClientTls, LeafCache, RootCa, SystemRoots, write_bundle},
+    upstream::{ech::EchGuard, private_ca::PrivateCas},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,6 +61,7 @@ struct Fixed {
     llm: LlmConfig,
     audit: AuditConfig,
     limits: Limits,
+    egress: EgressConfig,
 }
 
 impl Fixed {
@@ -71,6 +72,7 @@ impl Fixed {
             llm: config.llm.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
+            egress: config.egress.clone(),
         }
     }
 
@@ -81,6 +83,7 @@ impl Fixed {
             llm,
             audit,
             limits,
+            egress,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -88,6 +91,7 @@ impl Fixed {
             ("llm", *llm != config.llm),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
+            ("egress", *egress != config.egress),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)
@@ -95,8 +99,8 @@ impl Fixed {
         .collect()
     }
 
-    /// The LLM that is in use stays where it is, whatever the new file says.
-    fn keep_llm_open(&self, addresses: &mut AddressPolicy) {
+    /// The LLM and the proxy that are in use stay where they are, whatever the new file says.
+    fn keep_open(&self, addresses: &mut AddressPolicy) {
         match &self.llm.base_url {
             Some(url) => addresses.permit_private(url.authority.clone()),
             None if self.llm.discover => {
@@ -104,6 +108,9 @@ impl Fixed {
                 ports.for_each(|url| addresses.permit_private(url.authority.clone()));
             }
             None => {}
+        }
+        if let Some(proxy) = &self.egress.upstream_proxy {
+            addresses.permit_private(proxy.authority.clone());
         }
     }
 }
@@ -133,6 +140,7 @@ struct Prepared {
     policy: Arc<CompiledPolicy>,
     addresses: AddressPolicy,
     private_cas: PrivateCas,
+    ech: EchGuard,
     /// With the names it stands for, where they are others than before.
     leafs: Option<(Vec<String>, Arc<LeafCache>)>,
     packs: Vec<String>,
@@ -220,9 +228,11 @@ impl Reloader {
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
         let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
+        let tls = ClientTls::new(self.roots.store());
+        let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
-        self.fixed.keep_llm_open(&mut addresses);
+        self.fixed.keep_open(&mut addresses);
         let mut notes = config.notes.clone();
 
         let names = build::intercepted(&config.policy);
@@ -240,6 +250,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs: config.packs,
             loosened,
@@ -266,6 +277,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs,
             loosened,
@@ -278,6 +290,7 @@ impl Reloader {
             *names = new;
         }
         services.private_cas.store(Arc::new(private_cas));
+        services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
         if let Some(door) = &services.front_door {

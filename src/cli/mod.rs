@@ -20,6 +20,7 @@ mod lockdown;
 mod reload;
 mod run;
 mod settings;
+mod stop;
 mod table;
 
 use std::process::ExitCode;

@@ -17,7 +17,8 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
+    AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
+    ReverseRoute, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
     front_door,
@@ -110,9 +111,16 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let limits = s
         .take("limits")
         .map_or_else(Limits::default, |f| sections::limits(f, errors));
+    let encrypted_client_hello = s
+        .take("tls")
+        .map_or_else(EncryptedClientHello::default, |f| sections::tls(f, errors));
     let upstreams = s
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
+        .unwrap_or_default();
+    let egress = s
+        .take("egress")
+        .map(|f| egress::egress(f, places, errors))
         .unwrap_or_default();
     let secrets = s
         .take("secrets")
@@ -125,6 +133,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mut notes,
     } = env::apply(&mut llm, places, errors);
     check_listeners(&listeners, errors, &mut notes);
+    egress::check(&egress, &listeners, errors);
+    notes.extend(egress::note(&egress));
     let state_dir = state_dir(places, in_file);
     if state_dir.is_none() {
         errors.add(
@@ -154,6 +164,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
+    if let Some(proxy) = &egress.upstream_proxy {
+        addresses.permit_private(proxy.authority.clone());
+    }
 
     let mut all = rules;
     note_shadowed(&all, mode, &mut notes);
@@ -198,7 +211,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         llm,
         audit,
         limits,
+        encrypted_client_hello,
         upstreams,
+        egress,
         secrets,
         notes,
     })
@@ -242,7 +257,7 @@ fn check_listeners(listeners: &Listeners, errors: &mut Errors, notes: &mut Vec<S
     }
 }
 
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let wide = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wide)
 }

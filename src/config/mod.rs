@@ -6,6 +6,7 @@
 //! else reads the environment or the file.
 
 mod compile;
+mod egress;
 mod env;
 pub(crate) mod error;
 mod front_door;
@@ -25,8 +26,9 @@ pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
-    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,
+    AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
+    Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute, SecretsConfig,
+    SiteProxy, SourceFile, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 

@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::{
-    net::{BaseUrl, Host},
+    net::{Authority, BaseUrl, DomainPattern, Host},
     policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
 };
 
@@ -36,7 +38,9 @@ pub struct Config {
     pub llm: LlmConfig,
     pub audit: AuditConfig,
     pub limits: Limits,
+    pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
+    pub egress: EgressConfig,
     /// Inside `policy` as well, ready to be searched for.
     pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
@@ -59,7 +63,7 @@ pub struct SourceFile {
 
 impl Config {
     /// The CA that is named for an upstream, by its authority.
-    pub fn ca_file_for(&self, authority: &crate::net::Authority) -> Option<&PathBuf> {
+    pub fn ca_file_for(&self, authority: &Authority) -> Option<&PathBuf> {
         let llm = self.llm.base_url.iter().map(|url| (url, &self.llm.ca_file));
         let routes = self.listeners.reverse.iter().flat_map(|r| &r.routes);
         let door = self.listeners.front_door.iter();
@@ -302,10 +306,21 @@ impl Default for Limits {
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
     }
+}
+
+/// What happens to a tunnel whose ClientHello has an `encrypted_client_hello` extension.
+/// An intercepted connection is not concerned: its TLS ends here, and what is hidden goes nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncryptedClientHello {
+    /// Refused, GREASE as well.
+    Refuse,
+    /// Passes where the server shows that it takes no encrypted hello, so that it can only be GREASE.
+    #[default]
+    AllowGrease,
 }
 
 /// An upstream that may live at a private address, or has a CA of its own. Opens no host:
@@ -323,4 +338,37 @@ pub struct SecretsConfig {
     pub mode: SecretMode,
     /// Strings of the user's own, beside the makers' keys and tokens.
     pub own: Vec<Secret<String>>,
+}
+
+/// How what leaves this machine leaves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressConfig {
+    pub upstream_proxy: Option<SiteProxy>,
+    /// Dialled by us all the same.
+    pub no_proxy: Vec<Exemption>,
+    pub llm_through_proxy: bool,
+}
+
+/// A proxy that is asked with CONNECT, and looks names up itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteProxy {
+    pub authority: Authority,
+    /// `user:password`.
+    pub credentials: Option<Secret<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exemption {
+    Name(DomainPattern),
+    Net(IpNet),
+}
+
+impl Exemption {
+    pub fn covers(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Exemption::Name(pattern), host) => pattern.matches(host),
+            (Exemption::Net(net), Host::Ip(ip)) => net.contains(&ip.to_canonical()),
+            (Exemption::Net(_), Host::Name(_)) => false,
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::{
 use crate::net::{BaseUrl, Host};
 
 use super::{
-    AuditConfig, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute,
-    Secret,
+    AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
+    Reverse, ReverseRoute, Secret,
     error::Errors,
     reader::{Field, Section},
     value::listen_address,
@@ -38,7 +38,7 @@ impl Places<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    fn resolve(&self, text: &str) -> PathBuf {
+    pub(super) fn resolve(&self, text: &str) -> PathBuf {
         match text.strip_prefix("~/").zip(self.var("HOME")) {
             Some((rest, home)) => Path::new(home).join(rest),
             None => self.base.join(text),
@@ -400,6 +400,23 @@ fn count(
     s.integer(key, &mut wide, range, errors);
     // The ranges above fit every usize.
     *target = usize::try_from(wide).unwrap_or(*target);
+}
+
+pub(super) fn tls(field: Field, errors: &mut Errors) -> EncryptedClientHello {
+    let Some(mut s) = field.section(errors) else {
+        return EncryptedClientHello::default();
+    };
+    let found = s.take("encrypted_client_hello").and_then(|f| {
+        f.parse(errors, "refuse or allow_grease", |text| match text {
+            "refuse" => Ok(EncryptedClientHello::Refuse),
+            "allow_grease" => Ok(EncryptedClientHello::AllowGrease),
+            other => Err(format!(
+                "{other:?} is not known: write refuse or allow_grease"
+            )),
+        })
+    });
+    s.close(errors);
+    found.unwrap_or_default()
 }
 
 pub(super) fn upstreams(

@@ -42,12 +42,14 @@ fn shown(config: &Config) -> String {
         audit,
         limits,
         upstreams,
+        encrypted_client_hello,
+        egress,
         secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {secrets:?} {notes:?}",
+         {upstreams:?} {encrypted_client_hello:?} {egress:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -396,6 +398,29 @@ fn each_mistake_has_its_message() {
         seen += 1;
     }
     assert!(seen >= 20, "{seen} fixtures");
+}
+
+#[test]
+fn a_proxy_is_named_with_its_credentials_and_what_goes_past_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("proxy.txt");
+    fs::write(&file, "me:hush\n").unwrap();
+    let from_file = format!("credentials_file: {}", file.display());
+    for credentials in ["credentials_env: CORP", &from_file] {
+        let yaml = format!(
+            "version: 1\negress:\n  upstream_proxy: http://Proxy.example.com:3128\n  {credentials}\n  \
+             no_proxy: [cdn.example.com, '*.example.net', 192.0.2.0/24]\n  llm_through_proxy: true\n"
+        );
+        let config = good(&yaml, &[("CORP", "me:hush")]);
+        let proxy = config.egress.upstream_proxy.as_ref().unwrap();
+        assert_eq!(proxy.authority.to_string(), "proxy.example.com:3128");
+        assert_eq!(proxy.credentials.as_ref().unwrap().expose(), "me:hush");
+        assert_eq!(config.egress.no_proxy.len(), 3);
+        assert!(config.egress.llm_through_proxy);
+        assert!(config.addresses.permits_private(&proxy.authority));
+        assert!(config.notes[0].contains("proxy.example.com:3128"));
+        assert!(!format!("{config:?}").contains("hush"));
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Airlock before ComfyUI: the page as the browser gets it, and what the browser says back.
 //!
-//! [`FrontDoor`] holds what the pipeline needs at this entry: the names it is called by, the headers
-//! that tell a browser what the page may reach, and the addresses that are rewritten; all but the
-//! names change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
+//! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
+//! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
 //! everything else streams through `proxy::forward`. [`reports`] is `POST /airlock/csp`.
 //!
@@ -20,8 +19,8 @@ use tokio::sync::Semaphore;
 
 use crate::{
     metrics::Metrics,
-    net::{Authority, DomainPattern, Host, Port},
-    page::{COPILOT_PATH, OWN_HOST, OwnNames, PagePolicy, PageSettings, Replacements, ScriptHash},
+    net::DomainPattern,
+    page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
     policy::{CompiledPolicy, Responder, RuleAction},
     upstream::http_client::{HttpClient, Origin},
 };
@@ -33,7 +32,6 @@ pub use reports::ReportResponder;
 const REWRITES: usize = 16;
 
 pub struct FrontDoorDeps {
-    pub names: OwnNames,
     pub comfyui: Origin,
     pub client: HttpClient,
     pub settings: PageSettings,
@@ -41,8 +39,6 @@ pub struct FrontDoorDeps {
 }
 
 pub struct FrontDoor {
-    names: OwnNames,
-    own: Authority,
     comfyui: Origin,
     client: HttpClient,
     settings: PageSettings,
@@ -95,15 +91,12 @@ fn values(page: &PagePolicy, scripts: &[ScriptHash]) -> Vec<(HeaderName, HeaderV
 impl FrontDoor {
     pub fn new(deps: FrontDoorDeps, policy: &CompiledPolicy) -> Self {
         let FrontDoorDeps {
-            names,
             comfyui,
             client,
             settings,
             metrics,
         } = deps;
         Self {
-            names,
-            own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
             comfyui,
             client,
             settings,
@@ -122,20 +115,6 @@ impl FrontDoor {
     /// Rules that were meant to open something to the page, and cannot.
     pub fn notes(&self) -> Vec<String> {
         self.told.load().page.notes.clone()
-    }
-
-    pub fn names(&self) -> &OwnNames {
-        &self.names
-    }
-
-    /// Where everything goes that is not ours to answer.
-    pub fn comfyui(&self) -> &Origin {
-        &self.comfyui
-    }
-
-    /// What requests for our own paths are judged as.
-    pub fn own(&self) -> &Authority {
-        &self.own
     }
 
     /// Calls `add` with each header for a response that is no rewritten document.

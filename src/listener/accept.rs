@@ -114,6 +114,7 @@ pub struct Edge {
     pub(super) pingora_shutdown: watch::Receiver<bool>,
     shutdown: watch::Sender<bool>,
     connections: TaskTracker,
+    at_once: CancellationToken,
     slots: Arc<Semaphore>,
     farewells: Semaphore,
 }
@@ -157,6 +158,7 @@ impl Edge {
             pingora_shutdown,
             shutdown,
             connections: TaskTracker::new(),
+            at_once: CancellationToken::new(),
         })
     }
 
@@ -247,14 +249,17 @@ impl Edge {
         let _ = self.shutdown.send(true);
         self.connections.close();
         let patience = self.services.limits.drain_timeout;
-        if tokio::time::timeout(patience, self.connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = self.connections.len(),
-                "drain timeout: cutting what is left"
-            );
-        }
+        let why = tokio::select! {
+            biased;
+            () = self.connections.wait() => return,
+            () = self.at_once.cancelled() => "a second signal",
+            () = tokio::time::sleep(patience) => "the drain timeout",
+        };
+        tracing::warn!(left = self.connections.len(), "{why}: cutting what is left");
+    }
+
+    /// Cancelled, a drain ends at once.
+    pub fn at_once(&self) -> CancellationToken {
+        self.at_once.clone()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use pingora::{
-    apps::{HttpPersistentSettings, HttpServerApp},
+    apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
@@ -24,6 +24,7 @@ use super::{
     head::{self, Head, KnownHost, Target},
     judge,
     stream::EdgeStream,
+    turn::Turn,
 };
 use crate::{
     audit::AuditKind,
@@ -39,7 +40,8 @@ const HEAD_BUFFER: usize = 4096;
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Serves requests until the connection ends.
-pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
+pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) {
+    let mut stream = Box::new(Turn::new(stream));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
     // One for all requests of the connection, like the timers.
@@ -74,9 +76,14 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         if let Target::Authority(_) = head.target {
             return begin_tunnel(edge, stream, connection, &head, buffer, started).await;
         }
-        let arrival = match judge::arrival(&edge.services, &connection, &head, started) {
+        let arrival = match judge::arrival(&edge.services.routes, &connection, &head, started) {
             Ok(arrival) => arrival,
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
+        };
+        // Splitting costs an allocation, and mostly there is nothing behind a head.
+        let behind = match buffer.len() > head.length {
+            true => buffer.split_off(head.length),
+            false => BytesMut::new(),
         };
         if matches!(head.target, Target::Absolute { .. }) {
             let port = connection.default_port();
@@ -84,6 +91,14 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
         }
         let upgrade = arrival.upgrade;
+        match stream.begin(behind, head.framing, arrival.gate.as_ref()) {
+            Ok(body) => buffer.unsplit(body),
+            Err(fault) => {
+                let mut denial = Denial::early(fault.reason(), fault.words());
+                denial.authority = Some(arrival.authority.clone());
+                return refuse(edge, stream, &connection, denial).await;
+            }
+        }
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
@@ -101,12 +116,16 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         } else {
             serving.await
         };
-        match served {
-            Some(reused) if connection.leash.why().is_none() => {
-                (stream, settings) = reused.consume();
-            }
-            Some(_) | None => return,
+        let Some((reused, kept)) = served.map(ReusedHttpStream::consume) else {
+            return;
+        };
+        let Ok(mut turn) = reused.into_any().downcast::<Turn>() else {
+            return;
+        };
+        if !turn.next() || connection.leash.why().is_some() {
+            return;
         }
+        (stream, settings) = (turn, kept);
     }
 }
 
@@ -129,7 +148,7 @@ async fn until_cut<T>(
 /// Reads until the blank line. `Ok(None)`: the client closed, idled out, or we are draining.
 async fn read_head(
     edge: &Edge,
-    stream: &mut Stream,
+    stream: &mut Turn,
     buffer: &mut BytesMut,
     patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
@@ -195,7 +214,7 @@ impl<'e> Patience<'e> {
     /// False when the client closed or idled out, or we are draining.
     async fn first_bytes(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Turn,
         buffer: &mut BytesMut,
         idle_timeout: Duration,
     ) -> bool {
@@ -234,7 +253,7 @@ fn too_large(limit: usize) -> Denial {
 
 async fn begin_tunnel(
     edge: &Arc<Edge>,
-    stream: Stream,
+    stream: Box<Turn>,
     connection: Arc<Connection>,
     head: &Head,
     mut buffer: BytesMut,
@@ -263,18 +282,20 @@ async fn begin_tunnel(
         denial.authority = Some(authority.clone());
         return refuse(edge, stream, &connection, denial).await;
     }
+    let (stream, held) = stream.into_parts();
     let Ok(stream) = stream.into_any().downcast::<EdgeStream>() else {
         return;
     };
     let mut l4 = stream.into_inner();
     // A client may send its ClientHello without waiting for our 200.
-    let early = buffer.split_off(head.length);
+    let mut early = buffer.split_off(head.length);
+    early.unsplit(held);
     l4.rewind(&early);
     connect::explicit(edge, l4, connection, authority.clone(), started).await;
 }
 
 /// Answers a head that goes nowhere, records it, and closes.
-async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: Denial) {
+async fn refuse(edge: &Edge, stream: Box<Turn>, connection: &Connection, denial: Denial) {
     let mut finish = Finish::begin(
         &edge.services,
         AuditKind::Request,

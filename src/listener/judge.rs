@@ -10,12 +10,12 @@ use crate::{
     net::Authority,
     page,
     policy::{Reason, RuleName, path},
-    proxy::{Arrival, AtDoor, Connection, Denial, Services, request_id},
+    proxy::{Arrival, AtDoor, Connection, Denial, Routes, request_id},
 };
 
 /// Turns a parsed head into an [`Arrival`].
 pub fn arrival(
-    services: &Services,
+    routes: &Routes,
     connection: &Arc<Connection>,
     head: &Head,
     started: Instant,
@@ -25,13 +25,13 @@ pub fn arrival(
         _ if connection.bound_to.is_some() => borrowed(bound(connection, head)?),
         Entry::Explicit => borrowed(explicit(head)?),
         Entry::Reverse => {
-            let (authority, target, found) = reverse(services, head)?;
+            let (authority, target, found) = reverse(routes, head)?;
             route = found;
             borrowed((authority, target))
         }
         Entry::Transparent => borrowed(transparent(head)?),
         Entry::FrontDoor => {
-            let (authority, target, at) = front_door(services, head)?;
+            let (authority, target, at) = front_door(routes, head)?;
             door = Some(at);
             (authority, target)
         }
@@ -81,6 +81,7 @@ pub fn arrival(
         target,
         path_length,
         upgrade: head.upgrade.is_some(),
+        gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,
         route,
         door,
@@ -147,7 +148,7 @@ fn explicit(head: &Head) -> Result<(Authority, &str), Denial> {
 }
 
 fn reverse<'h>(
-    services: &Services,
+    routes: &Routes,
     head: &'h Head,
 ) -> Result<(Authority, &'h str, Option<usize>), Denial> {
     let target = origin(head).ok_or_else(|| {
@@ -157,11 +158,7 @@ fn reverse<'h>(
         )
     })?;
     // A page of a foreign site that rebinds its name to loopback shows itself by its Host.
-    if let Some(host) = head
-        .host
-        .as_ref()
-        .filter(|h| !services.host_is_ours(&h.host))
-    {
+    if let Some(host) = head.host.as_ref().filter(|h| !routes.host_is_ours(&h.host)) {
         return Err(mismatch(
             host,
             "Host is no name of this listener; use its address".into(),
@@ -171,9 +168,9 @@ fn reverse<'h>(
     // `/a`. A path without a canonical form is refused by the caller.
     let raw = target.split('?').next().unwrap_or_default();
     let path = path::canonical(raw).unwrap_or(Cow::Borrowed(raw));
-    match services.routes.find(&path) {
-        None => Ok((services.routes.vendor.clone(), target, None)),
-        Some(index) => match services.routes.routes.get(index) {
+    match routes.find(&path) {
+        None => Ok((routes.vendor.clone(), target, None)),
+        Some(index) => match routes.routes.get(index) {
             Some(route) => Ok((route.authority.clone(), target, Some(index))),
             None => Err(Denial::early(Reason::Internal, "route is gone")),
         },
@@ -183,10 +180,10 @@ fn reverse<'h>(
 /// Our own paths are for the stand-ins and the gateway, by the vendor's name as elsewhere, or for the
 /// front door itself; everything else is for ComfyUI.
 fn front_door<'h>(
-    services: &Services,
+    routes: &Routes,
     head: &'h Head,
 ) -> Result<(Authority, Cow<'h, str>, AtDoor), Denial> {
-    let Some(door) = &services.front_door else {
+    let Some(door) = &routes.door else {
         return Err(Denial::early(Reason::Internal, "there is no front door"));
     };
     let target = origin(head).ok_or_else(|| {
@@ -199,7 +196,7 @@ fn front_door<'h>(
         .host
         .clone()
         .ok_or_else(|| Denial::early(Reason::BadAuthority, "the front door needs a Host"))?;
-    if let Err(fault) = door.names().admits(&called.host) {
+    if let Err(fault) = door.names.admits(&called.host) {
         return Err(Denial {
             reason: Reason::HostNotAllowed,
             ..mismatch(&called, fault.to_string())
@@ -216,15 +213,17 @@ fn front_door<'h>(
         path.strip_prefix(prefix)
             .filter(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let vendor = || services.routes.vendor.clone();
     if let Some(rest) = below(page::COPILOT_PATH).or_else(|| below(page::LLM_PATH)) {
-        return Ok((vendor(), format!("{rest}{query}").into(), at(false)));
+        return Ok((
+            routes.vendor.clone(),
+            format!("{rest}{query}").into(),
+            at(false),
+        ));
     }
     if below(page::OWN_PREFIX).is_some() {
-        return Ok((door.own().clone(), Cow::Borrowed(target), at(false)));
+        return Ok((door.own.clone(), Cow::Borrowed(target), at(false)));
     }
-    let comfyui = door.comfyui().authority.clone();
-    Ok((comfyui, Cow::Borrowed(target), at(true)))
+    Ok((door.comfyui.clone(), Cow::Borrowed(target), at(true)))
 }
 
 fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {
@@ -237,3 +236,6 @@ fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {
     };
     Ok((authority.clone(), target))
 }
+
+#[cfg(test)]
+mod tests;

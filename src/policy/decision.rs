@@ -199,6 +199,8 @@ reasons! {
     NotTls = "not_tls", 403;
     SniMissing = "sni_missing", 403;
     SniMismatch = "sni_mismatch", 403;
+    /// The ClientHello may hide another name from us, and its server could read that name.
+    EchRefused = "ech_refused", 403;
     ClientHelloInvalid = "client_hello_invalid", 403;
     ClientHelloTimeout = "client_hello_timeout", 403;
     TlsHandshakeFailed = "tls_handshake_failed", 403;
@@ -211,6 +213,8 @@ reasons! {
     ConnectFailed = "connect_failed", 502;
     ConnectTimeout = "connect_timeout", 504;
     UpstreamTlsFailed = "upstream_tls_failed", 502;
+    /// The site's proxy would not connect there (`egress.upstream_proxy`).
+    UpstreamProxyRefused = "upstream_proxy_refused", 502;
     UpstreamFailed = "upstream_failed", 502;
     UpstreamTimeout = "upstream_timeout", 504;
     /// Upgrade (WebSocket) without a rule that allows one.

@@ -12,7 +12,7 @@ use super::{
     door,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
-    respond::{self, RespondError},
+    respond::{self, Around, RespondError},
 };
 use crate::{
     handler::{Exchange, Handler, LocalRequest, crossing},
@@ -78,9 +78,12 @@ impl Pipeline {
                 self.services
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
-                let leash = &arrival.connection.leash;
-                let closing = &self.services.closing;
-                respond::respond(session, handler, request, rule, leash, stand, closing).await
+                let around = Around {
+                    leash: &arrival.connection.leash,
+                    closing: &self.services.closing,
+                    seen: &mut context.seen,
+                };
+                respond::respond(session, handler, request, rule, stand, around).await
             }
         };
         match outcome {

@@ -100,6 +100,7 @@ impl Denial {
             | Reason::ConnectFailed
             | Reason::ConnectTimeout
             | Reason::UpstreamTlsFailed
+            | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout => format!(
                 "airlock allowed the request, but {host} gave no answer: {}",
@@ -144,6 +145,7 @@ impl Denial {
             Reason::ConnectFailed => "connection_refused",
             Reason::ConnectTimeout => "connection_timeout",
             Reason::UpstreamTlsFailed => "tls_certificate_error",
+            Reason::UpstreamProxyRefused => "destination_unavailable",
             Reason::UpstreamFailed => "connection_terminated",
             Reason::UpstreamTimeout => "connection_read_timeout",
             Reason::AddressClosed | Reason::OwnListener => "destination_ip_prohibited",

@@ -18,7 +18,7 @@ use crate::{
 /// head; here are the headers.
 pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) -> Option<Reason> {
     let at = arrival.door.as_ref()?;
-    let Some(door) = &services.front_door else {
+    let Some(door) = &services.routes.door else {
         return Some(Reason::Internal);
     };
     let caller = Caller {
@@ -28,7 +28,7 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
         upgrade: arrival.upgrade,
         tls: arrival.connection.tls,
     };
-    match door.names().judge(&caller) {
+    match door.names.judge(&caller) {
         Ok(()) => None,
         Err(AccessFault::Host) => Some(Reason::HostNotAllowed),
         Err(AccessFault::Origin) => Some(Reason::OriginNotAllowed),

@@ -6,7 +6,10 @@
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::{arrival::Arrival, denial::Denial, respond};
-use crate::policy::{Reason, RuleName};
+use crate::{
+    policy::{Reason, RuleName},
+    upstream::{connector::PROXY_REFUSED, site_proxy::SiteProxyError},
+};
 
 /// `None` when there is nobody left to tell.
 pub fn failure(e: &Error, rule: Option<&RuleName>, arrival: Option<&Arrival>) -> Option<Denial> {
@@ -54,6 +57,7 @@ fn upstreams_fault(e: &Error) -> Reason {
             | ErrorType::InvalidCert
             | ErrorType::TLSWantX509Lookup,
         ) => Reason::UpstreamTlsFailed,
+        (_, ErrorType::CustomCode(PROXY_REFUSED, _)) => Reason::UpstreamProxyRefused,
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Reason::UpstreamTimeout,
         (ErrorSource::Upstream, _) => Reason::UpstreamFailed,
         _ => Reason::Internal,
@@ -67,6 +71,9 @@ fn what_failed(reason: Reason, e: &Error) -> String {
             let words = innermost(e);
             let end = words.find(" (os error").unwrap_or(words.len());
             words.get(..end).unwrap_or_default().to_lowercase()
+        }
+        (_, ErrorType::CustomCode(PROXY_REFUSED, status)) => {
+            SiteProxyError::Refused(*status).to_string()
         }
         (_, ErrorType::ConnectionClosed) => "it closed the connection too early".into(),
         (_, ErrorType::InvalidHTTPHeader) => "its answer is not well-formed HTTP".into(),

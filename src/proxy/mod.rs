@@ -4,11 +4,14 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics. [`door`] is what the front door adds to that.
+//! every case [`finish`]: one audit record, the metrics. [`body`] and [`upgrade`] are
+//! what the edge, which deals out a request's bytes, has to tell or be told; [`door`] is what the front
+//! door adds.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
 mod arrival;
+mod body;
 mod budget;
 mod context;
 mod denial;
@@ -23,8 +26,10 @@ mod pipeline;
 mod request_id;
 mod respond;
 mod services;
+mod upgrade;
 
 pub use arrival::{Arrival, AtDoor, Connection};
+pub use body::ChunkFault;
 pub use budget::{Allowance, Budgets, Metered};
 pub use denial::Denial;
 pub use expiry::cut_what_ends;
@@ -33,4 +38,5 @@ pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
-pub use services::{Limits, Responders, Route, Routes, Services};
+pub use services::{DoorRoute, Limits, Responders, Route, Routes, Services};
+pub use upgrade::UpgradeGate;

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     policy::{Action, Decision, Reason, RequestFacts},
+    upstream::connector::PROXY_REFUSED,
 };
 
 /// The only implementor of Pingora's proxy trait.
@@ -155,7 +156,7 @@ impl ProxyHttp for Pipeline {
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),
-                address: Some(to.address),
+                address: to.address,
                 terms: context.terms.clone(),
                 doing: Doing::sending_on(Asked::of(session, arrival), arrival),
             };
@@ -207,10 +208,12 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
-        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
-            let words = "upstream switches protocols unasked";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            let Some(gate) = context.arrival.as_ref().and_then(|a| a.gate.as_ref()) else {
+                let words = "upstream switches protocols unasked";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+            };
+            gate.open();
         }
         Ok(())
     }
@@ -225,6 +228,10 @@ impl ProxyHttp for Pipeline {
         forward::response_header(response);
         if let Some(arrival) = context.arrival.as_ref().filter(|a| a.door.is_some()) {
             forward::tell_browser(&self.services, arrival, response)?;
+        }
+        if context.arrival.as_ref().is_some_and(|a| a.upgrade) {
+            // What the client sent for the upgraded connection is no request.
+            session.set_keepalive(None);
         }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
@@ -252,7 +259,9 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < context.addresses);
+        // A site's proxy that refused would do so again.
+        let refused = matches!(e.etype(), ErrorType::CustomCode(PROXY_REFUSED, _));
+        e.set_retry(!refused && context.attempts < context.addresses);
         e
     }
 

@@ -13,6 +13,8 @@ use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    body::ChunkFault,
+    context::Seen,
     denial::DECISION_HEADER,
     live::{Leash, Standing},
 };
@@ -110,6 +112,9 @@ fn too_slow() -> RespondError {
 
 /// What is wrong with the body that a client sends, as opposed to its connection.
 pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
+    if let Some(fault) = ChunkFault::behind(e) {
+        return Some((fault.reason(), fault.words()));
+    }
     match e.etype() {
         ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
         // Pingora keeps these types to itself.
@@ -133,18 +138,30 @@ pub async fn drain(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
+/// What goes on around an answer.
+pub struct Around<'a> {
+    pub leash: &'a Leash,
+    /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
+    pub closing: &'a CancellationToken,
+    /// For an end that nobody tells us about.
+    pub seen: &'a mut Seen,
+}
+
 /// Calls the handler and writes its answer. Returns the status written.
-///
-/// `closing`: an open-ended stream (MCP) has no end to wait for, and ends when we stop.
 pub async fn respond(
     session: &mut Session,
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
-    leash: &Leash,
     stand: impl Fn() -> Result<Standing, Reason>,
-    closing: &CancellationToken,
+    around: Around<'_>,
 ) -> Result<u16, RespondError> {
+    let Around {
+        leash,
+        closing,
+        seen,
+    } = around;
+    seen.read = request.body.len() as u64;
     let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
@@ -172,6 +189,7 @@ pub async fn respond(
         standing = Some(stand().map_err(cut)?);
     }
     let (header, body) = build_header(session, response, rule, id)?;
+    seen.status = Some(status);
     session
         .write_response_header(Box::new(header), false)
         .await?;
@@ -190,7 +208,11 @@ pub async fn respond(
                 item = stream.next() => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
-                    Some(Ok(chunk)) => session.write_response_body(Some(chunk), false).await?,
+                    Some(Ok(chunk)) => {
+                        let length = chunk.len() as u64;
+                        session.write_response_body(Some(chunk), false).await?;
+                        seen.sent += length;
+                    }
                     Some(Err(abort)) => {
                         let error = Error::explain(ErrorType::InternalError, abort.to_string());
                         return Err(RespondError::Broken(Reason::UpstreamFailed, error));

@@ -12,10 +12,11 @@ use crate::{
     handler::Handler,
     metrics::Metrics,
     net::{Authority, Host},
+    page::OwnNames,
     policy::{Action, CompiledPolicy, ConnectionAction, Lockdown, Reason, Responder},
     store::Totals,
     tls::LeafCache,
-    upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
+    upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
 };
 
 /// Bounds of the edge and the pipeline. Sizes in bytes.
@@ -70,13 +71,27 @@ pub struct Route {
     pub host: String,
 }
 
-/// What the reverse entry stands for.
+/// What the entries that are no proxies stand for.
 #[derive(Clone, Debug)]
 pub struct Routes {
     /// The vendor's host that a base URL replaces.
     pub vendor: Authority,
     /// Longest prefix first.
     pub routes: Vec<Route>,
+    /// `None`: there is no front door.
+    pub door: Option<DoorRoute>,
+}
+
+/// What the front door stands for.
+#[derive(Clone, Debug)]
+pub struct DoorRoute {
+    /// By which it may be called.
+    pub names: OwnNames,
+    pub comfyui: Authority,
+    /// ComfyUI is spoken to in TLS.
+    pub tls: bool,
+    /// What requests for its own paths are judged as.
+    pub own: Authority,
 }
 
 impl Routes {
@@ -85,6 +100,17 @@ impl Routes {
             path.strip_prefix(r.prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+
+    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
+    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
+    pub fn host_is_ours(&self, host: &Host) -> bool {
+        match host {
+            Host::Ip(_) => true,
+            Host::Name(name) => {
+                !name.contains('.') || name.ends_with(".localhost") || *host == self.vendor.host
+            }
+        }
     }
 }
 
@@ -103,6 +129,7 @@ pub struct Services {
     /// `None`: there is none, and nothing arrives by it.
     pub front_door: Option<Arc<FrontDoor>>,
     pub private_cas: ArcSwap<PrivateCas>,
+    pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
@@ -137,18 +164,5 @@ impl Services {
 
     fn unaudited(&self, denied: bool) -> Option<Reason> {
         (!denied && !self.audit.healthy()).then_some(Reason::AuditUnavailable)
-    }
-
-    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
-    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
-    pub fn host_is_ours(&self, host: &Host) -> bool {
-        match host {
-            Host::Ip(_) => true,
-            Host::Name(name) => {
-                !name.contains('.')
-                    || name.ends_with(".localhost")
-                    || *host == self.routes.vendor.host
-            }
-        }
     }
 }

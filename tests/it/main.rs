@@ -16,6 +16,7 @@
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -43,3 +44,4 @@ mod pipeline;
 mod reload;
 mod support;
 mod terms;
+mod vectors;
