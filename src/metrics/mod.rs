@@ -13,9 +13,11 @@ use prometheus::{
 use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
+mod page;
 
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use page::PageCounters;
 
 /// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
 const OVERHEAD_BUCKETS: &[f64] = &[
@@ -69,8 +71,7 @@ pub struct Metrics {
     leaf_cache: IntCounterVec,
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
-    page_rewritten: IntCounter,
-    page_violations: IntCounterVec,
+    page: PageCounters,
     drift: IntCounterVec,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
@@ -178,15 +179,7 @@ impl Metrics {
                 &["outcome"],
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
-            page_rewritten: r.counter(
-                "airlock_page_addresses_rewritten_total",
-                "Addresses of the vendor that were replaced in ComfyUI's scripts and documents.",
-            ),
-            page_violations: r.counters(
-                "airlock_page_violations_total",
-                "Reports of browsers about what the page tried, by directive.",
-                &["directive", "outcome"],
-            ),
+            page: PageCounters::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -335,17 +328,6 @@ impl Metrics {
         self.leaf_cache_size.set(size as i64);
     }
     /// `event_type` must come from a closed set; unknown ones are `other`.
-    pub fn page_rewritten(&self, addresses: usize) {
-        self.page_rewritten.inc_by(addresses as u64);
-    }
-
-    /// `directive` and `outcome` are of closed sets, whatever the report said.
-    pub fn page_violation(&self, directive: &'static str, outcome: &'static str) {
-        self.page_violations
-            .with_label_values(&[directive, outcome])
-            .inc();
-    }
-
     pub fn telemetry_dropped(&self, event_type: &str) {
         self.telemetry_dropped
             .with_label_values(&[event_type])
