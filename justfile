@@ -11,6 +11,15 @@ demo *ARGS:
 test *ARGS:
     ./run test {{ARGS}}
 
+# The leak proof: an isolated program, the compose network, the whole demo, each under a packet capture
+# and (where nftables is installed) packet counters. Linux; needs user namespaces, iproute2, Python 3.
+leak *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- leak:: isolate:: compose_net:: {{ARGS}}
+
+# Faults: a full disk, a dead resolver, no descriptors, slow clients. Refused, recorded, and mended.
+faults *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- fault:: {{ARGS}}
+
 # Only the tests that drive the real SDKs.
 clients:
     ./run test --test it clients

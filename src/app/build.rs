@@ -9,7 +9,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, control};
+use super::{
+    StartError, control,
+    descriptors::{self, Descriptors},
+};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{self, Config, Listeners, Reverse},
@@ -24,7 +27,8 @@ use crate::{
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Responders, Route, Routes, Services},
+    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services},
+    session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -42,14 +46,14 @@ use crate::{
 
 /// Name look-ups take longer than this only when something is broken.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two reads of a forwarded response.
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub identity: Arc<Identity>,
+    pub first_admin: Option<FirstAdmin>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -63,8 +67,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let mut notes = config.notes.clone();
     make_state_dir(config)?;
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
+    let (identity, first_admin) = super::identity::open(config, store.clone())?;
 
     let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
@@ -120,6 +125,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let private_cas = private_cas(config)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
+    let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
+    notes.extend(note);
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
@@ -139,14 +146,18 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
+        // The largest body fits, whatever else is configured.
+        memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             client_hello_timeout: limits.client_hello_timeout,
             connect_timeout: limits.connect_timeout,
-            upstream_timeout: UPSTREAM_TIMEOUT,
-            connections: limits.connections,
+            upstream_timeout: limits.upstream_timeout,
+            connections: descriptors.connections,
+            farewells: descriptors.farewells,
+            idle_upstreams: descriptors.idle_upstreams,
             drain_timeout: limits.drain_timeout,
             body_bytes: limits.body_bytes as usize,
         },
@@ -158,6 +169,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         store,
+        identity,
+        first_admin,
         ca_bundle,
         roots,
         token,
@@ -167,7 +180,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
 }
 
 /// The state folder holds keys: only its owner may look in.
-fn make_state_dir(config: &Config) -> Result<(), StartError> {
+pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
     let path = &config.state_dir;
     let fail = |e: std::io::Error| StartError::StateDir {
         path: path.display().to_string(),

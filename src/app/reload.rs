@@ -22,7 +22,8 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, SessionConfig,
+        UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -62,6 +63,8 @@ struct Fixed {
     audit: AuditConfig,
     limits: Limits,
     egress: EgressConfig,
+    session: SessionConfig,
+    users: UsersConfig,
 }
 
 impl Fixed {
@@ -73,6 +76,8 @@ impl Fixed {
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             egress: config.egress.clone(),
+            session: config.session.clone(),
+            users: config.users.clone(),
         }
     }
 
@@ -84,6 +89,8 @@ impl Fixed {
             audit,
             limits,
             egress,
+            session,
+            users,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -92,6 +99,8 @@ impl Fixed {
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("egress", *egress != config.egress),
+            ("session", *session != config.session),
+            ("users", *users != config.users),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)

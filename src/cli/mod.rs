@@ -13,15 +13,20 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
+mod key;
 mod learn;
 mod lockdown;
 mod reload;
 mod run;
+mod secret;
+mod session;
 mod settings;
 mod stop;
 mod table;
+mod user;
 
 use std::process::ExitCode;
 
@@ -60,6 +65,10 @@ enum Command {
     Learn(learn::Args),
     Doctor(doctor::Args),
     Ca(ca::Args),
+    Session(session::Args),
+    Secret(secret::Args),
+    User(user::Args),
+    Key(key::Args),
     Health(health::Args),
     Reload(reload::Args),
     Lockdown(lockdown::Args),
@@ -91,6 +100,10 @@ pub fn main() -> ExitCode {
         Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Session(args) => session::run(args),
+        Command::Secret(args) => secret::run(args),
+        Command::User(args) => user::run(args),
+        Command::Key(args) => key::run(args),
         Command::Health(args) => health::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Lockdown(args) => lockdown::run(args),

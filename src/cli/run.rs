@@ -79,6 +79,13 @@ fn announce(running: &Running, print_ready: bool) {
     for note in running.notes() {
         tracing::info!("{note}");
     }
+    if let Some(admin) = running.first_admin() {
+        // Not by the logger: a log is kept, and sent elsewhere.
+        eprintln!(
+            "\nmade the first user: {}, password {}\nIt is shown this once; `airlock user passwd {}` makes another.\n",
+            admin.username, *admin.password, admin.username,
+        );
+    }
     for (name, address) in running.addresses() {
         tracing::info!("{name:<16} {address}");
     }

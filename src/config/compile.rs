@@ -18,10 +18,10 @@ use crate::{
 
 use super::{
     AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
-    ReverseRoute, Whereabouts, egress,
+    ReverseRoute, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
-    front_door,
+    front_door, identity,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -122,6 +122,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("egress")
         .map(|f| egress::egress(f, places, errors))
         .unwrap_or_default();
+    let mut session = s
+        .take("session")
+        .map_or_else(SessionConfig::default, |f| identity::session(f, errors));
+    let users = s
+        .take("users")
+        .map_or_else(UsersConfig::default, |f| identity::users(f, errors));
     let secrets = s
         .take("secrets")
         .map(|f| terms::secrets(f, errors))
@@ -132,6 +138,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         no_external,
         mut notes,
     } = env::apply(&mut llm, places, errors);
+    identity::secrets(&mut session, places, errors);
     check_listeners(&listeners, errors, &mut notes);
     egress::check(&egress, &listeners, errors);
     notes.extend(egress::note(&egress));
@@ -214,6 +221,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         encrypted_client_hello,
         upstreams,
         egress,
+        session,
+        users,
         secrets,
         notes,
     })

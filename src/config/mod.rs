@@ -1,8 +1,8 @@
 //! Configuration: one YAML file and a few environment variables into a [`Config`].
 //!
-//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `rules` and
-//! `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload when
-//! [`watch`] saw the file change) and by `cli check`; nothing
+//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `identity`,
+//! `rules` and `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload
+//! when [`watch`] saw the file change) and by `cli check`; nothing
 //! else reads the environment or the file.
 
 mod compile;
@@ -10,6 +10,7 @@ mod egress;
 mod env;
 pub(crate) mod error;
 mod front_door;
+mod identity;
 mod model;
 pub(crate) mod reader;
 pub(crate) mod rules;
@@ -28,9 +29,10 @@ pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
     AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
     Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute, SecretsConfig,
-    SiteProxy, SourceFile, VENDOR_HOST, Whereabouts,
+    SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
+pub(crate) use value::parse_duration;
 
 /// What runs where no file is given: `config/default.yaml`.
 pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");

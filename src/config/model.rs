@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::{
     net::{Authority, BaseUrl, DomainPattern, Host},
     policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
+    token::SigningKey,
 };
 
 use super::{FrontDoor, Secret, watch::Stamp};
@@ -41,6 +42,8 @@ pub struct Config {
     pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
     pub egress: EgressConfig,
+    pub session: SessionConfig,
+    pub users: UsersConfig,
     /// Inside `policy` as well, ready to be searched for.
     pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
@@ -281,6 +284,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Bytes of a request body that is answered here.
     pub body_bytes: u64,
+    /// Bytes of all heads and bodies that are in memory at once.
+    pub held_bytes: u64,
     /// Open downstream connections.
     pub connections: usize,
     /// Leaf certificates held.
@@ -289,6 +294,8 @@ pub struct Limits {
     pub client_hello_timeout: Duration,
     /// To upstreams other than the LLM.
     pub connect_timeout: Duration,
+    /// Silence of a forwarded upstream, and of a client that does not read.
+    pub upstream_timeout: Duration,
     /// Time that open exchanges get at shutdown.
     pub drain_timeout: Duration,
     /// Keep-alive without a request.
@@ -301,11 +308,13 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
             body_bytes: 64 << 20,
+            held_bytes: 128 << 20,
             connections: 4096,
             leaf_cache: 1024,
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
@@ -330,6 +339,37 @@ pub struct NamedUpstream {
     pub name: String,
     pub url: BaseUrl,
     pub ca_file: Option<PathBuf>,
+}
+
+/// Signed sessions; see `session`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// `None`: a key file in the state folder.
+    pub secret: Option<SigningKey>,
+    pub previous_secret: Option<SigningKey>,
+    /// From the last activity.
+    pub lifetime: Duration,
+    /// From the beginning, whatever the activity.
+    pub max_lifetime: Duration,
+    pub max_sessions: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            previous_secret: None,
+            lifetime: Duration::from_secs(24 * 3600),
+            max_lifetime: Duration::from_secs(720 * 3600),
+            max_sessions: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersConfig {
+    /// Nobody comes in without a login; the first start makes an admin.
+    pub required: bool,
 }
 
 /// What is looked for in forwarded requests, and what is done with it.

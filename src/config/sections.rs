@@ -339,6 +339,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (64 << 10, 1 << 30),
         errors,
     );
+    s.size(
+        "held_bytes",
+        &mut out.held_bytes,
+        (1 << 20, 64 << 30),
+        errors,
+    );
     count(
         &mut s,
         "connections",
@@ -374,6 +380,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         errors,
     );
     s.duration(
+        "upstream_timeout",
+        &mut out.upstream_timeout,
+        (100 * MS, HOUR),
+        errors,
+    );
+    s.duration(
         "drain_timeout",
         &mut out.drain_timeout,
         (Duration::ZERO, HOUR),
@@ -389,7 +401,7 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
     out
 }
 
-fn count(
+pub(super) fn count(
     s: &mut Section,
     key: &'static str,
     target: &mut usize,

@@ -1,6 +1,11 @@
 //! Binding, accepting, bounding and draining.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pingora::{
     protocols::l4::stream::Stream as L4Stream,
@@ -119,8 +124,10 @@ pub struct Edge {
     farewells: Semaphore,
 }
 
-/// Refusals for overload that are written at the same time.
-const FAREWELLS: usize = 256;
+/// A failing accept is told this often, not at every attempt.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Between two attempts to accept while there is no descriptor for it.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
 /// An open connection in the gauge, however it ends.
 struct Counted(Arc<Metrics>, Entry);
@@ -143,7 +150,7 @@ impl Edge {
     pub fn new(services: Arc<Services>, ca_file: Option<String>) -> Arc<Self> {
         let conf = ServerConf {
             ca_file,
-            upstream_keepalive_pool_size: 256,
+            upstream_keepalive_pool_size: services.limits.idle_upstreams,
             max_retries: 3,
             ..ServerConf::default()
         };
@@ -151,7 +158,7 @@ impl Edge {
         let (shutdown, pingora_shutdown) = watch::channel(false);
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(services.limits.connections)),
-            farewells: Semaphore::new(FAREWELLS),
+            farewells: Semaphore::new(services.limits.farewells),
             closing: services.closing.clone(),
             services,
             proxy: Arc::new(proxy),
@@ -166,6 +173,7 @@ impl Edge {
     pub fn serve(self: &Arc<Self>, listening: Listening) {
         let edge = self.clone();
         tokio::spawn(async move {
+            let mut told: Option<Instant> = None;
             loop {
                 let accepted = tokio::select! {
                     biased;
@@ -176,8 +184,11 @@ impl Edge {
                     Ok((stream, client)) => edge.admit(stream, client, listening.door),
                     Err(e) => {
                         // Out of descriptors, mostly: wait for some to be freed instead of spinning.
-                        tracing::warn!(error = %e, "accept failed");
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        if told.is_none_or(|at| at.elapsed() > TOLD_EVERY) {
+                            told = Some(Instant::now());
+                            tracing::warn!(error = %e, "accept failed");
+                        }
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
                     }
                 }
             }

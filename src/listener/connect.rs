@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
-    policy::{ConnectionAction, Flow, Reason, RuleName, Terms},
+    policy::{ConnectionAction, Flow, Reason, RuleName, Terms, guarded},
     proxy::{Connection, Denial, Finish, Leash, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
@@ -125,7 +125,9 @@ fn judge(
     };
     let now = time::OffsetDateTime::now_utc();
     let policy = edge.services.policy.load();
-    let mut decision = policy.decide_connection(&flow, now);
+    let mut decision = guarded(ConnectionAction::Deny, || {
+        policy.decide_connection(&flow, now)
+    });
     if let Some(reason) = edge.services.overrules_connection(decision.action) {
         decision.action = ConnectionAction::Deny;
         decision.reason = reason;

@@ -30,7 +30,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -49,11 +49,18 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
     let mut pulled = pin!(leashed.leash.pulled());
     let mut known_host = KnownHost::default();
     loop {
+        // Lives as long as the request whose head it is.
+        let mut held = edge.services.memory.hold();
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
-        let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
+        let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
+        {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+            Err(denial) => {
+                // Being told so takes a while; the memory is for others.
+                drop((buffer, held));
+                return refuse(edge, stream, &connection, denial).await;
+            }
         };
         let started = Instant::now();
         let parsed = head::parse_next(
@@ -150,6 +157,7 @@ async fn read_head(
     edge: &Edge,
     stream: &mut Turn,
     buffer: &mut BytesMut,
+    held: &mut Held,
     patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
     let limits = &edge.services.limits;
@@ -176,7 +184,12 @@ async fn read_head(
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
             }
+            let before = buffer.capacity();
             buffer.reserve(HEAD_BUFFER);
+            if !held.grow(buffer.capacity().saturating_sub(before)) {
+                let words = "too many large request heads at once; try again";
+                return Err(Denial::early(Reason::Overloaded, words));
+            }
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));

@@ -241,6 +241,8 @@ reasons! {
     Overloaded = "overloaded", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
+    /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.
+    PolicyFault = "policy_fault", 503;
     /// The client went away before the answer was complete.
     ClientGone = "client_gone", 499;
     Internal = "internal", 500;

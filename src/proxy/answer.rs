@@ -45,8 +45,12 @@ impl Pipeline {
     ) -> pingora::Result<()> {
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
-        let outcome = match respond::read_body(session, limit).await {
-            Err(e) => Err(e),
+        let mut held = self.services.memory.hold();
+        let outcome = match respond::read_body(session, limit, &mut held).await {
+            Err(e) => {
+                held.release();
+                Err(e)
+            }
             Ok(body) => {
                 let asked = Asked::of(session, arrival);
                 let stand = || {

@@ -152,9 +152,10 @@ impl Denial {
             Reason::MalformedRequest | Reason::AmbiguousFraming | Reason::BadAuthority => {
                 "http_request_error"
             }
-            Reason::Internal | Reason::Overloaded | Reason::AuditUnavailable => {
-                "proxy_internal_error"
-            }
+            Reason::Internal
+            | Reason::Overloaded
+            | Reason::AuditUnavailable
+            | Reason::PolicyFault => "proxy_internal_error",
             _ => "http_request_denied",
         };
         format!("airlock; error={error}; details=\"{}\"", self.reason.code())

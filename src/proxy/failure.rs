@@ -8,7 +8,10 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::{arrival::Arrival, denial::Denial, respond};
 use crate::{
     policy::{Reason, RuleName},
-    upstream::{connector::PROXY_REFUSED, site_proxy::SiteProxyError},
+    upstream::{
+        connector::{NO_DESCRIPTOR, PROXY_REFUSED},
+        site_proxy::SiteProxyError,
+    },
 };
 
 /// `None` when there is nobody left to tell.
@@ -46,6 +49,7 @@ fn clients_fault(e: &Error) -> Option<(Reason, &'static str)> {
 
 fn upstreams_fault(e: &Error) -> Reason {
     match (e.esource(), e.etype()) {
+        (_, etype) if *etype == NO_DESCRIPTOR => Reason::Overloaded,
         (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
         (_, ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute) => {
             Reason::ConnectFailed
@@ -74,6 +78,9 @@ fn what_failed(reason: Reason, e: &Error) -> String {
         }
         (_, ErrorType::CustomCode(PROXY_REFUSED, status)) => {
             SiteProxyError::Refused(*status).to_string()
+        }
+        (Reason::Overloaded, _) => {
+            "no file descriptor is left; raise the limit of open files".into()
         }
         (_, ErrorType::ConnectionClosed) => "it closed the connection too early".into(),
         (_, ErrorType::InvalidHTTPHeader) => "its answer is not well-formed HTTP".into(),
@@ -132,6 +139,12 @@ mod tests {
                 upstream(ErrorType::ReadTimedout),
                 Reason::UpstreamTimeout,
                 "ReadTimedout",
+            ),
+            (
+                "a descriptor that is missing here",
+                Error::explain(NO_DESCRIPTOR, sent),
+                Reason::Overloaded,
+                "no file descriptor is left; raise the limit of open files",
             ),
             (
                 "a fault of ours",

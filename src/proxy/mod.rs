@@ -4,9 +4,9 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics. [`body`] and [`upgrade`] are
-//! what the edge, which deals out a request's bytes, has to tell or be told; [`door`] is what the front
-//! door adds.
+//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
+//! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
+//! told; [`door`] is what the front door adds.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -21,6 +21,7 @@ mod failure;
 mod finish;
 mod forward;
 mod live;
+mod memory;
 mod outgoing;
 mod pipeline;
 mod request_id;
@@ -35,6 +36,7 @@ pub use denial::Denial;
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
+pub use memory::{Held, Memory};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts},
+    policy::{Action, Decision, Reason, RequestFacts, guarded},
     upstream::connector::PROXY_REFUSED,
 };
 
@@ -380,7 +380,7 @@ impl Pipeline {
             upgrade: arrival.upgrade,
             size: outgoing::size_of(session.req_header(), arrival),
         };
-        let mut decision = policy.decide_request(&facts, now);
+        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         let overruled = self
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())

@@ -17,6 +17,7 @@ use super::{
     context::Seen,
     denial::DECISION_HEADER,
     live::{Leash, Standing},
+    memory::Held,
 };
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
@@ -27,6 +28,8 @@ use crate::{
 /// [`BODY_TIME`].
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 const BODY_TIME: Duration = Duration::from_secs(300);
+/// Most bodies of chats fit; larger ones grow as they come.
+const SET_ASIDE: usize = 256 << 10;
 const SLOW_BODY: &str = "the body did not come in time; send it without pauses";
 /// What a refused client still sends is read this long, so that it reads the refusal instead of a
 /// reset; and no longer than it keeps sending.
@@ -49,8 +52,13 @@ impl From<Box<Error>> for RespondError {
     }
 }
 
-/// Reads the request's body, at most `limit` bytes.
-pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, RespondError> {
+/// Reads the request's body, at most `limit` bytes, and no more than there is room for beside all the
+/// others; `held` is to live as long as the body.
+pub async fn read_body(
+    session: &mut Session,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, RespondError> {
     let declared = session
         .get_header(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -66,7 +74,7 @@ pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, Res
     session
         .as_downstream_mut()
         .set_read_timeout(Some(BODY_PAUSE));
-    let reading = read_within(session, limit, declared);
+    let reading = read_within(session, limit, declared, held);
     tokio::time::timeout(BODY_TIME, reading)
         .await
         .unwrap_or_else(|_| Err(too_slow()))
@@ -76,10 +84,14 @@ async fn read_within(
     session: &mut Session,
     limit: usize,
     declared: Option<usize>,
+    held: &mut Held,
 ) -> Result<Bytes, RespondError> {
     let Some(first) = session.as_downstream_mut().read_request_body().await? else {
         return Ok(Bytes::new());
     };
+    if !held.grow(first.len()) {
+        return Err(no_room());
+    }
     let Some(second) = session.as_downstream_mut().read_request_body().await? else {
         return if first.len() > limit {
             Err(too_large(limit))
@@ -87,16 +99,29 @@ async fn read_within(
             Ok(first)
         };
     };
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(first.len() * 2).min(limit));
+    if !held.grow(second.len()) {
+        return Err(no_room());
+    }
+    // What is announced may never come: only so much is set aside for it.
+    let announced = declared.unwrap_or(first.len() * 2).min(SET_ASIDE);
+    let mut body = BytesMut::with_capacity(announced.min(limit));
     body.extend_from_slice(&first);
     body.extend_from_slice(&second);
     while let Some(chunk) = session.as_downstream_mut().read_request_body().await? {
         if body.len() + chunk.len() > limit {
             return Err(too_large(limit));
         }
+        if !held.grow(chunk.len()) {
+            return Err(no_room());
+        }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+fn no_room() -> RespondError {
+    let words = "too many large bodies at once; try again";
+    RespondError::Refuse(Reason::Overloaded, words.into())
 }
 
 fn too_large(limit: usize) -> RespondError {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::Budgets, live::Live};
+use super::{budget::Budgets, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     front_door::FrontDoor,
@@ -31,6 +31,10 @@ pub struct Limits {
     /// Between two reads of an upstream's response.
     pub upstream_timeout: Duration,
     pub connections: usize,
+    /// Refusals for overload that are written at the same time.
+    pub farewells: usize,
+    /// Connections to upstreams that are kept for the next request.
+    pub idle_upstreams: usize,
     pub drain_timeout: Duration,
     /// Largest request body that is answered here; a handler may want less.
     pub body_bytes: usize,
@@ -134,6 +138,8 @@ pub struct Services {
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
     pub limits: Limits,
+    /// For heads and bodies of all requests together.
+    pub memory: Arc<Memory>,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
 }

@@ -11,6 +11,7 @@ use pingora::{
 use tokio::net::TcpStream;
 
 use super::{
+    dial::reason_of,
     keep_alive::keep_alive,
     site_proxy::{SiteProxy, SiteProxyError},
 };
@@ -19,6 +20,9 @@ use crate::{
     net::{Authority, classify},
     policy::Reason,
 };
+
+/// Error type of a connect that failed for want of a file descriptor.
+pub const NO_DESCRIPTOR: ErrorType = ErrorType::Custom("NoDescriptor");
 
 /// Dials the address in the peer, which came from a checked one: Pingora never resolves.
 #[derive(Clone)]
@@ -53,10 +57,16 @@ impl CountingConnector {
         let connected = tokio::time::timeout(self.timeout, connecting).await;
         let outcome = match &connected {
             Ok(Ok(_)) => "ok",
-            Ok(Err(_)) => Reason::ConnectFailed.code(),
+            Ok(Err(e)) => reason_of(e).code(),
             Err(_) => Reason::ConnectTimeout.code(),
         };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
+        if let Ok(Err(e)) = &connected
+            && reason_of(e) == Reason::Overloaded
+        {
+            // Ours, not the upstream's: `proxy::failure` reads it off the type.
+            return Error::e_explain(NO_DESCRIPTOR, "no file descriptor is left");
+        }
         let stream = connected
             .or_err(ErrorType::ConnectTimedout, "no answer in time")?
             .or_err(ErrorType::ConnectError, "while connecting upstream")?;

@@ -285,7 +285,7 @@ impl Dialer {
                 Reason::ConnectTimeout,
                 format!("{} did not answer in time", address.socket()),
             )),
-            Ok(Err(e)) => Err((Reason::ConnectFailed, plain_words(&e))),
+            Ok(Err(e)) => Err((reason_of(&e), plain_words(&e))),
             Ok(Ok(stream)) => {
                 // Streamed tokens are small writes; Nagle would hold them back.
                 let _ = stream.set_nodelay(true);
@@ -298,6 +298,16 @@ impl Dialer {
             outcome.as_ref().map_or_else(|(r, _)| r.code(), |_| "ok"),
         );
         outcome
+    }
+}
+
+/// Whose fault a failed connect was: the destination's, or ours because no descriptor is left.
+pub(super) fn reason_of(e: &std::io::Error) -> Reason {
+    // EMFILE and ENFILE; std has no stable kind for them.
+    match e.raw_os_error() {
+        #[cfg(unix)]
+        Some(23 | 24) => Reason::Overloaded,
+        _ => Reason::ConnectFailed,
     }
 }
 
