@@ -19,12 +19,14 @@ use std::{
 use super::{
     before,
     comfyui::{Answer, ComfyUi},
-    door,
+    door, frontend,
 };
-use crate::support::eventually;
+use crate::support::{Sdk, eventually};
 
 /// Set for the test that runs inside.
 const INSIDE: &str = "AIRLOCK_TEST_INSIDE";
+/// The folder of ComfyUI's page.
+const FRONTEND: &str = "AIRLOCK_TEST_FRONTEND";
 /// Where every name leads inside of the namespace.
 const OUTSIDE: &str = "127.0.0.9";
 /// A browser on a machine that compiles.
@@ -70,6 +72,28 @@ fn chromium() -> Option<(&'static str, u32)> {
 
 #[test]
 fn a_page_behind_the_front_door_reaches_nothing_else() {
+    in_a_namespace("inside_every_channel_is_tried", &[]);
+}
+
+#[test]
+fn comfyuis_own_page_works_behind_the_front_door() {
+    let folder = "import comfyui_frontend_package as f; print(f.__path__[0])";
+    let python = Sdk::New.python();
+    let out = Command::new(python).args(["-c", folder]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(
+        out.status.success(),
+        "comfyui-frontend-package is not there"
+    );
+    let root = Path::new(text.trim()).join("static");
+    in_a_namespace(
+        "inside_comfyuis_page_is_opened",
+        &[(FRONTEND, root.to_str().unwrap())],
+    );
+}
+
+/// Runs an ignored test of this file where nothing leads out and every name server is ours.
+fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
     let works = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "true"])
         .status()
@@ -85,34 +109,21 @@ fn a_page_behind_the_front_door_reaches_nothing_else() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let resolver = scratch.path().join("resolv.conf");
-    fs::write(
-        &resolver,
-        "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
-    )
-    .unwrap();
+    let lines = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
+    fs::write(&resolver, lines).unwrap();
     // WebRTC asks nobody without an interface beside loopback; this one leads nowhere.
     let script = "ip link set lo up && ip link add out0 type veth peer name out1 && \
                   ip addr add 10.99.0.1/24 dev out0 && ip link set out0 up && ip link set out1 up && \
                   mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
     let out = Command::new("unshare")
-        .args([
-            "--user",
-            "--map-root-user",
-            "--net",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-        ])
+        .args(["--user", "--map-root-user", "--net", "--mount"])
+        .args(["sh", "-c", script])
         .arg(&resolver)
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "front_door::browser::inside_of_a_namespace",
-            "--exact",
-            "--ignored",
-        ])
-        .args(["--nocapture", "--test-threads=1"])
+        .arg(format!("front_door::browser::{test}"))
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -125,8 +136,8 @@ fn a_page_behind_the_front_door_reaches_nothing_else() {
 }
 
 #[test]
-#[ignore = "runs inside of the namespace that the test above makes"]
-fn inside_of_a_namespace() {
+#[ignore = "runs inside of the namespace that another test makes"]
+fn inside_every_channel_is_tried() {
     if std::env::var_os(INSIDE).is_none() {
         return;
     }
@@ -171,6 +182,59 @@ fn inside_of_a_namespace() {
     let airlock = before(comfyui.address(), "");
     let seen = outside.heard(program, door(&airlock), &comfyui);
     assert!(seen.is_empty(), "with the list of connections: {seen:?}");
+}
+
+#[test]
+#[ignore = "runs inside of the namespace that another test makes"]
+fn inside_comfyuis_page_is_opened() {
+    let Some(root) = std::env::var_os(FRONTEND) else {
+        return;
+    };
+    let (program, _) = chromium().unwrap();
+    let outside = Outside::listen();
+    let comfyui = frontend::serve(root.into());
+    let airlock = before(comfyui.address, "");
+    let profile = tempfile::tempdir().unwrap();
+    let browser = Browser::open(program, profile.path(), door(&airlock));
+    let came = |what: &str| {
+        let heads = comfyui.heads();
+        heads
+            .iter()
+            .any(|h| h.starts_with(&format!("GET /api/probe/{what} ")))
+    };
+    let began = Instant::now();
+    // The extension has seen: the app set up, its socket open, a preview of it, the vendor's answer.
+    for what in ["setup", "status", "preview", "vendor-200", "canvas"] {
+        while !came(what) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{what} did not come; asked was {:#?}",
+                comfyui.lines()
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    drop(browser);
+    // What ComfyUI's page itself tries outside is refused, reported, and nothing else is.
+    let refused: BTreeSet<String> = airlock
+        .records()
+        .iter()
+        .filter(|r| r["rule"] == "front_door/own")
+        .map(|r| r["detail"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let known = "the browser refused api.comfy.org:443 on / (connect-src)";
+    assert!(refused.iter().all(|what| what == known), "{refused:?}");
+    let names = outside.names.lock().unwrap();
+    let comfy: Vec<_> = names.iter().filter(|n| n.contains("comfy")).collect();
+    assert!(comfy.is_empty(), "looked up: {comfy:?}");
+    let vendor = airlock
+        .records()
+        .into_iter()
+        .find(|r| r["rule"] == "comfyui-copilot/api");
+    assert_eq!(
+        vendor.expect("the announcement was asked for")["entry"],
+        "front_door"
+    );
 }
 
 fn page() -> Vec<(&'static str, Answer)> {

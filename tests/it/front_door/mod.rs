@@ -5,6 +5,8 @@
 #[cfg(target_os = "linux")]
 mod browser;
 mod comfyui;
+#[cfg(target_os = "linux")]
+mod frontend;
 
 use std::{
     io::{Read, Write},
