@@ -113,7 +113,7 @@ fn answer(root: &Path, path: &str) -> (&'static str, &'static str, Vec<u8>) {
     };
     let kind = match file.extension().and_then(|e| e.to_str()) {
         Some("html") => "text/html",
-        Some("js") => "text/javascript",
+        Some("js" | "mjs") => "text/javascript",
         Some("css") => "text/css",
         Some("json") => JSON,
         Some("svg") => "image/svg+xml",
