@@ -14,12 +14,12 @@ mod reports;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::{
     metrics::Metrics,
-    net::DomainPattern,
+    net::{DomainPattern, Host},
     page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
     policy::{CompiledPolicy, Responder, RuleAction},
     upstream::http_client::{HttpClient, Origin},
@@ -29,9 +29,14 @@ pub use page::wants;
 pub use reports::ReportResponder;
 
 /// Bodies that are rewritten at a time; the others wait. A page loads six at once.
-const REWRITES: usize = 16;
+const REWRITES: usize = 8;
+
+/// Takes out of a response what an upstream must not say to a client; `proxy` has it, for whatever is
+/// forwarded. The host is the one that the client called.
+pub type Clean = fn(StatusCode, &mut HeaderMap, &Host);
 
 pub struct FrontDoorDeps {
+    pub clean: Clean,
     pub comfyui: Origin,
     pub client: HttpClient,
     pub settings: PageSettings,
@@ -39,6 +44,7 @@ pub struct FrontDoorDeps {
 }
 
 pub struct FrontDoor {
+    clean: Clean,
     comfyui: Origin,
     client: HttpClient,
     settings: PageSettings,
@@ -91,12 +97,14 @@ fn values(page: &PagePolicy, scripts: &[ScriptHash]) -> Vec<(HeaderName, HeaderV
 impl FrontDoor {
     pub fn new(deps: FrontDoorDeps, policy: &CompiledPolicy) -> Self {
         let FrontDoorDeps {
+            clean,
             comfyui,
             client,
             settings,
             metrics,
         } = deps;
         Self {
+            clean,
             comfyui,
             client,
             settings,
@@ -128,18 +136,3 @@ impl FrontDoor {
             .try_for_each(|(name, value)| add(name, value))
     }
 }
-
-/// Headers of ComfyUI that would send reports of the page to somebody else.
-pub fn reports_elsewhere(name: &HeaderName, value: &HeaderValue) -> bool {
-    let policy = matches!(
-        name.as_str(),
-        "content-security-policy"
-            | "content-security-policy-report-only"
-            | "connection-allowlist"
-            | "connection-allowlist-report-only"
-    );
-    policy && memchr::memmem::find(&value.as_bytes().to_ascii_lowercase(), b"report-").is_some()
-}
-
-#[cfg(test)]
-mod tests;

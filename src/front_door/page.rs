@@ -11,16 +11,17 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::{FrontDoor, down, reports_elsewhere, values};
+use super::{FrontDoor, down, values};
 use crate::{
-    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort, crossing},
+    handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort},
+    net::{Authority, Port},
     page::{Coding, Kind, Rewrite, Rewritten, validator},
     policy::Reason,
     upstream::http_client::{Body, SendError},
 };
 
 /// Bytes of a script or document, inflated. The largest of ComfyUI's page has about four million.
-const LARGEST: usize = 64 << 20;
+const LARGEST: usize = 32 << 20;
 /// Until the head comes, and between two pieces of the body: ComfyUI loads models in its event loop.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -203,11 +204,17 @@ impl FrontDoor {
         request: Request<Bytes>,
         exchange: &Exchange,
     ) -> Result<crate::upstream::http_client::Response, Failed> {
+        let called = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|v| v.to_str().ok());
+        let called = called.and_then(|v| Authority::parse(v, Some(Port::HTTP)).ok());
+        let host = called.map_or_else(|| self.comfyui.authority.host.clone(), |a| a.host);
         let sending = self.client.send(&self.comfyui, request, &exchange.egress);
         match tokio::time::timeout(PATIENCE, sending).await {
             Err(_) => Err(Failed::new(Reason::UpstreamTimeout, "no answer in time")),
             Ok(Ok(mut response)) => {
-                crossing::strip_response(&mut response.headers);
+                (self.clean)(response.status, &mut response.headers, &host);
                 Ok(response)
             }
             Ok(Err(SendError::Dial(e))) => Err(Failed::new(e.reason, e.detail)),
@@ -253,17 +260,8 @@ impl FrontDoor {
         Ok(rewritten)
     }
 
-    /// Puts in what the browser is told. ComfyUI's own policy stands beside ours, unless it would
-    /// send reports elsewhere.
+    /// Puts in what the browser is told, beside what ComfyUI said itself.
     fn dress(&self, headers: &mut HeaderMap, rewritten: Option<&Rewritten>) {
-        let elsewhere: Vec<HeaderName> = headers
-            .iter()
-            .filter(|(name, value)| reports_elsewhere(name, value))
-            .map(|(name, _)| name.clone())
-            .collect();
-        elsewhere.iter().for_each(|name| {
-            headers.remove(name);
-        });
         let told = self.told.load();
         let own = match rewritten {
             Some(rewritten) if !rewritten.scripts.is_empty() => {

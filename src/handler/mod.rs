@@ -2,12 +2,10 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
-//! [`cors`] says which page may read an answer, the same for all of them; [`crossing`] which headers
-//! go from one side to the other.
+//! [`cors`] says which page may read an answer, the same for all of them.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
 
 pub mod cors;
-pub mod crossing;
 #[cfg(test)]
 pub mod test_support;
 

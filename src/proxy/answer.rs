@@ -3,19 +3,26 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
-use pingora::{Error, ErrorType, http::RequestHeader, proxy::Session};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 
 use super::{
     arrival::Arrival,
     context::RequestContext,
-    denial::Denial,
-    door,
+    denial::{DECISION_HEADER, Denial},
+    door, forward,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, Around, RespondError},
 };
 use crate::{
-    handler::{Exchange, Handler, LocalRequest, crossing},
+    handler::{
+        Exchange, Handler, LocalRequest,
+        cors::{Caller, OriginPolicy},
+    },
     policy::{Reason, Responder, RuleName},
 };
 
@@ -131,11 +138,29 @@ impl Pipeline {
     }
 }
 
+/// A page that may read answers may read why there is none. Others see "Failed to fetch".
+fn readable_by_its_page(
+    asked: &http::HeaderMap,
+    header: &mut ResponseHeader,
+) -> pingora::Result<()> {
+    if !asked.contains_key(http::header::ORIGIN) {
+        return Ok(());
+    }
+    header.append_header(http::header::VARY, "Origin")?;
+    if let Caller::Page(origin) = OriginPolicy::private_only().judge(asked) {
+        header.insert_header(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
+        let ours = format!("{DECISION_HEADER}, proxy-status");
+        header.insert_header(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, ours)?;
+    }
+    Ok(())
+}
+
 /// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     session.set_keepalive(None);
     let body = denial.body();
-    let header = denial.header(body.len())?;
+    let mut header = denial.header(body.len())?;
+    readable_by_its_page(&session.req_header().headers, &mut header)?;
     session
         .write_response_header(Box::new(header), false)
         .await
@@ -160,7 +185,7 @@ fn request_parts(
     parts.method = header.method.clone();
     parts.uri = uri;
     parts.version = header.version;
-    let nominated = crossing::nominated(&header.headers);
+    let nominated = forward::nominated(&header.headers);
     let for_comfyui = arrival.for_comfyui().is_some();
     parts.headers = header
         .headers
@@ -173,7 +198,7 @@ fn request_parts(
                 )
                 && !name.as_str().starts_with("proxy-")
                 && !name.as_str().starts_with("x-airlock-")
-                && !(for_comfyui && crossing::stays_here(name))
+                && !(for_comfyui && forward::stays_here(name))
                 // The front door has compared it; a handler knows nothing of the door's names.
                 && !(arrival.door.is_some() && !for_comfyui && *name == http::header::ORIGIN)
         })

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{arrival::Arrival, services::Services};
 use crate::{
@@ -33,6 +33,19 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
         Err(AccessFault::Host) => Some(Reason::HostNotAllowed),
         Err(AccessFault::Origin) => Some(Reason::OriginNotAllowed),
         Err(AccessFault::PlainWebsocket) => Some(Reason::PlainWebsocket),
+    }
+}
+
+/// Puts what the browser is told into a response that leaves by the front door.
+pub fn tell_browser(
+    services: &Services,
+    arrival: &Arrival,
+    response: &mut ResponseHeader,
+) -> pingora::Result<()> {
+    let door = services.front_door.as_ref();
+    match door.filter(|_| arrival.door.is_some()) {
+        Some(door) => door.tell(|name, value| response.append_header(name, value).map(drop)),
+        None => Ok(()),
     }
 }
 

@@ -3,19 +3,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, header};
-use pingora::{
-    http::{RequestHeader, ResponseHeader},
-    protocols::ALPN,
-    upstreams::peer::HttpPeer,
-};
+use pingora::{http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
 
 use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
-    front_door::reports_elsewhere,
-    handler::crossing::{makes_connect, nominated, opens_a_door, stays_here},
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
-    upstream::{connector::ProxiedConnector, dial::Way},
+    upstream::{
+        connector::ProxiedConnector, dial::Way, pinned::PinnedConnector, private_ca::Trust,
+    },
 };
 
 /// Where a forwarded request goes.
@@ -80,7 +76,19 @@ pub async fn destination(
         }
         None => {
             let private_cas = services.private_cas.load();
-            peer.options.ca = private_cas.of(authority);
+            match private_cas.of(authority) {
+                Some(Trust::Ca(ca)) => peer.options.ca = Some(ca),
+                Some(Trust::Own(config)) if peer.is_tls() => {
+                    let name = rustls::pki_types::ServerName::try_from(peer.sni.clone())
+                        .map_err(|e| refuse(Reason::UpstreamTlsFailed, e.to_string()))?;
+                    let timeout = services.limits.connect_timeout;
+                    let tls = PinnedConnector::new(&services.connector, config, name, timeout);
+                    // Plain to Pingora; the name keeps it apart from connections in the clear.
+                    peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
+                    peer.options.custom_l4 = Some(Arc::new(tls));
+                }
+                Some(Trust::Own(_)) | None => {}
+            }
             peer.group_key = private_cas.generation();
         }
     }
@@ -140,6 +148,34 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
 /// never meets a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
+/// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
+pub fn stays_here(name: &HeaderName) -> bool {
+    // Servers that speak CGI's language read `X_Forwarded_For` as `X-Forwarded-For`.
+    let dashed;
+    let name = match name.as_str() {
+        name if name.contains('_') => {
+            dashed = name.replace('_', "-");
+            &dashed
+        }
+        name => name,
+    };
+    match name {
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" | "http2-settings" => true,
+        "forwarded" | "via" | "x-real-ip" => true,
+        "x-http-method" | "x-http-method-override" | "x-method-override" => true,
+        name => [
+            "proxy-",
+            "x-airlock-",
+            "x-forwarded-",
+            "x-original-",
+            "x-rewrite-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix)),
+    }
+}
+
 /// Prepares what goes upstream. Our own headers go on last, after the nominated ones are gone.
 pub fn request_header(
     services: &Services,
@@ -187,54 +223,28 @@ pub fn request_header(
     Ok(())
 }
 
-/// Tells a browser at the front door what the page may reach.
-pub fn tell_browser(
-    services: &Services,
-    arrival: &Arrival,
-    response: &mut ResponseHeader,
-) -> pingora::Result<()> {
-    let Some(door) = services
-        .front_door
-        .as_ref()
-        .filter(|_| arrival.door.is_some())
-    else {
-        return Ok(());
-    };
-    let elsewhere: Vec<HeaderName> = response
-        .headers
+/// Header names that `Connection` nominates as hop-by-hop.
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
         .iter()
-        .filter(|(name, value)| reports_elsewhere(name, value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    elsewhere.iter().for_each(|name| {
-        response.remove_header(name);
-    });
-    door.tell(|name, value| response.append_header(name, value).map(drop))
-}
-
-/// Strips what an upstream must not say to the client, and what it says to the next hop alone.
-pub fn response_header(response: &mut ResponseHeader) {
-    let switches = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    for name in nominated(&response.headers) {
-        if !(switches && name == header::UPGRADE) {
-            response.remove_header(&name);
-        }
-    }
-    if response
-        .headers
-        .get_all(header::LINK)
-        .iter()
-        .any(makes_connect)
-    {
-        response.remove_header(&header::LINK);
-    }
-    for name in named(&response.headers, opens_a_door) {
-        response.remove_header(&name);
-    }
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .filter_map(|token| HeaderName::try_from(token.trim()).ok())
+        // Framing and routing are ours to judge, not the client's to remove (CVE-2026-105299).
+        .filter(|name| {
+            ![
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::TRANSFER_ENCODING,
+            ]
+            .contains(name)
+        })
+        .collect()
 }
 
 /// One pass over the names that are there beats a look-up of each that might be.
-fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+pub(super) fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderName> {
     headers
         .keys()
         .filter(|name| wanted(name))
@@ -255,22 +265,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upstream_cannot_open_another_door_or_forge_our_marker() {
-        let mut response = ResponseHeader::build(200, None).unwrap();
-        response.insert_header("alt-svc", "h3=\":443\"").unwrap();
-        response
-            .insert_header("x-airlock-decision", "allow")
-            .unwrap();
-        response.insert_header("proxy-status", "airlock").unwrap();
-        response
-            .insert_header("link", "<https://evil.test>; rel=\"Preconnect\"")
-            .unwrap();
-        response.insert_header("connection", "x-hop").unwrap();
-        response.insert_header("x-hop", "1").unwrap();
-        response.insert_header("x-kept", "1").unwrap();
-        response_header(&mut response);
-        let mut left: Vec<_> = response.headers.keys().map(|k| k.as_str()).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["connection", "x-kept"]);
+    fn hop_by_hop_nomination_cannot_remove_framing_or_host() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONNECTION,
+            "close, X-Secret, Host, Content-Length".parse().unwrap(),
+        );
+        let names = nominated(&headers);
+        assert!(names.contains(&HeaderName::from_static("x-secret")));
+        assert!(!names.contains(&header::HOST) && !names.contains(&header::CONTENT_LENGTH));
     }
 }
