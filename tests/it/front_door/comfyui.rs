@@ -18,6 +18,11 @@ impl Answer {
         Self::with(content_type, "", body.as_bytes())
     }
 
+    /// With these header lines.
+    pub fn saying(content_type: &str, lines: &str, body: &str) -> Self {
+        Self::with(content_type, lines, body.as_bytes())
+    }
+
     /// Nothing but its type and length.
     pub fn plain(content_type: &str, body: &str) -> Self {
         Self {
@@ -43,7 +48,6 @@ impl Answer {
             head: format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{lines}Etag: {TAG}\r\n\
                  Last-Modified: Fri, 20 Nov 2020 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n\
-                 Content-Security-Policy: default-src 'self'; report-uri https://evil.example/\r\n\
                  Content-Length: {}\r\n\r\n",
                 body.len()
             ),

@@ -186,13 +186,38 @@ fn the_browser_is_told_the_tightest_policy_with_the_hash_of_the_import_map() {
             "{path}: {policy}"
         );
     }
-    // One that ComfyUI sends stands beside ours, unless it reports to somebody else.
-    let own: Vec<_> = ask(&airlock, "GET /api/queue", "").headers;
-    let policies: Vec<_> = own
-        .iter()
-        .filter(|(name, _)| name == "content-security-policy")
-        .collect();
-    assert_eq!(policies.len(), 1, "{policies:?}");
+}
+
+#[test]
+fn a_policy_of_comfyuis_own_stands_beside_ours_and_reports_to_nobody() {
+    let lines = "Content-Security-Policy: default-src 'self'; report-uri https://evil.example/\r\n\
+                 Content-Security-Policy-Report-Only: default-src 'none'; report-uri https://evil.example/\r\n\
+                 Report-To: {}\r\n";
+    let comfyui = ComfyUi::serving(vec![
+        ("/", Answer::saying("text/html", lines, PAGE)),
+        (
+            "/api/queue",
+            Answer::saying("application/json", lines, "{}"),
+        ),
+    ]);
+    let airlock = before(comfyui.address(), "");
+    for path in ["/", "/api/queue"] {
+        let reply = ask(&airlock, &format!("GET {path}"), "");
+        let policies: Vec<&str> = reply
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "content-security-policy")
+            .map(|(_, value)| value.as_str())
+            .collect();
+        assert_eq!(policies.len(), 2, "{path}: {policies:?}");
+        assert_eq!(policies[0], "default-src 'self'", "{path}");
+        assert!(policies[1].ends_with("report-uri /airlock/csp"), "{path}");
+        let all = format!("{:?}", reply.headers);
+        assert!(
+            !all.contains("evil.example") && !all.contains("report-only"),
+            "{path}: {all}"
+        );
+    }
 }
 
 #[test]
