@@ -3,6 +3,7 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
+use http::HeaderName;
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -187,21 +188,18 @@ fn request_parts(
     parts.version = header.version;
     let nominated = forward::nominated(&header.headers);
     let for_comfyui = arrival.for_comfyui().is_some();
+    let ends_here = |name: &HeaderName| match name.as_str() {
+        _ if nominated.contains(name) => true,
+        _ if for_comfyui => forward::stays_here(name),
+        // The front door has compared it; a handler knows nothing of the door's names.
+        "origin" => arrival.door.is_some(),
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" => true,
+        name => name.starts_with("proxy-") || name.starts_with("x-airlock-"),
+    };
     parts.headers = header
         .headers
         .iter()
-        .filter(|(name, _)| {
-            !nominated.contains(name)
-                && !matches!(
-                    name.as_str(),
-                    "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-                )
-                && !name.as_str().starts_with("proxy-")
-                && !name.as_str().starts_with("x-airlock-")
-                && !(for_comfyui && forward::stays_here(name))
-                // The front door has compared it; a handler knows nothing of the door's names.
-                && !(arrival.door.is_some() && !for_comfyui && *name == http::header::ORIGIN)
-        })
+        .filter(|(name, _)| !ends_here(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Ok(parts)
