@@ -30,7 +30,7 @@ const FRONTEND: &str = "AIRLOCK_TEST_FRONTEND";
 /// Where every name leads inside of the namespace.
 const OUTSIDE: &str = "127.0.0.9";
 /// A browser on a machine that compiles.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// What still wants to go out when the page says that it has tried everything.
 const AFTERMATH: Duration = Duration::from_secs(4);
 /// Chromium knows `Connection-Allowlist` from here on.
