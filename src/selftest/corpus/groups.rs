@@ -1,0 +1,90 @@
+//! The 55 groups of what an egress firewall must withstand, and what proves those that a connection
+//! to a running instance cannot.
+
+pub struct Group {
+    pub number: u8,
+    pub section: &'static str,
+    /// What is tried.
+    pub title: &'static str,
+    /// Tests, beside the cases: `it::...` in `tests/it`, else a module of the library.
+    pub proved_by: &'static [&'static str],
+}
+
+const HOSTS: &str = "Host strings";
+const ADDRESSES: &str = "Addresses";
+const CONNECT: &str = "CONNECT";
+const TLS: &str = "TLS";
+const HTTP: &str = "HTTP";
+const AROUND: &str = "Around the proxy";
+
+const fn group(
+    number: u8,
+    section: &'static str,
+    title: &'static str,
+    proved_by: &'static [&'static str],
+) -> Group {
+    Group {
+        number,
+        section,
+        title,
+        proved_by,
+    }
+}
+
+pub const GROUPS: [Group; 55] = [
+    group(1, HOSTS, "Case and one trailing dot are allowed and canonical; two dots are not", &["net::host::accepted_spellings_have_one_canonical_form", "net::host::whatever_comes_the_canonical_form_is_stable_and_plain"]),
+    group(2, HOSTS, "Suffix mistakes, and the apex of a wildcard", &["net::pattern::patterns_match_on_label_boundaries"]),
+    group(3, HOSTS, "Patterns that a configuration may not hold", &["net::pattern::refused_patterns"]),
+    group(4, HOSTS, "Control characters, blanks and 8-bit bytes", &["net::host::refused_spellings"]),
+    group(5, HOSTS, "Percent-encoding in a host", &[]),
+    group(6, HOSTS, "International names: lookalike dots and letters, invisible ones, broken A-labels", &[]),
+    group(7, HOSTS, "User information", &["net::authority::refused"]),
+    group(8, HOSTS, "Backslashes, missing and extra slashes", &[]),
+    group(9, HOSTS, "Brackets and zone ids", &[]),
+    group(10, HOSTS, "Ports that are none, or two", &[]),
+    group(11, HOSTS, "Lengths, underscores, hyphens, names below localhost", &[]),
+    group(12, ADDRESSES, "IPv4 in decimal, octal, hexadecimal, short and mixed forms", &[]),
+    group(13, ADDRESSES, "Special IPv4 ranges and their neighbours", &["net::address::ranges_and_their_neighbours"]),
+    group(14, ADDRESSES, "IPv4 inside IPv6", &["policy::address::addresses_after_resolution"]),
+    group(15, ADDRESSES, "Special IPv6 ranges", &["net::address::ranges_and_their_neighbours"]),
+    group(16, ADDRESSES, "Cloud metadata services", &[]),
+    group(17, ADDRESSES, "Airlock's own listeners, and loops through itself", &["it::pipeline::tunnel::a_tunnel_back_into_airlock_is_refused", "policy::address::a_configured_upstream_cannot_open_our_own_listener"]),
+    group(18, ADDRESSES, "One closed address among several", &["it::corpus::answers::a_name_with_one_closed_address_among_several_is_closed"]),
+    group(19, ADDRESSES, "A name whose answer changes between look-ups", &["it::corpus::answers::a_name_that_turns_to_a_closed_address_is_judged_anew"]),
+    group(20, ADDRESSES, "An alias of a closed name", &["it::corpus::answers::a_name_with_one_closed_address_among_several_is_closed"]),
+    group(21, CONNECT, "Other ports", &[]),
+    group(22, CONNECT, "The target against Host; two Hosts", &[]),
+    group(23, CONNECT, "A body on CONNECT; bytes before the verdict", &[]),
+    group(24, CONNECT, "Other forms of the request line", &[]),
+    group(25, CONNECT, "Requests behind a refused CONNECT; a CONNECT inside a tunnel", &["it::pipeline::connect::what_stands_behind_a_refused_connect_is_not_read_as_a_request"]),
+    group(26, CONNECT, "First bytes that are not TLS", &["it::pipeline::connect::what_is_no_client_hello_for_this_host_is_closed_and_recorded"]),
+    group(27, CONNECT, "Headers that try to steer", &["it::pipeline::headers::what_is_meant_for_us_or_would_steer_the_next_hop_is_not_sent_on"]),
+    group(28, CONNECT, "Extended CONNECT, UDP and IP through HTTP", &[]),
+    group(29, TLS, "A server name that is another, absent, twice, an address or of a wrong type", &["tls::client_hello::tests::a_hello_that_two_parsers_could_read_differently_is_refused"]),
+    group(30, TLS, "Encrypted ClientHello", &["tls::client_hello::tests::encrypted_client_hello_is_noticed_whether_real_or_grease"]),
+    group(31, TLS, "A ClientHello in fragments, too large, never finished", &["tls::client_hello::tests::however_it_is_cut_the_answer_is_the_same"]),
+    group(32, TLS, "Resumption across names; a second name after a retry", &["tls::leaf::tests::a_session_is_resumed_under_its_own_name_and_no_other"]),
+    group(33, TLS, "ALPN surprises; HTTP/2 after http/1.1 was agreed", &[]),
+    group(34, TLS, "An upstream's certificate: wrong name, expired, self-signed", &["it::pipeline::intercept::an_upstream_that_cannot_prove_its_name_gets_no_request", "tls::connector::tests::an_upstream_is_verified_by_name_date_and_issuer", "tls::roots::tests::a_root_of_ours_is_never_trusted_upstream_wherever_it_was_installed"]),
+    group(35, TLS, "The original destination of a redirected connection is never trusted", &["it::pipeline::transparent::what_cannot_be_named_or_is_not_allowed_is_closed_and_recorded"]),
+    group(36, HTTP, "URI host against Host; inner Host against the tunnel", &["it::pipeline::intercept::another_host_inside_is_misdirected"]),
+    group(37, HTTP, "Framing and line ends that two parsers read in two ways", &["it::pipeline::heads::what_could_be_read_two_ways_is_refused_recorded_once_and_the_connection_is_closed", "it::pipeline::forward::a_request_body_that_breaks_its_framing_is_refused_and_not_ended_cleanly_upstream"]),
+    group(38, HTTP, "Trailers", &["it::pipeline::forward::trailers_do_not_pass"]),
+    group(39, HTTP, "Connection naming a header that frames, routes or is ours", &["it::pipeline::headers::connection_cannot_take_away_what_frames_and_routes", "it::pipeline::headers::what_connection_names_ends_here_and_what_frames_and_routes_does_not"]),
+    group(40, HTTP, "h2c, bytes before the switch, a switch unasked", &["it::pipeline::reverse::bytes_behind_an_upgrade_that_is_declined_are_not_a_request"]),
+    group(41, HTTP, "WebSocket only where a rule says so", &["it::pipeline::reverse::a_web_socket_without_a_rule_that_says_so_is_refused_before_any_socket"]),
+    group(42, HTTP, "HTTP/2 to HTTP/1: it is offered nowhere", &[]),
+    group(43, HTTP, "Paths: climbs, encodings, slashes, case", &["it::pipeline::reverse::what_is_judged_is_what_is_sent"]),
+    group(44, HTTP, "Redirects from an allowed host", &["it::pipeline::forward::a_redirect_is_passed_on_and_not_followed"]),
+    group(45, HTTP, "Allowed, then denied on one connection", &["it::pipeline::intercept::requests_inside_are_judged_and_recorded_one_by_one"]),
+    group(46, HTTP, "Encoded bodies where a body is inspected", &["it::corpus::bodies::an_encoded_body_is_not_taken_for_a_chat"]),
+    group(47, HTTP, "A second credential beside the one that is put in", &["gateway::tests::streams::what_goes_up_is_the_body_with_the_model_changed_and_no_header_of_the_client"]),
+    group(48, HTTP, "Our marker headers from a client or an upstream", &["it::pipeline::headers::an_answer_opens_no_other_door_and_forges_no_mark"]),
+    group(49, AROUND, "A client that goes around the proxy", &["it::isolate::not_one_packet_leaves_an_isolated_program_that_tries_everything", "it::isolate::the_same_program_without_isolation_is_seen_to_leak", "it::leak::during_the_whole_demo_not_one_packet_leaves_the_machine"]),
+    group(50, AROUND, "Docker's embedded DNS on an internal network", &["it::deploy::the_plugins_container_has_one_network_and_it_leads_nowhere", "it::deploy::only_airlock_the_relays_and_the_model_download_have_a_route_out"]),
+    group(51, AROUND, "The control plane: through the proxy, by rebinding, from a page", &["it::pipeline::lifecycle::the_control_plane_is_not_reached_through_the_proxy", "it::pipeline::reverse::a_page_that_rebinds_its_name_is_refused_and_local_names_are_not"]),
+    group(52, AROUND, "Volume: read-only hosts, bodies over their bound", &["it::pipeline::heads::an_oversize_body_is_refused_and_the_client_reads_the_answer_every_time"]),
+    group(53, AROUND, "The page in the browser: what it would fetch from the vendor", &["it::demo::the_demo_plays_the_plugins_traffic_and_nothing_leaves"]),
+    group(54, AROUND, "Configurations that would open a hole", &["config::tests::every_mistake_is_told_as_its_fixture_says"]),
+    group(55, AROUND, "Fail closed: audit disk full, overload, a panic", &["it::pipeline::lifecycle::a_full_audit_disk_refuses_and_shows_on_readyz", "it::pipeline::heads::a_connection_over_the_limit_reads_503_and_is_recorded"]),
+];
