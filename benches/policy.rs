@@ -10,7 +10,7 @@ use std::{hint::black_box, net::IpAddr};
 use airlock::{
     config::compile,
     net::{Authority, Entry},
-    policy::{CompiledPolicy, Flow, RequestFacts},
+    policy::{CompiledPolicy, Flow, RequestFacts, RequestSize},
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -32,6 +32,7 @@ fn policy(rules: usize) -> std::sync::Arc<CompiledPolicy> {
 }
 
 fn decide(c: &mut Criterion) {
+    let now = time::OffsetDateTime::now_utc();
     let client: IpAddr = [127, 0, 0, 1].into();
     let mut group = c.benchmark_group("decide_request");
     for rules in [10, 10_000, 100_000] {
@@ -50,9 +51,10 @@ fn decide(c: &mut Criterion) {
                 method: "GET",
                 path: "/v1/models",
                 upgrade: false,
+                size: RequestSize::default(),
             };
             group.bench_function(BenchmarkId::new(name, rules), |b| {
-                b.iter(|| policy.decide_request(black_box(&facts)));
+                b.iter(|| policy.decide_request(black_box(&facts), now));
             });
         }
     }
@@ -66,7 +68,7 @@ fn decide(c: &mut Criterion) {
         authority: &authority,
     };
     c.bench_function("decide_connection/10000", |b| {
-        b.iter(|| policy.decide_connection(black_box(&flow)));
+        b.iter(|| policy.decide_connection(black_box(&flow), now));
     });
 }
 

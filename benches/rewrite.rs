@@ -1,6 +1,11 @@
 //! What is done to the bytes of a request and its answer: reading its head, editing its JSON,
 //! repairing the stream that comes back.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
 use std::hint::black_box;
 
 use airlock::{
@@ -35,7 +40,11 @@ fn heads(c: &mut Criterion) {
 fn chat_request() -> String {
     let line = "Use the tools to find nodes before you answer; never invent a node's name.\n";
     let turn = |n: usize| {
-        let role = if n % 2 == 0 { "user" } else { "assistant" };
+        let role = if n.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
         serde_json::json!({"role": role, "content": "Which node loads a checkpoint?"})
     };
     let mut messages = vec![serde_json::json!({"role": "system", "content": line.repeat(180)})];

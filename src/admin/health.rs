@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use serde::Serialize;
 
 use super::AdminState;
-use crate::store::TotalsSnapshot;
+use crate::{policy::Lockdown, store::TotalsSnapshot};
 
 /// The state of the running program, as `/status` and `airlock health` show it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -15,6 +15,9 @@ pub struct Status {
     pub packs: Vec<String>,
     pub rules: usize,
     pub policy_generation: u64,
+    pub lockdown: Lockdown,
+    /// The last reload; none before the first.
+    pub reload: Option<ReloadStatus>,
     /// `host:port` of each listener that is on, by its name.
     pub listeners: std::collections::BTreeMap<String, String>,
     /// The LLM in use, or why there is none.
@@ -35,6 +38,19 @@ pub struct LlmStatus {
     pub problem: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReloadStatus {
+    pub ok: bool,
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// `sighup`, `file` or `admin`.
+    pub trigger: &'static str,
+    /// Why the older policy stands.
+    pub errors: Vec<String>,
+    /// Settings that changed and are not in force before a restart.
+    pub restart_needed: Vec<String>,
+}
+
 /// Implemented by the composition root.
 pub trait Health: Send + Sync {
     fn status(&self) -> Status;
@@ -47,15 +63,30 @@ pub async fn live() -> &'static str {
 pub async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
     let status = state.health.status();
     if status.ready && status.audit_healthy {
-        (StatusCode::OK, "ready\n")
+        (StatusCode::OK, ready_words(&status))
     } else if status.ready {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "audit log cannot be written\n",
+            "audit log cannot be written\n".into(),
         )
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "starting or stopping\n".to_owned(),
+        )
     }
+}
+
+/// Ready, and what a person should know all the same.
+pub(super) fn ready_words(status: &Status) -> String {
+    let mut words = "ready\n".to_owned();
+    if status.lockdown != Lockdown::Off {
+        words.push_str("locked down; `airlock lockdown off` ends it\n");
+    }
+    if status.reload.as_ref().is_some_and(|r| !r.ok) {
+        words.push_str("the newest configuration was refused and the older policy stands; `airlock check` says why\n");
+    }
+    words
 }
 
 pub async fn status(State(state): State<AdminState>) -> Json<Status> {

@@ -1,26 +1,41 @@
-//! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`.
+//! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`; and [`control`], for the
+//! owner alone: `POST /reload`, `POST /lockdown`.
 //!
-//! axum on a listener of its own (default `127.0.0.1:9464`). It reads state and changes nothing.
+//! axum on a listener of its own (default `127.0.0.1:9464`).
 //! A request whose Host is a public-looking name is refused: that is a web page trying to read
 //! this port by DNS rebinding.
 
 mod access;
+mod control;
 mod health;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::header,
+    response::IntoResponse,
+    routing::{get, post},
+};
 use tokio::net::TcpListener;
 
-pub use health::{Health, LlmStatus, Status};
+pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
+pub use health::{Health, LlmStatus, ReloadStatus, Status};
 
-use crate::{listener::BindError, metrics::Metrics};
+use crate::{listener::BindError, metrics::Metrics, store::token::AdminToken};
+
+/// A wish is a few words.
+const MAX_BODY: usize = 4096;
 
 /// What the pages show.
 #[derive(Clone)]
 pub struct AdminState {
     pub metrics: Arc<Metrics>,
     pub health: Arc<dyn Health>,
+    pub control: Arc<dyn Control>,
+    /// Who shows it may change things.
+    pub token: AdminToken,
 }
 
 /// A bound admin socket that does not serve yet.
@@ -43,9 +58,12 @@ impl Admin {
         state: AdminState,
         closing: impl Future<Output = ()> + Send + 'static,
     ) {
-        let served = axum::serve(self.listener, router(state))
-            .with_graceful_shutdown(closing)
-            .await;
+        let served = axum::serve(
+            self.listener,
+            router(state).into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(closing)
+        .await;
         if let Err(e) = served {
             tracing::error!(error = %e, "admin listener failed");
         }
@@ -53,7 +71,15 @@ impl Admin {
 }
 
 fn router(state: AdminState) -> Router {
+    let owner = axum::middleware::from_fn_with_state(state.clone(), control::only_the_owner);
+    let changes = Router::new()
+        .route("/reload", post(control::reload))
+        .route("/lockdown", post(control::lockdown))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        // The routes alone: what is not there stays a 404.
+        .route_layer(owner);
     Router::new()
+        .merge(changes)
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
@@ -69,11 +95,14 @@ async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::{body::Body, http::Request};
     use http_body_util::BodyExt;
     use tower_service::Service;
 
     use super::*;
+    use crate::policy::Lockdown;
 
     struct Fixed(Status);
     impl Health for Fixed {
@@ -82,16 +111,210 @@ mod tests {
         }
     }
 
+    /// Counts what it is asked to do.
+    #[derive(Default)]
+    struct Asked(AtomicUsize);
+
+    #[async_trait::async_trait]
+    impl Control for Asked {
+        async fn reload(&self) -> ReloadReport {
+            let before = self.0.fetch_add(1, Ordering::SeqCst);
+            ReloadReport {
+                ok: before == 0,
+                ..ReloadReport::default()
+            }
+        }
+        async fn lockdown(&self, lockdown: Lockdown) -> LockdownReport {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            LockdownReport {
+                lockdown,
+                ..LockdownReport::default()
+            }
+        }
+    }
+
+    fn state(status: Status, token: AdminToken) -> AdminState {
+        AdminState {
+            metrics: Arc::new(Metrics::new()),
+            health: Arc::new(Fixed(status)),
+            control: Arc::new(Asked::default()),
+            token,
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_are_taken_from_the_owner_on_this_machine_alone() {
+        let token = AdminToken::random();
+        let bearer = format!("Bearer {}", token.expose());
+        let (here, away) = ("127.0.0.1:5", "192.0.2.1:5");
+        let json = "{\"lockdown\": \"egress\"}";
+        type Row<'a> = (
+            &'a str,
+            &'a str,
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a str,
+            u16,
+        );
+        let rows: &[Row<'_>] = &[
+            (
+                "the owner reloads",
+                "/reload",
+                here,
+                &[("authorization", &bearer)],
+                "",
+                200,
+            ),
+            (
+                "the owner locks down",
+                "/lockdown",
+                here,
+                &[("authorization", &bearer)],
+                json,
+                200,
+            ),
+            (
+                "by IPv6",
+                "/reload",
+                "[::1]:5",
+                &[("authorization", &bearer)],
+                "",
+                200,
+            ),
+            (
+                "by IPv4 in IPv6",
+                "/reload",
+                "[::ffff:127.0.0.1]:5",
+                &[("authorization", &bearer)],
+                "",
+                200,
+            ),
+            ("no token", "/reload", here, &[], "", 401),
+            (
+                "another token",
+                "/lockdown",
+                here,
+                &[("authorization", "Bearer x")],
+                json,
+                401,
+            ),
+            (
+                "not a bearer",
+                "/reload",
+                here,
+                &[("authorization", token.expose())],
+                "",
+                401,
+            ),
+            (
+                "from the network",
+                "/reload",
+                away,
+                &[("authorization", &bearer)],
+                "",
+                403,
+            ),
+            (
+                "a page with the token",
+                "/lockdown",
+                here,
+                &[
+                    ("authorization", &bearer),
+                    ("origin", "http://127.0.0.1:8188"),
+                ],
+                json,
+                403,
+            ),
+            (
+                "a page that hides",
+                "/lockdown",
+                here,
+                &[("authorization", &bearer), ("origin", "null")],
+                json,
+                403,
+            ),
+            (
+                "a browser without Origin",
+                "/reload",
+                here,
+                &[("authorization", &bearer), ("sec-fetch-site", "none")],
+                "",
+                403,
+            ),
+            (
+                "a rebound name",
+                "/reload",
+                here,
+                &[("authorization", &bearer), ("host", "evil.example")],
+                "",
+                421,
+            ),
+            (
+                "a wish that is none",
+                "/lockdown",
+                here,
+                &[("authorization", &bearer)],
+                "{\"lockdown\": \"maybe\"}",
+                400,
+            ),
+            (
+                "too long a wish",
+                "/lockdown",
+                here,
+                &[("authorization", &bearer)],
+                &" ".repeat(5000),
+                400,
+            ),
+        ];
+        for (name, path, peer, headers, body, expected) in rows {
+            let asked = Arc::new(Asked::default());
+            let state = AdminState {
+                control: asked.clone(),
+                ..state(Status::default(), token.clone())
+            };
+            let mut request = Request::post(*path)
+                .header("content-type", "application/json")
+                .extension(axum::extract::ConnectInfo::<SocketAddr>(
+                    peer.parse().unwrap(),
+                ));
+            if !headers.iter().any(|(n, _)| *n == "host") {
+                request = request.header("host", "localhost");
+            }
+            for (name, value) in *headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Body::from((*body).to_owned())).unwrap();
+            let response = router(state).call(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), *expected, "{name}");
+            let done = asked.0.load(Ordering::SeqCst) > 0;
+            assert_eq!(done, *expected == 200, "{name}");
+        }
+        // A GET changes nothing, whoever asks.
+        assert!(call("/reload", "localhost", true).await.0 >= 400);
+    }
+
+    #[test]
+    fn a_refused_reload_and_a_lockdown_are_told_and_stay_ready() {
+        let status = Status {
+            lockdown: Lockdown::Egress,
+            reload: Some(ReloadStatus::default()),
+            ..Status::default()
+        };
+        let words = health::ready_words(&status);
+        assert!(
+            words.contains("locked down") && words.contains("refused"),
+            "{words}"
+        );
+        assert_eq!(health::ready_words(&Status::default()), "ready\n");
+    }
+
     async fn call(path: &str, host: &str, ready: bool) -> (u16, String) {
         let status = Status {
             ready,
             audit_healthy: true,
             ..Status::default()
         };
-        let state = AdminState {
-            metrics: Arc::new(Metrics::new()),
-            health: Arc::new(Fixed(status)),
-        };
+        let state = state(status, AdminToken::random());
         let request = Request::get(path)
             .header("host", host)
             .body(Body::empty())

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{StartError, control};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{Config, Reverse},
@@ -16,11 +16,12 @@ use crate::{
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Port, Scheme},
+    policy::CompiledPolicy,
     proxy::{Limits, Responders, Route, Routes, Services},
-    store::{Store, Totals},
+    store::{Store, Totals, token::AdminToken},
     tls::{
-        CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider, system_bundle_path,
-        write_bundle,
+        CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
+        system_bundle_path, write_bundle,
     },
     upstream::{
         connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
@@ -38,6 +39,8 @@ pub struct Built {
     pub copilot: Arc<CopilotResponder>,
     pub store: Store,
     pub ca_bundle: PathBuf,
+    pub roots: SystemRoots,
+    pub token: AdminToken,
     /// Roots Pingora verifies upstreams with.
     pub ca_file: Option<String>,
     pub notes: Vec<String>,
@@ -51,12 +54,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let store = Store::open(&config.state_dir)?;
     let totals = Arc::new(Totals::starting_from(store.totals()?));
 
-    let names: Vec<String> = config
-        .policy
-        .intercepted_hosts()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
     notes.extend(note_of(&event));
     let variable = |name: &str| environment.get(name).cloned();
@@ -118,10 +116,12 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         audit,
         totals,
         dialer,
-        leafs,
+        leafs: arc_swap::ArcSwap::new(leafs),
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
-        private_cas,
+        private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        budgets: Arc::default(),
+        live: Arc::default(),
         closing: CancellationToken::new(),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
@@ -135,12 +135,16 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    notes.extend(control::restore(&services, &config.state_dir));
+    let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
         services,
         gateway,
         copilot,
         store,
         ca_bundle,
+        roots,
+        token,
         ca_file,
         notes,
     })
@@ -160,7 +164,7 @@ fn make_state_dir(config: &Config) -> Result<(), StartError> {
     builder.create(path).map_err(fail)
 }
 
-fn note_of(event: &CaEvent) -> Option<String> {
+pub(super) fn note_of(event: &CaEvent) -> Option<String> {
     match event {
         CaEvent::Loaded => None,
         CaEvent::Created => Some("made a root CA; clients need its bundle (airlock env)".into()),
@@ -171,6 +175,17 @@ fn note_of(event: &CaEvent) -> Option<String> {
             list(removed),
         )),
     }
+}
+
+/// The names that our CA stands for, sorted.
+pub(super) fn intercepted(policy: &CompiledPolicy) -> Vec<String> {
+    let mut names: Vec<String> = policy
+        .intercepted_hosts()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 fn list(names: &[String]) -> String {
@@ -225,7 +240,7 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 }
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
-fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
     let named = config
         .upstreams

@@ -4,8 +4,10 @@
 //! and only then is anything served, so that a wrong setting stops the start before any effect.
 
 mod build;
+mod control;
 mod error;
 pub mod llm;
+pub mod reload;
 mod status;
 
 use std::{
@@ -19,6 +21,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+use reload::Reloader;
 
 use crate::{
     admin::{Admin, AdminState},
@@ -27,6 +30,7 @@ use crate::{
     gateway::Gateway,
     listener::{Door, Edge, Listening},
     metrics::Metrics,
+    proxy::cut_what_ends,
     store::{Store, Totals},
 };
 
@@ -65,11 +69,31 @@ impl App {
         addresses.extend(admin.as_ref().map(|a| ("admin", a.address)));
 
         let closing = CancellationToken::new();
-        let health = Arc::new(status::AppHealth::new(&config, &built, &addresses, began));
+        let reloader = Arc::new(Reloader::new(
+            &config,
+            environment,
+            built.services.clone(),
+            built.roots,
+        ));
+        let health = status::AppHealth::new(
+            built.services.clone(),
+            built.gateway.clone(),
+            reloader.clone(),
+            &addresses,
+            began,
+        );
+        let health = Arc::new(health);
         if let Some(admin) = admin {
             let state = AdminState {
                 metrics: built.services.metrics.clone(),
                 health: health.clone(),
+                control: Arc::new(control::Controls {
+                    services: built.services.clone(),
+                    reloader: reloader.clone(),
+                    state_dir: config.state_dir.clone(),
+                    turn: tokio::sync::Mutex::default(),
+                }),
+                token: built.token,
             };
             let stop = closing.clone();
             tokio::spawn(admin.serve(state, async move { stop.cancelled().await }));
@@ -80,6 +104,8 @@ impl App {
         };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
+        tokio::spawn(reloader.clone().watch(closing.clone()));
+        tokio::spawn(cut_what_ends(built.services.clone(), closing.clone()));
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });
@@ -103,6 +129,7 @@ impl App {
             notes: built.notes,
             ca_bundle: built.ca_bundle,
             services: built.services,
+            reloader,
             gateway: built.gateway,
             edge,
             saver,
@@ -144,6 +171,7 @@ pub struct Running {
     notes: Vec<String>,
     ca_bundle: PathBuf,
     services: Arc<crate::proxy::Services>,
+    reloader: Arc<Reloader>,
     gateway: Arc<Gateway>,
     edge: Arc<Edge>,
     saver: Arc<Saver>,
@@ -180,6 +208,11 @@ impl Running {
 
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Loads the configuration again when asked to.
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
     }
 
     /// The last audit records, oldest first.

@@ -9,10 +9,9 @@ use std::{
     time::Instant,
 };
 
-use super::build::Built;
+use super::reload::{Loaded, Reloader};
 use crate::{
     admin::{Health, LlmStatus, Status},
-    config::Config,
     gateway::Gateway,
     proxy::Services,
 };
@@ -21,21 +20,21 @@ pub struct AppHealth {
     ready: AtomicBool,
     services: Arc<Services>,
     gateway: Arc<Gateway>,
+    reloader: Arc<Reloader>,
     began: Instant,
     fixed: Status,
 }
 
 impl AppHealth {
     pub fn new(
-        config: &Config,
-        built: &Built,
+        services: Arc<Services>,
+        gateway: Arc<Gateway>,
+        reloader: Arc<Reloader>,
         addresses: &[(&'static str, SocketAddr)],
         began: Instant,
     ) -> Self {
         let fixed = Status {
             version: env!("CARGO_PKG_VERSION"),
-            mode: config.mode.as_str().to_owned(),
-            packs: config.packs.clone(),
             listeners: addresses
                 .iter()
                 .map(|(n, a)| ((*n).to_owned(), a.to_string()))
@@ -44,8 +43,9 @@ impl AppHealth {
         };
         Self {
             ready: AtomicBool::new(false),
-            services: built.services.clone(),
-            gateway: built.gateway.clone(),
+            services,
+            gateway,
+            reloader,
             began,
             fixed,
         }
@@ -61,7 +61,12 @@ impl Health for AppHealth {
     fn status(&self) -> Status {
         let policy = self.services.policy.load();
         let llm = self.gateway.status();
+        let Loaded { packs, last } = (*self.reloader.loaded()).clone();
         Status {
+            mode: policy.mode().as_str().to_owned(),
+            packs,
+            lockdown: self.services.dialer.gate().level(),
+            reload: last,
             ready: self.ready.load(Ordering::Relaxed),
             rules: policy.rule_count(),
             policy_generation: policy.generation(),

@@ -57,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         &args.url,
         args.entry.into(),
         args.client,
+        time::OffsetDateTime::now_utc(),
     )?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);

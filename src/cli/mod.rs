@@ -16,6 +16,8 @@ mod health;
 #[cfg(target_os = "linux")]
 mod isolate;
 mod learn;
+mod lockdown;
+mod reload;
 mod run;
 mod settings;
 mod table;
@@ -58,6 +60,8 @@ enum Command {
     Doctor(doctor::Args),
     Ca(ca::Args),
     Health(health::Args),
+    Reload(reload::Args),
+    Lockdown(lockdown::Args),
     Completions(completions::Args),
 }
 
@@ -87,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Lockdown(args) => lockdown::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -1,16 +1,19 @@
 //! `airlock run`
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use serde::Serialize;
 
 use super::settings::{ConfigArg, environment, runtime};
-use crate::app::{App, Running};
+use crate::app::{
+    App, Running,
+    reload::{Reloader, Trigger},
+};
 
 /// Start the proxy and run until stopped
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --config airlock.yaml --log debug"
+    after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --config airlock.yaml --log debug\n\nA changed file is taken at once; SIGHUP and `airlock reload` ask for it."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -39,9 +42,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let environment = environment();
     let config = args.config.load(&environment)?;
     runtime()?.block_on(async move {
+        // Taken before anyone is told that it runs: an untaken SIGHUP would end it.
+        let hangups = hangups();
         let running = App::start(config, &environment).await?;
         announce(&running, args.print_ready);
+        let reloader = running.reloader().clone();
+        let reloading = tokio::spawn(reload_on(hangups, reloader));
         stop_signal().await;
+        reloading.abort();
         tracing::info!("stopping: letting requests in flight end");
         running.stop().await;
         Ok(ExitCode::SUCCESS)
@@ -71,6 +79,21 @@ fn announce(running: &Running, print_ready: bool) {
             let _ = writeln!(out, "{line}");
             let _ = out.flush();
         }
+    }
+}
+
+/// SIGHUP, as daemons have it; so closing a terminal does not end it either.
+fn hangups() -> Option<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::hangup())
+        .inspect_err(|e| tracing::warn!(error = %e, "SIGHUP will not reload"))
+        .ok()
+}
+
+async fn reload_on(hangups: Option<tokio::signal::unix::Signal>, reloader: Arc<Reloader>) {
+    let Some(mut hangups) = hangups else { return };
+    while hangups.recv().await.is_some() {
+        reloader.reload(Trigger::Sighup).await;
     }
 }
 

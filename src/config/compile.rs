@@ -10,17 +10,20 @@ use std::{
 use crate::{
     net::{DomainPattern, Entry, Host, classify},
     packs,
-    policy::{AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName},
+    policy::{
+        AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms,
+        secrets::{Detector, SecretMode},
+    },
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute,
+    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
     env::{self, Switches},
     error::Errors,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
-    tree,
+    terms, tree,
 };
 
 /// The generation of a policy that was loaded at start; a reload counts on.
@@ -42,6 +45,37 @@ pub fn compile(
         Some(config) if errors.is_empty() => Ok(config),
         Some(_) | None => Err(errors.into_errors(source)),
     }
+}
+
+/// Where the airlock of this configuration keeps its state and is asked, as far as the text tells:
+/// a command must find the one that runs even while its file is broken.
+pub(super) fn whereabouts(
+    yaml: &str,
+    base: PathBuf,
+    env: &HashMap<String, String>,
+) -> Option<Whereabouts> {
+    let places = Places { base, env };
+    // `compile` has told them.
+    let mut ignored = Errors::default();
+    let mut s = Field::root(tree::parse(yaml, &mut ignored)?).section(&mut ignored)?;
+    let in_file = s
+        .take("state_dir")
+        .and_then(|f| places.path(f, &mut ignored));
+    let listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
+        sections::listeners(f, &places, &mut ignored)
+    });
+    Some(Whereabouts {
+        state_dir: state_dir(&places, in_file)?,
+        admin: listeners.admin,
+    })
+}
+
+fn state_dir(places: &Places<'_>, in_file: Option<PathBuf>) -> Option<PathBuf> {
+    places
+        .var("AIRLOCK_STATE_DIR")
+        .map(PathBuf::from)
+        .or(in_file)
+        .or_else(|| env::default_state_dir(places))
 }
 
 fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> Option<Config> {
@@ -78,6 +112,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
         .unwrap_or_default();
+    let secrets = s
+        .take("secrets")
+        .map(|f| terms::secrets(f, errors))
+        .unwrap_or_default();
     s.close(errors);
 
     let Switches {
@@ -85,11 +123,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mut notes,
     } = env::apply(&mut llm, places, errors);
     check_listeners(&listeners, errors, &mut notes);
-    let state_dir = places
-        .var("AIRLOCK_STATE_DIR")
-        .map(PathBuf::from)
-        .or(in_file)
-        .or_else(|| env::default_state_dir(places));
+    let state_dir = state_dir(places, in_file);
     if state_dir.is_none() {
         errors.add(
             "state_dir",
@@ -143,18 +177,22 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         notes.push("mode is report: what policy would refuse is let through and noted".into());
     }
 
+    let own = secrets.own.iter().map(|s| s.expose().as_str());
+    let detector = Detector::new(secrets.mode, own);
     Some(Config {
         source: source.to_owned(),
+        file: None,
         state_dir: state_dir?,
         mode,
         listeners,
         packs,
-        policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION)),
+        policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION).with_secrets(detector)),
         addresses,
         llm,
         audit,
         limits,
         upstreams,
+        secrets,
         notes,
     })
 }
@@ -226,6 +264,12 @@ fn route_rule(route: &ReverseRoute) -> Rule {
         upgrade: route.upgrade,
         mode: None,
         reason: None,
+        // A server of the user's own: its requests are between the two of them.
+        terms: Some(Arc::new(Terms {
+            secrets: Some(SecretMode::Off),
+            encoded_bodies: true,
+            ..Terms::default()
+        })),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Configuration: one YAML file and a few environment variables into a [`Config`].
 //!
 //! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `rules` and
-//! `env` read the parts, `compile` joins them. Called once by `app` and by `cli check`; nothing
+//! `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload when
+//! [`watch`] saw the file change) and by `cli check`; nothing
 //! else reads the environment or the file.
 
 mod compile;
@@ -12,8 +13,10 @@ pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
 mod sections;
+mod terms;
 pub(crate) mod tree;
 mod value;
+pub mod watch;
 
 use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
@@ -21,7 +24,7 @@ pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
     AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, VENDOR_HOST,
+    ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 
@@ -42,6 +45,7 @@ pub fn load(path: Option<&Path>, env: &HashMap<String, String>) -> Result<Config
         );
     };
     let source = path.display().to_string();
+    let stamp = watch::Stamp::of(path);
     let yaml = read_file(path).map_err(|message| ConfigErrors {
         source: source.clone(),
         errors: vec![ConfigError {
@@ -51,7 +55,31 @@ pub fn load(path: Option<&Path>, env: &HashMap<String, String>) -> Result<Config
         }],
     })?;
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    compile(&yaml, &source, base, env)
+    let mut config = compile(&yaml, &source, base, env)?;
+    config.file = Some(SourceFile {
+        path: path.to_owned(),
+        stamp,
+    });
+    Ok(config)
+}
+
+/// Where to find the airlock that runs with `path`. A file with mistakes will do, as long as it is
+/// YAML.
+pub fn whereabouts(
+    path: Option<&Path>,
+    env: &HashMap<String, String>,
+) -> Result<Whereabouts, ConfigErrors> {
+    load(path, env)
+        .map(|config| Whereabouts {
+            state_dir: config.state_dir,
+            admin: config.listeners.admin,
+        })
+        .or_else(|errors| {
+            let path = path.ok_or_else(|| errors.clone())?;
+            let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let yaml = read_file(path).map_err(|_| errors.clone())?;
+            compile::whereabouts(&yaml, base, env).ok_or(errors)
+        })
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

@@ -12,15 +12,17 @@ use std::{
 
 use crate::{
     net::{BaseUrl, Host},
-    policy::{AddressPolicy, CompiledPolicy, Mode},
+    policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
 };
 
-use super::Secret;
+use super::{Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where this came from: a file name, or "the embedded default".
     pub source: String,
+    /// The file it came from, to be read again by a reload.
+    pub file: Option<SourceFile>,
     /// Folder for the CA, keys, the store and the audit log. Not created by loading.
     pub state_dir: PathBuf,
     pub mode: Mode,
@@ -35,8 +37,24 @@ pub struct Config {
     pub audit: AuditConfig,
     pub limits: Limits,
     pub upstreams: Vec<NamedUpstream>,
+    /// Inside `policy` as well, ready to be searched for.
+    pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
     pub notes: Vec<String>,
+}
+
+/// Where a running airlock is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    pub state_dir: PathBuf,
+    pub admin: Option<SocketAddr>,
+}
+
+/// A configuration file, as it was just before it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub stamp: Option<Stamp>,
 }
 
 impl Config {
@@ -289,4 +307,12 @@ pub struct NamedUpstream {
     pub name: String,
     pub url: BaseUrl,
     pub ca_file: Option<PathBuf>,
+}
+
+/// What is looked for in forwarded requests, and what is done with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretsConfig {
+    pub mode: SecretMode,
+    /// Strings of the user's own, beside the makers' keys and tokens.
+    pub own: Vec<Secret<String>>,
 }

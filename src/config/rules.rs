@@ -12,6 +12,7 @@ use crate::{
 use super::{
     error::Errors,
     reader::{Field, Section},
+    terms::read_terms,
     tree::Value,
 };
 
@@ -78,6 +79,7 @@ fn read_rule(field: Field, pack: Option<&str>, errors: &mut Errors) -> Option<Ru
         .and_then(|f| f.boolean(errors))
         .unwrap_or_default();
     let mode = s.take("mode").and_then(|f| read_mode(f, errors));
+    let terms = read_terms(&mut s, action, methods.as_deref(), upgrade, errors);
     let reason = s.take("reason").and_then(|f| f.text(errors));
 
     match action {
@@ -110,6 +112,7 @@ fn read_rule(field: Field, pack: Option<&str>, errors: &mut Errors) -> Option<Ru
         upgrade,
         mode,
         reason: reason.map(Arc::from),
+        terms,
     })
 }
 

@@ -9,6 +9,8 @@ use crate::{
 
 use super::*;
 
+const NOW: time::OffsetDateTime = time::macros::datetime!(2026-06-01 12:00 UTC);
+
 fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     let home = [("HOME", "/home/someone")];
     home.iter()
@@ -29,6 +31,7 @@ fn good(yaml: &str, pairs: &[(&str, &str)]) -> Config {
 fn shown(config: &Config) -> String {
     let Config {
         source: _,
+        file: _,
         state_dir,
         mode,
         listeners,
@@ -39,11 +42,12 @@ fn shown(config: &Config) -> String {
         audit,
         limits,
         upstreams,
+        secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {notes:?}",
+         {upstreams:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -148,8 +152,9 @@ fn reverse_route_example(config: &Config) {
             method: "GET",
             path,
             upgrade,
+            size: Default::default(),
         };
-        config.policy.decide_request(&facts).action
+        config.policy.decide_request(&facts, NOW).action
     };
     assert_eq!(decide(Entry::Reverse, "/ws", true), Action::Forward);
     assert_eq!(decide(Entry::Reverse, "/api/prompt", true), Action::Deny);
@@ -447,13 +452,14 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
             &url,
             Entry::Explicit,
             client,
+            NOW,
         );
         let denied = denied.unwrap();
         assert_eq!(denied.action, "deny", "{url}");
         assert_eq!(denied.path, path);
         let yaml = format!("version: 1\n{}", denied.how_to_allow.unwrap());
         let config = good(&yaml, &[]);
-        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client).unwrap();
+        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client, NOW).unwrap();
         assert_eq!(allowed.action, "forward", "{url}:\n{yaml}");
     }
     let connect = Authority::parse("my_llm.test:8443", None).unwrap();
@@ -464,7 +470,7 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
         client,
         authority: &connect,
     };
-    let action = config.policy.decide_connection(&flow).action;
+    let action = config.policy.decide_connection(&flow, NOW).action;
     assert_eq!(action, crate::policy::ConnectionAction::Tunnel, "{yaml}");
     let private = Authority::parse("192.168.1.9:8188", None).unwrap();
     let yaml = how_to_allow(Reason::AddressClosed, &private, "GET", "/");
@@ -473,4 +479,49 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
             .addresses
             .permits_private(&private)
     );
+}
+
+#[test]
+fn the_terms_of_a_rule_and_the_secrets_are_read() {
+    use crate::policy::{
+        budget::{Budget, Each, Per},
+        secrets::SecretMode,
+    };
+    let config = good(
+        "version: 1
+packs: []
+secrets: {mode: redact, own: [my street 5]}
+rules:
+  - {name: a, hosts: [a.test], read_only: true, max_query_bytes: 64B, action: forward}
+  - name: b
+    hosts: [b.test]
+    until: 2026-12-01T00:00:00Z
+    budget: {bytes: 1MiB, per: day, each: client}
+    secrets: off
+    encoded_bodies: true
+    action: forward
+  - {name: c, hosts: [c.test], action: tunnel}
+",
+        &[],
+    );
+    let terms: Vec<_> = config
+        .policy
+        .rules()
+        .iter()
+        .map(|r| r.terms.as_deref())
+        .collect();
+    let [Some(a), Some(b), None] = terms[..] else {
+        panic!("{terms:?}");
+    };
+    assert!(a.read_only && a.max_query_bytes == Some(64) && a.max_header_bytes.is_some());
+    assert_eq!(b.until, Some(time::macros::datetime!(2026-12-01 0:00 UTC)));
+    let want = Budget {
+        bytes: 1 << 20,
+        per: Per::Day,
+        each: Each::Client,
+    };
+    assert_eq!(b.budget, Some(want));
+    assert_eq!((b.secrets, b.encoded_bodies), (Some(SecretMode::Off), true));
+    assert_eq!(config.policy.secrets().mode(), SecretMode::Redact);
+    assert!(!format!("{config:?}").contains("my street"));
 }

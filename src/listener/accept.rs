@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Outcome, Pipeline, Services, request_id},
+    proxy::{Connection, Denial, Finish, Leash, Outcome, Pipeline, Services, request_id},
     upstream::keep_alive::keep_alive,
 };
 
@@ -208,6 +208,7 @@ impl Edge {
             client,
             tls: false,
             bound_to: None,
+            leash: Leash::default(),
         });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp => {

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
-    policy::{ConnectionAction, Flow, Reason, RuleName},
-    proxy::{Connection, Denial, Finish, Outcome, request_id},
+    policy::{ConnectionAction, Flow, Reason, RuleName, Terms},
+    proxy::{Connection, Denial, Finish, Leash, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
 
@@ -33,11 +33,11 @@ pub async fn explicit(
 ) {
     let mut finish = begin(edge, &connection, started);
     finish.request(&authority, &::http::Method::CONNECT, "");
-    let action = match judge(edge, &connection, &authority, &mut finish) {
-        Ok(action) => action,
+    let judged = match judge(edge, &connection, &authority, &mut finish) {
+        Ok(judged) => judged,
         Err(denial) => return end(finish, l4, denial).await,
     };
-    if action == ConnectionAction::Tunnel
+    if judged.action == ConnectionAction::Tunnel
         // Before the 200, while a refusal can still be said in HTTP.
         && let Err(e) = edge.services.dialer.check(&authority).await
     {
@@ -56,7 +56,7 @@ pub async fn explicit(
     if let Err((reason, detail)) = same_name(&hello, &authority) {
         return cut(finish, &authority, reason, detail);
     }
-    carry_on(edge, l4, connection, authority, action, hello, finish).await;
+    carry_on(edge, l4, connection, judged, hello, finish).await;
 }
 
 /// A TLS connection redirected here. The address the client meant is never trusted: the name in
@@ -80,7 +80,7 @@ pub async fn transparent(edge: &Arc<Edge>, mut l4: L4Stream, connection: Arc<Con
     let authority = Authority::new(host, Port::HTTPS);
     finish.authority(&authority);
     match judge(edge, &connection, &authority, &mut finish) {
-        Ok(action) => carry_on(edge, l4, connection, authority, action, hello, finish).await,
+        Ok(judged) => carry_on(edge, l4, connection, judged, hello, finish).await,
         Err(denial) => {
             finish.denied(&denial);
             finish.done(Outcome::default());
@@ -99,26 +99,47 @@ fn begin(edge: &Edge, connection: &Connection, started: Instant) -> Finish {
     )
 }
 
+/// A connection that was let through.
+pub struct Judged {
+    pub authority: Authority,
+    action: ConnectionAction,
+    pub rule: RuleName,
+    /// Of that rule; for a tunnel, because each request in an interception is judged for itself.
+    pub terms: Option<Arc<Terms>>,
+    /// From before it was decided, for [`crate::proxy::Services::stand`].
+    pub epoch: u64,
+}
+
 /// The connection checkpoint.
 fn judge(
     edge: &Edge,
     connection: &Connection,
     authority: &Authority,
     finish: &mut Finish,
-) -> Result<ConnectionAction, Denial> {
+) -> Result<Judged, Denial> {
+    let epoch = edge.services.live.epoch();
     let flow = Flow {
         entry: connection.entry,
         client: connection.client.ip(),
         authority,
     };
-    let mut decision = edge.services.policy.load().decide_connection(&flow);
-    if decision.action != ConnectionAction::Deny && !edge.services.audit.healthy() {
+    let now = time::OffsetDateTime::now_utc();
+    let policy = edge.services.policy.load();
+    let mut decision = policy.decide_connection(&flow, now);
+    if let Some(reason) = edge.services.overrules_connection(decision.action) {
         decision.action = ConnectionAction::Deny;
-        decision.reason = Reason::AuditUnavailable;
+        decision.reason = reason;
     }
+    finish.judged_under(policy.generation());
     finish.decided(&decision, decision.action.as_str());
     match decision.action {
-        ConnectionAction::Tunnel | ConnectionAction::Intercept => Ok(decision.action),
+        ConnectionAction::Tunnel | ConnectionAction::Intercept => Ok(Judged {
+            authority: authority.clone(),
+            action: decision.action,
+            rule: decision.rule,
+            terms: decision.terms,
+            epoch,
+        }),
         ConnectionAction::Deny => Err(Denial {
             reason: decision.reason,
             rule: decision.rule,
@@ -191,18 +212,17 @@ async fn carry_on(
     edge: &Arc<Edge>,
     l4: L4Stream,
     connection: Arc<Connection>,
-    authority: Authority,
-    action: ConnectionAction,
+    judged: Judged,
     hello: ClientHelloInfo,
     finish: Finish,
 ) {
-    match action {
+    match judged.action {
         // `judge` returns no such thing; closing is right all the same.
         ConnectionAction::Deny => {}
-        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &authority, finish).await,
+        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &connection, &judged, finish).await,
         ConnectionAction::Intercept => {
             drop(hello);
-            intercept(edge, l4, connection, authority, finish).await;
+            intercept(edge, l4, connection, judged.authority, finish).await;
         }
     }
 }
@@ -223,7 +243,7 @@ async fn intercept(
             "an address cannot be intercepted".into(),
         );
     };
-    let config = match edge.services.leafs.server_config(name) {
+    let config = match edge.services.leafs.load().server_config(name) {
         Ok(config) => config,
         Err(e) => return cut(finish, &authority, Reason::Internal, e.to_string()),
     };
@@ -240,6 +260,7 @@ async fn intercept(
                 client: connection.client,
                 tls: true,
                 bound_to: Some(authority),
+                leash: Leash::default(),
             };
             // Boxed: the loop of the inner connection would make this future hold itself.
             Box::pin(http::serve(edge, Box::new(tls), Arc::new(inside))).await;

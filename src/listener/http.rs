@@ -1,7 +1,8 @@
 //! The keep-alive loop of one connection: read a head, judge its form, let Pingora run the request.
 
 use std::{
-    pin::Pin,
+    future::Future,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,10 +35,16 @@ use crate::{
 /// First read of a head; most heads of the plugin fit.
 const HEAD_BUFFER: usize = 4096;
 
+/// How long a request that is cut may take to say so.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// Serves requests until the connection ends.
 pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
+    // One for all requests of the connection, like the timers.
+    let leashed = connection.clone();
+    let mut pulled = pin!(leashed.leash.pulled());
     let mut known_host = KnownHost::default();
     loop {
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
@@ -84,6 +91,7 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
         let serving = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
+        let serving = until_cut(serving, pulled.as_mut());
         let served = if upgrade {
             // A WebSocket has no end to wait for when we stop.
             tokio::select! {
@@ -94,10 +102,28 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             serving.await
         };
         match served {
-            Some(reused) => (stream, settings) = reused.consume(),
-            None => return,
+            Some(reused) if connection.leash.why().is_none() => {
+                (stream, settings) = reused.consume();
+            }
+            Some(_) | None => return,
         }
     }
+}
+
+/// Lets a request run until it ends or is cut. One that is cut may still say so, if it can at once;
+/// an idle WebSocket or a silent upstream cannot, and is dropped with its connection.
+async fn until_cut<T>(
+    answering: impl Future<Output = Option<T>>,
+    pulled: Pin<&mut WaitForCancellationFuture<'_>>,
+) -> Option<T> {
+    let mut answering = pin!(answering);
+    tokio::select! {
+        biased;
+        reused = &mut answering => return reused,
+        () = pulled => {}
+    }
+    let _ = tokio::time::timeout(LAST_WORDS, answering).await;
+    None
 }
 
 /// Reads until the blank line. `Ok(None)`: the client closed, idled out, or we are draining.
@@ -113,6 +139,10 @@ async fn read_head(
         .await
     {
         return Ok(None);
+    }
+    // Nearly every head comes in one piece, and then wants no timer.
+    if let Some(end) = head::head_end(buffer, 0) {
+        return within(end, limits.head_bytes);
     }
     let rest = async {
         let mut seen = 0;

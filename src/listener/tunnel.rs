@@ -6,11 +6,10 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 
 use tokio::time::Instant;
 
-use super::accept::Edge;
+use super::{accept::Edge, connect::Judged};
 use crate::{
-    net::Authority,
     policy::Reason,
-    proxy::{Denial, Finish, Outcome},
+    proxy::{Allowance, Connection, Denial, Doing, Finish, Metered, Outcome, Subject},
     upstream::counted::{Counted, Counts},
 };
 
@@ -20,7 +19,14 @@ const QUIET: Duration = Duration::from_millis(500);
 const BUFFER: usize = 16 << 10;
 
 /// Dials a checked address and copies both ways until either side is done.
-pub async fn relay(edge: &Arc<Edge>, mut l4: L4Stream, authority: &Authority, mut finish: Finish) {
+pub async fn relay(
+    edge: &Arc<Edge>,
+    mut l4: L4Stream,
+    connection: &Arc<Connection>,
+    judged: &Judged,
+    mut finish: Finish,
+) {
+    let authority = &judged.authority;
     let patience = edge.services.limits.connect_timeout;
     let dialed = match edge.services.dialer.dial(authority, patience).await {
         Ok(dialed) => dialed,
@@ -31,17 +37,47 @@ pub async fn relay(edge: &Arc<Edge>, mut l4: L4Stream, authority: &Authority, mu
             return finish.done(Outcome::default());
         }
     };
+    let subject = Subject {
+        authority: authority.clone(),
+        address: Some(dialed.address.socket()),
+        terms: judged.terms.clone(),
+        doing: Doing::Tunnel,
+    };
+    let standing = match edge.services.stand(connection, judged.epoch, subject) {
+        Ok(standing) => standing,
+        Err(reason) => {
+            let mut denial = Denial::early(reason, "while it was dialled");
+            denial.authority = Some(authority.clone());
+            finish.denied(&denial);
+            return finish.done(Outcome::default());
+        }
+    };
     let leaves = dialed.leaves_machine();
     let upstream_name = dialed.address.socket().to_string();
-    let (mut upstream, counts) = Counted::new(dialed.stream);
+    let allowance = Allowance::of(
+        &edge.services.budgets,
+        judged.terms.as_deref(),
+        &judged.rule,
+        &authority.host,
+        connection.client.ip(),
+    );
+    let metered = Metered::new(dialed.stream, allowance);
+    let (mut upstream, counts) = Counted::new(metered);
     let copied = tokio::select! {
         biased;
         () = drained(edge, &counts) => Ok(()),
+        () = connection.leash.pulled() => Ok(()),
         copied = tokio::io::copy_bidirectional_with_sizes(&mut l4, &mut upstream, BUFFER, BUFFER) => {
             copied.map(drop)
         }
     };
-    if copied.is_err() {
+    drop(standing);
+    if let Some(why) = connection.leash.why() {
+        finish.failed(why, None);
+    } else if upstream.inner().is_spent() {
+        let words = "the rule's budget is spent";
+        finish.failed(Reason::BudgetSpent, Some(words.into()));
+    } else if copied.is_err() {
         // A reset is how many clients end a tunnel; the counts stand all the same.
         finish.failed(Reason::ClientGone, Some("closed by reset".into()));
     }

@@ -10,7 +10,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::net::Entry;
+use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
 
@@ -65,6 +65,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     sockets: IntCounterVec,
     dns_queries: IntCounterVec,
+    secrets_found: IntCounterVec,
     leaf_cache: IntCounterVec,
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
@@ -82,6 +83,10 @@ pub struct Metrics {
     audit_records: IntCounter,
     audit_errors: IntCounter,
     ready: IntGauge,
+    policy_reloads: IntCounterVec,
+    policy_generation: IntGauge,
+    policy_last_reload_ok: IntGauge,
+    lockdown: IntGauge,
     rss: IntGauge,
     fds: IntGauge,
     start_time: IntGauge,
@@ -160,6 +165,11 @@ impl Metrics {
                 "Name look-ups made, by outcome.",
                 &["outcome"],
             ),
+            secrets_found: r.counters(
+                "airlock_secrets_found_total",
+                "Secrets found in forwarded requests, by kind and what was done.",
+                &["kind", "action"],
+            ),
             leaf_cache: r.counters(
                 "airlock_leaf_cache_total",
                 "Leaf certificate look-ups.",
@@ -235,6 +245,23 @@ impl Metrics {
                 "airlock_audit_errors_total",
                 "Audit records that could not be written.",
             ),
+            policy_reloads: r.counters(
+                "airlock_policy_reloads_total",
+                "Reloads of the configuration, by outcome.",
+                &["outcome"],
+            ),
+            policy_generation: r.gauge(
+                "airlock_policy_generation",
+                "Generation of the policy in force; 1 is that of the start.",
+            ),
+            policy_last_reload_ok: r.gauge(
+                "airlock_policy_last_reload_ok",
+                "0 while the newest configuration was refused and an older policy stands.",
+            ),
+            lockdown: r.gauge(
+                "airlock_lockdown",
+                "Kill switch: 0 off, 1 nothing leaves, 2 nothing is answered.",
+            ),
             ready: r.gauge(
                 "airlock_ready",
                 "1 when every listener is bound and the policy is loaded.",
@@ -285,6 +312,10 @@ impl Metrics {
     }
     pub fn dns_query(&self, outcome: &str) {
         self.dns_queries.with_label_values(&[outcome]).inc();
+    }
+    /// `kind`: a [`crate::policy::secrets::Kind`] code; `action`: `block` or `redact`.
+    pub fn secret_found(&self, kind: &str, action: &str) {
+        self.secrets_found.with_label_values(&[kind, action]).inc();
     }
     pub fn leaf(&self, hit: bool, size: usize) {
         self.leaf_cache
@@ -358,6 +389,23 @@ impl Metrics {
         } else {
             self.audit_errors.inc()
         }
+    }
+    /// `generation`: of the policy that is in force afterwards.
+    pub fn policy_loaded(&self, generation: u64) {
+        self.policy_generation.set(generation as i64);
+        self.policy_last_reload_ok.set(1);
+    }
+    pub fn policy_reloaded(&self, ok: bool) {
+        let outcome = if ok { "applied" } else { "refused" };
+        self.policy_reloads.with_label_values(&[outcome]).inc();
+        self.policy_last_reload_ok.set(ok.into());
+    }
+    pub fn lockdown(&self, level: Lockdown) {
+        self.lockdown.set(match level {
+            Lockdown::Off => 0,
+            Lockdown::Egress => 1,
+            Lockdown::All => 2,
+        });
     }
     pub fn ready(&self, ready: bool) {
         self.ready.set(ready.into());

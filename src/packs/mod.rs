@@ -7,7 +7,7 @@ use crate::{
     policy::Rule,
 };
 
-const PACKS: [(&str, &str); 2] = [
+const PACKS: [(&str, &str); 6] = [
     (
         "comfyui-copilot",
         include_str!("../../config/packs/comfyui-copilot.yaml"),
@@ -15,6 +15,16 @@ const PACKS: [(&str, &str); 2] = [
     (
         "model-downloads",
         include_str!("../../config/packs/model-downloads.yaml"),
+    ),
+    ("comfyui", include_str!("../../config/packs/comfyui.yaml")),
+    (
+        "comfyui-manager",
+        include_str!("../../config/packs/comfyui-manager.yaml"),
+    ),
+    ("pip", include_str!("../../config/packs/pip.yaml")),
+    (
+        "git-https",
+        include_str!("../../config/packs/git-https.yaml"),
     ),
 ];
 

@@ -3,12 +3,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::{
     net::{Authority, Entry},
     policy::{
-        Action, CompiledPolicy, ConnectionAction, Flow, Mode, Reason, RequestFacts, RuleAction,
+        Action, CompiledPolicy, ConnectionAction, Flow, Mode, Reason, RequestFacts, RequestSize,
+        RuleAction,
     },
 };
 
 use super::*;
 
+const NOW: time::OffsetDateTime = time::macros::datetime!(2026-06-01 12:00 UTC);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn policy(pack: &str) -> CompiledPolicy {
@@ -26,8 +28,9 @@ fn decide(p: &CompiledPolicy, line: &str) -> String {
         method,
         path,
         upgrade: false,
+        size: RequestSize::default(),
     };
-    let d = p.decide_request(&facts);
+    let d = p.decide_request(&facts, NOW);
     match d.action {
         Action::Respond(by) => format!("{} {}", by.as_str(), d.rule),
         Action::Forward => format!("forward {}", d.rule),
@@ -172,7 +175,7 @@ fn vendor_connections_are_intercepted() {
         authority: &authority,
     };
     assert_eq!(
-        p.decide_connection(&flow).action,
+        p.decide_connection(&flow, NOW).action,
         ConnectionAction::Intercept
     );
     assert_eq!(p.intercepted_hosts().len(), 11);
@@ -207,4 +210,127 @@ fn model_downloads_are_read_only() {
         decide(&p, "GET other.r2.cloudflarestorage.com:443/x"),
         "deny no_rule_matched"
     );
+}
+
+#[test]
+fn the_packs_for_comfyui_pip_and_git_open_what_they_say_and_nothing_beside() {
+    let rows = [
+        (
+            "comfyui",
+            "GET api.comfy.org:443/nodes",
+            "forward comfyui/registry",
+        ),
+        (
+            "comfyui",
+            "GET api.comfy.org:443/nodes/x/install",
+            "forward comfyui/registry",
+        ),
+        (
+            "comfyui",
+            "GET api.comfy.org:443/releases",
+            "forward comfyui/releases",
+        ),
+        ("comfyui", "POST api.comfy.org:443/nodes", "deny read_only"),
+        (
+            "comfyui",
+            "POST api.comfy.org:443/proxy/x",
+            "deny host_known_request_not",
+        ),
+        (
+            "comfyui",
+            "GET api.comfy.org:443/customers",
+            "deny host_known_request_not",
+        ),
+        ("comfyui", "GET comfy.org:443/nodes", "deny no_rule_matched"),
+        (
+            "comfyui-manager",
+            "GET raw.githubusercontent.com:443/ltdrdata/ComfyUI-Manager/main/model-list.json",
+            "forward comfyui-manager/lists",
+        ),
+        (
+            "comfyui-manager",
+            "GET raw.githubusercontent.com:443/evil/ComfyUI-Manager/main/model-list.json",
+            "deny host_known_request_not",
+        ),
+        ("pip", "GET pypi.org:443/simple/numpy/", "forward pip/index"),
+        (
+            "pip",
+            "GET files.pythonhosted.org:443/packages/a/b.whl",
+            "forward pip/files",
+        ),
+        (
+            "pip",
+            "POST pypi.org:443/legacy/",
+            "deny host_known_request_not",
+        ),
+        (
+            "pip",
+            "GET upload.pypi.org:443/legacy/",
+            "deny no_rule_matched",
+        ),
+        (
+            "git-https",
+            "GET github.com:443/a/b.git/info/refs",
+            "forward git-https/refs",
+        ),
+        (
+            "git-https",
+            "POST github.com:443/a/b.git/git-upload-pack",
+            "forward git-https/fetch",
+        ),
+        (
+            "git-https",
+            "POST github.com:443/a/b.git/git-receive-pack",
+            "deny host_known_request_not",
+        ),
+        (
+            "git-https",
+            "GET github.com:443/a/b.git/git-upload-pack",
+            "deny host_known_request_not",
+        ),
+        (
+            "git-https",
+            "POST github.com:443/a/b/info/refs",
+            "deny read_only",
+        ),
+        (
+            "git-https",
+            "GET github.com:80/a/b.git/info/refs",
+            "deny host_known_request_not",
+        ),
+        (
+            "git-https",
+            "GET github.com:443/a/b/releases",
+            "deny host_known_request_not",
+        ),
+    ];
+    for (pack, line, want) in rows {
+        assert_eq!(decide(&policy(pack), line), want, "{pack}: {line}");
+    }
+}
+
+#[test]
+fn a_push_to_git_is_refused_at_its_first_request() {
+    let p = policy("git-https");
+    let authority = Authority::parse("github.com:443", None).unwrap();
+    for (query, want) in [
+        ("service=git-upload-pack", None),
+        ("service=git-receive-pack", Some(Reason::QueryTooLarge)),
+    ] {
+        let facts = RequestFacts {
+            entry: Entry::Explicit,
+            client: CLIENT,
+            authority: &authority,
+            method: "GET",
+            path: "/a/b.git/info/refs",
+            upgrade: false,
+            size: RequestSize {
+                query_bytes: query.len() as u64,
+                ..RequestSize::default()
+            },
+        };
+        let d = p.decide_request(&facts, NOW);
+        let denied = (d.action == Action::Deny).then_some(d.reason);
+        assert_eq!(denied, want, "{query}");
+    }
 }

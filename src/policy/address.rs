@@ -2,10 +2,7 @@
 //!
 //! Called by `upstream` for every resolved address and every literal, on every attempt.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::net::{AddressClass, Authority, classify};
 
@@ -14,7 +11,8 @@ use super::Reason;
 /// Which closed addresses the configuration opens: exactly those of upstreams that it names.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
-    permitted: HashSet<Authority>,
+    /// A handful: comparing them is quicker than hashing one.
+    permitted: Vec<Authority>,
     public_closed: bool,
     #[cfg(test)]
     loopback_open: bool,
@@ -28,7 +26,9 @@ impl AddressPolicy {
 
     /// Lets this host, on this port, live at a loopback or private address.
     pub fn permit_private(&mut self, authority: Authority) {
-        self.permitted.insert(authority);
+        if !self.permitted.contains(&authority) {
+            self.permitted.push(authority);
+        }
     }
 
     /// Closes public addresses too, whatever rules say (`DISABLE_EXTERNAL_CONNECTIONS`).
@@ -43,6 +43,21 @@ impl AddressPolicy {
             loopback_open: true,
             ..Self::default()
         }
+    }
+
+    /// In words, what is open here and was closed under `old`.
+    pub fn opened_since(&self, old: &Self) -> Vec<String> {
+        let mut opened: Vec<String> = self
+            .permitted
+            .iter()
+            .filter(|opened| !old.permitted.contains(opened))
+            .map(|authority| format!("{authority} may live at a private address"))
+            .collect();
+        opened.sort_unstable();
+        if old.public_closed && !self.public_closed {
+            opened.push("public addresses are open again".into());
+        }
+        opened
     }
 
     pub fn permits_private(&self, authority: &Authority) -> bool {

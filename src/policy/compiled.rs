@@ -3,19 +3,23 @@
 //!
 //! Called by `proxy` and `listener` for every connection and request; allocates nothing.
 //!
-//! Report mode carries out three refusals only on paper: [`Reason::RuleDenies`],
-//! [`Reason::NoRuleMatched`] and [`Reason::HostKnownRequestNot`]. The decision then allows, and
+//! Report mode carries out refusals by matching and by terms only on paper: [`Reason::RuleDenies`],
+//! [`Reason::NoRuleMatched`], [`Reason::HostKnownRequestNot`], [`Reason::AllowExpired`],
+//! [`Reason::ReadOnly`], [`Reason::QueryTooLarge`] and [`Reason::HeadersTooLarge`]. The decision then allows, and
 //! `would_deny` says what enforce mode would have answered. A rule's own mode stands above the
 //! policy's: a deny in report mode is skipped and noted (what is left decides, so it opens nothing),
 //! and the first allow that names a host says whether its near misses are refused or noted.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use time::OffsetDateTime;
 
 use crate::net::{Authority, DomainPattern, Entry};
 
 use super::{
-    Action, ConnectionAction, Decision, Mode, Reason, Rule, RuleAction, RuleName,
+    Action, ConnectionAction, Decision, Mode, Reason, RequestSize, Rule, RuleAction, RuleName,
     index::{Bucket, HostIndex, RuleId},
+    secrets::Detector,
 };
 
 /// What is known of a connection before its first request.
@@ -39,6 +43,8 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// The request asks to upgrade (WebSocket).
     pub upgrade: bool,
+    /// Judged only by rules that bound it.
+    pub size: RequestSize,
 }
 
 /// Immutable; a reload makes a new one with the next generation.
@@ -50,6 +56,9 @@ pub struct CompiledPolicy {
     generation: u64,
     /// Some rule or the whole policy is in report mode.
     reports: bool,
+    /// When time-boxed rules end; sorted, each once.
+    ends: Box<[OffsetDateTime]>,
+    secrets: Arc<Detector>,
 }
 
 impl CompiledPolicy {
@@ -57,13 +66,44 @@ impl CompiledPolicy {
     pub fn new(rules: Vec<Rule>, mode: Mode, generation: u64) -> Self {
         let index = HostIndex::build(&rules);
         let reports = mode == Mode::Report || rules.iter().any(|r| r.mode == Some(Mode::Report));
+        let until = |rule: &Rule| rule.terms.as_ref().and_then(|t| t.until);
+        let ends: BTreeSet<_> = rules.iter().filter_map(until).collect();
         Self {
             rules,
             index,
             mode,
             generation,
             reports,
+            ends: ends.into_iter().collect(),
+            secrets: Arc::default(),
         }
+    }
+
+    /// The same policy under another generation; a copy only where somebody else holds it.
+    pub fn renumbered(policy: Arc<Self>, generation: u64) -> Arc<Self> {
+        Arc::new(match Arc::try_unwrap(policy) {
+            Ok(own) => Self { generation, ..own },
+            Err(shared) => Self {
+                secrets: shared.secrets.clone(),
+                ..Self::new(shared.rules.clone(), shared.mode, generation)
+            },
+        })
+    }
+
+    /// Secrets are looked for with this.
+    pub fn with_secrets(mut self, detector: Detector) -> Self {
+        self.secrets = Arc::new(detector);
+        self
+    }
+
+    pub fn secrets(&self) -> &Arc<Detector> {
+        &self.secrets
+    }
+
+    /// When the next rule ends, after this moment.
+    pub fn next_end(&self, after: OffsetDateTime) -> Option<OffsetDateTime> {
+        let at = self.ends.partition_point(|end| *end <= after);
+        self.ends.get(at).copied()
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -100,8 +140,12 @@ impl CompiledPolicy {
 
     /// First checkpoint. A first allow of `tunnel` gives Tunnel, unless a deny on the same host
     /// depends on method or path: what cannot be inspected is then denied. A first allow of
-    /// `forward` or `respond` gives Intercept.
-    pub fn decide_connection(&self, flow: &Flow<'_>) -> Decision<ConnectionAction> {
+    /// `forward` or `respond` gives Intercept. An allow that has ended at `now` is not there.
+    pub fn decide_connection(
+        &self,
+        flow: &Flow<'_>,
+        now: OffsetDateTime,
+    ) -> Decision<ConnectionAction> {
         let client = flow.client.to_canonical();
         let port = flow.authority.port;
         let fits = |rule: &Rule| rule.matches_connection(flow.entry, client, port);
@@ -122,12 +166,19 @@ impl CompiledPolicy {
                 found.noted = first(found.noted, deny(Mode::Report, false));
                 hidden.noted = first(hidden.noted, deny(Mode::Report, true));
             }
-            let allow = bucket.allows.first_any(|id| {
-                self.rules.get(id as usize).is_some_and(|r| {
-                    fits(r) && !(r.action == RuleAction::Tunnel && r.needs_request())
+            let allow = |live: bool| {
+                bucket.allows.first_any(|id| {
+                    self.rules.get(id as usize).is_some_and(|r| {
+                        fits(r)
+                            && r.is_live(now) == live
+                            && !(r.action == RuleAction::Tunnel && r.needs_request())
+                    })
                 })
-            });
-            found.allow = first(found.allow, allow);
+            };
+            found.allow = first(found.allow, allow(true));
+            if !self.ends.is_empty() {
+                found.ended = first(found.ended, allow(false));
+            }
         });
 
         if let Some(deny) = found.deny {
@@ -160,8 +211,13 @@ impl CompiledPolicy {
         }
     }
 
-    /// Second checkpoint. `tunnel` rules do not match here: they say nothing about requests.
-    pub fn decide_request(&self, facts: &RequestFacts<'_>) -> Decision<Action> {
+    /// Second checkpoint. `tunnel` rules do not match here: they say nothing about requests. The
+    /// first allow that matches decides: what its terms refuse, no later rule is asked about.
+    pub fn decide_request(
+        &self,
+        facts: &RequestFacts<'_>,
+        now: OffsetDateTime,
+    ) -> Decision<Action> {
         let client = facts.client.to_canonical();
         let port = facts.authority.port;
         let fits = |rule: &Rule| {
@@ -182,16 +238,22 @@ impl CompiledPolicy {
             if self.reports {
                 found.noted = first(found.noted, deny(Mode::Report));
             }
-            let allow = |upgrade: bool| {
+            let allow = |upgrade: bool, live: bool| {
                 bucket.allows.first_for_path(facts.path, |id| {
                     self.rules.get(id as usize).is_some_and(|r| {
-                        r.action != RuleAction::Tunnel && (!upgrade || r.upgrade) && fits(r)
+                        r.action != RuleAction::Tunnel
+                            && (!upgrade || r.upgrade)
+                            && fits(r)
+                            && r.is_live(now) == live
                     })
                 })
             };
-            found.allow = first(found.allow, allow(facts.upgrade));
+            found.allow = first(found.allow, allow(facts.upgrade, true));
             if facts.upgrade {
-                without_upgrade = first(without_upgrade, allow(false));
+                without_upgrade = first(without_upgrade, allow(false, true));
+            }
+            if !self.ends.is_empty() {
+                found.ended = first(found.ended, allow(facts.upgrade, false));
             }
         });
 
@@ -206,10 +268,18 @@ impl CompiledPolicy {
                     rule: near.map_or_else(RuleName::none, |r| r.name.clone()),
                     reason: Reason::UpgradeNotAllowed,
                     would_deny: None,
+                    terms: None,
                 };
             }
             return self.unmatched(&found, Action::Deny, Action::Forward, found.noted);
         };
+        let failed = rule
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.check(facts.method, &facts.size).err());
+        if let Some(reason) = failed {
+            return self.outside_terms(rule, reason);
+        }
         match rule.action {
             RuleAction::Forward => self.allowed(Action::Forward, rule, found.noted),
             RuleAction::Respond(by) => self.allowed(Action::Respond(by), rule, found.noted),
@@ -235,6 +305,28 @@ impl CompiledPolicy {
             rule: self.name_of(Some(id)),
             reason: Reason::RuleDenies,
             would_deny: None,
+            terms: None,
+        }
+    }
+
+    /// A request that its rule's terms refuse, or in report mode note.
+    fn outside_terms(&self, rule: &Rule, reason: Reason) -> Decision<Action> {
+        let relaxed = match (self.mode_of(rule), rule.action) {
+            (Mode::Report, RuleAction::Forward) => Action::Forward,
+            (Mode::Report, RuleAction::Respond(by)) => Action::Respond(by),
+            (Mode::Enforce, _) | (_, RuleAction::Deny | RuleAction::Tunnel) => {
+                return Decision {
+                    action: Action::Deny,
+                    rule: rule.name.clone(),
+                    reason,
+                    would_deny: None,
+                    terms: None,
+                };
+            }
+        };
+        Decision {
+            would_deny: Some(reason),
+            ..self.allowed(relaxed, rule, None)
         }
     }
 
@@ -246,6 +338,7 @@ impl CompiledPolicy {
             rule: by_note.unwrap_or(rule).name.clone(),
             reason: Reason::RuleAllows,
             would_deny: by_note.map(|_| Reason::RuleDenies),
+            terms: rule.terms.clone(),
         }
     }
 
@@ -259,6 +352,7 @@ impl CompiledPolicy {
     ) -> Decision<A> {
         let (reason, id) = match (noted, found.named_by_allow.or(found.named)) {
             (Some(id), _) if self.relaxes(found) => (Reason::RuleDenies, Some(id)),
+            _ if found.ended.is_some() => (Reason::AllowExpired, found.ended),
             (_, Some(id)) => (Reason::HostKnownRequestNot, Some(id)),
             (_, None) => (Reason::NoRuleMatched, None),
         };
@@ -269,6 +363,7 @@ impl CompiledPolicy {
                 rule,
                 reason,
                 would_deny: Some(reason),
+                terms: None,
             }
         } else {
             Decision {
@@ -276,6 +371,7 @@ impl CompiledPolicy {
                 rule,
                 reason,
                 would_deny: None,
+                terms: None,
             }
         }
     }
@@ -293,6 +389,8 @@ struct Found {
     /// A deny in report mode.
     noted: Option<RuleId>,
     allow: Option<RuleId>,
+    /// An allow that would match had it not ended.
+    ended: Option<RuleId>,
     /// Any rule that names the host, whatever else it asks for.
     named: Option<RuleId>,
     named_by_allow: Option<RuleId>,
@@ -319,5 +417,6 @@ fn refused<A>(deny: A, rule: &Rule) -> Decision<A> {
         rule: rule.name.clone(),
         reason: Reason::RuleDenies,
         would_deny: None,
+        terms: None,
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::Terms;
+
 /// Name of a rule as written in YAML, or `pack/rule` for a rule of a pack; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct RuleName(Arc<str>);
@@ -136,6 +138,8 @@ pub struct Decision<A> {
     pub reason: Reason,
     /// In report mode: what enforce mode would have denied, and why. `None` when it would not.
     pub would_deny: Option<Reason>,
+    /// What the rule that allows demands further on: an end, a budget, no secrets.
+    pub terms: Option<Arc<Terms>>,
 }
 
 macro_rules! reasons {
@@ -201,6 +205,24 @@ reasons! {
     UpstreamTimeout = "upstream_timeout", 504;
     /// Upgrade (WebSocket) without a rule that allows one.
     UpgradeNotAllowed = "upgrade_not_allowed", 403;
+    /// What was open, and a newer policy would refuse it.
+    PolicyChanged = "policy_changed", 403;
+    /// The kill switch is on.
+    LockedDown = "locked_down", 403;
+    /// The rule that allowed it has ended (`until`).
+    AllowExpired = "allow_expired", 403;
+    /// The rule is read-only: GET and HEAD without a body.
+    ReadOnly = "read_only", 403;
+    /// The query is over the rule's bound.
+    QueryTooLarge = "query_too_large", 414;
+    /// The headers are over the rule's bound.
+    HeadersTooLarge = "headers_too_large", 431;
+    /// The rule's bytes for this hour or day are spent.
+    BudgetSpent = "budget_spent", 403;
+    /// A key, a token or a string of the user's own would have left.
+    SecretFound = "secret_found", 403;
+    /// The body is compressed or otherwise encoded, so that secrets in it cannot be seen.
+    BodyEncoded = "body_encoded", 415;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.

@@ -5,12 +5,13 @@
 use std::{fmt::Write, net::IpAddr};
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::net::{AddressClass, Authority, AuthorityError, Entry, Host, Port, classify};
 
 use super::{
     Action, CompiledPolicy, ConnectionAction, Decision, Flow, PathError, Reason, RequestFacts,
-    Responder, RuleName, path,
+    RequestSize, Responder, RuleName, path,
 };
 
 /// What would happen to one request. Field names are the `--json` contract of `airlock explain`.
@@ -59,6 +60,7 @@ pub fn explain(
     url: &str,
     entry: Entry,
     client: IpAddr,
+    now: OffsetDateTime,
 ) -> Result<Explanation, ExplainError> {
     let Scheme { tls, upgrade, rest } = match split_scheme(url) {
         Some(scheme) => scheme,
@@ -71,18 +73,19 @@ pub fn explain(
         None => return Err(ExplainError::Scheme),
     };
     let rest = rest.split('#').next().unwrap_or(rest);
-    let rest = rest.split('?').next().unwrap_or(rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, raw_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let default = if tls { Port::HTTPS } else { Port::HTTP };
     let authority = Authority::parse(authority, Some(default))?;
     let path = path::canonical(raw_path)?;
 
     let connection = tls.then(|| {
-        policy.decide_connection(&Flow {
+        let flow = Flow {
             entry,
             client,
             authority: &authority,
-        })
+        };
+        policy.decide_connection(&flow, now)
     });
     let request = || {
         let facts = RequestFacts {
@@ -92,8 +95,12 @@ pub fn explain(
             method,
             path: &path,
             upgrade,
+            size: RequestSize {
+                query_bytes: query.len() as u64,
+                ..RequestSize::default()
+            },
         };
-        policy.decide_request(&facts)
+        policy.decide_request(&facts, now)
     };
     let connection_action = connection.as_ref().map(|c| c.action);
     let (action, responder, decided) = match connection {
@@ -114,6 +121,7 @@ pub fn explain(
         rule,
         reason,
         would_deny,
+        terms: _,
     } = decided;
     let how_to_allow = (action == "deny").then(|| how_to_allow(reason, &authority, method, &path));
     let rule_reason = policy
@@ -160,12 +168,14 @@ fn strip<A>(d: Decision<A>) -> Decision<()> {
         rule,
         reason,
         would_deny,
+        terms,
     } = d;
     Decision {
         action: (),
         rule,
         reason,
         would_deny,
+        terms,
     }
 }
 
@@ -194,6 +204,25 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         }
         Reason::UpgradeNotAllowed => rule_yaml(authority, method, path, true),
         Reason::AddressClosed => upstream_yaml(authority),
+        Reason::AllowExpired => {
+            "# the rule named here has ended: give it a later until, or none".into()
+        }
+        Reason::ReadOnly => {
+            "# the rule named here is read_only: GET and HEAD without a body. For more, write a rule \
+             for this method and path above it"
+                .into()
+        }
+        Reason::QueryTooLarge => "# raise max_query_bytes in the rule named here".into(),
+        Reason::HeadersTooLarge => "# raise max_header_bytes in the rule named here".into(),
+        Reason::BudgetSpent => {
+            "# wait for the next hour or day, or raise the budget of the rule named here".into()
+        }
+        Reason::SecretFound => {
+            "# if it is meant to go there: secrets: off (or redact) in the rule for this host".into()
+        }
+        Reason::BodyEncoded => {
+            "# send it unencoded, or write encoded_bodies: true in the rule for this host".into()
+        }
         Reason::OwnListener => "# no rule can allow it: it is an address of airlock itself".into(),
         Reason::BadAuthority
         | Reason::AuthorityMismatch
@@ -211,6 +240,13 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::ClientHelloTimeout
         | Reason::TlsHandshakeFailed => {
             "# no rule can allow it: the client has to send it differently".into()
+        }
+        Reason::PolicyChanged => {
+            "# the policy was changed while it was open: ask again, and see what the new one says"
+                .into()
+        }
+        Reason::LockedDown => {
+            "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
         }
         Reason::ResolveFailed
         | Reason::ResolveTimeout

@@ -42,6 +42,10 @@ pub(super) struct RuleList {
     below_path: HashMap<Box<str>, Vec<RuleId>>,
     /// Most slashes in a key of `below_path`.
     below_slashes: usize,
+    /// Keys begin with `/`.
+    ending_path: HashMap<Box<str>, Vec<RuleId>>,
+    /// Most slashes in a key of `ending_path`.
+    ending_slashes: usize,
 }
 
 impl HostIndex {
@@ -118,6 +122,11 @@ impl RuleList {
                 PathPattern::Exact(path) => {
                     push_once(self.exact_path.entry(path.clone()).or_default(), id);
                 }
+                PathPattern::Ending(ending) => {
+                    let slashes = ending.bytes().filter(|b| *b == b'/').count();
+                    self.ending_slashes = self.ending_slashes.max(slashes);
+                    push_once(self.ending_path.entry(ending.clone()).or_default(), id);
+                }
                 PathPattern::Below(prefix) => {
                     let slashes = prefix.bytes().filter(|b| *b == b'/').count();
                     self.below_slashes = self.below_slashes.max(slashes);
@@ -160,6 +169,17 @@ impl RuleList {
                 consider(
                     prefix
                         .and_then(|p| self.below_path.get(p))
+                        .and_then(|l| find(l)),
+                );
+            }
+        }
+        if !self.ending_path.is_empty() {
+            let slashes = memchr::memrchr_iter(b'/', path.as_bytes());
+            for at in slashes.take(self.ending_slashes) {
+                let ending = path.get(at..);
+                consider(
+                    ending
+                        .and_then(|e| self.ending_path.get(e))
                         .and_then(|l| find(l)),
                 );
             }

@@ -189,11 +189,15 @@ pub enum PathPattern {
     Exact(Box<str>),
     /// Ends with `/`.
     Below(Box<str>),
+    /// Begins with `/`: whatever stands before it.
+    Ending(Box<str>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathPatternError {
-    #[error("'*' may stand only at the end, after '/': write /v1/* or the exact path")]
+    #[error(
+        "'*' may stand only at the end, after '/', or alone before the first '/': write /v1/*, */info/refs or the exact path"
+    )]
     Wildcard,
     #[error("a path pattern holds no query: leave out '?' and '#' and what follows")]
     Query,
@@ -206,6 +210,12 @@ pub enum PathPatternError {
 impl PathPattern {
     /// Patterns are written in canonical form, else they could never match.
     pub fn parse(input: &str) -> Result<Self, PathPatternError> {
+        if let Some(ending) = input.strip_prefix('*').filter(|rest| rest.len() > 1) {
+            return match Self::parse(ending)? {
+                Self::Exact(ending) => Ok(Self::Ending(ending)),
+                Self::Below(_) | Self::Ending(_) => Err(PathPatternError::Wildcard),
+            };
+        }
         let (path, below) = match input.strip_suffix("/*") {
             Some(head) => (format!("{head}/"), true),
             None => (input.to_owned(), false),
@@ -236,6 +246,7 @@ impl PathPattern {
         match self {
             Self::Exact(exact) => path == &**exact,
             Self::Below(prefix) => path.starts_with(&**prefix),
+            Self::Ending(ending) => path.ends_with(&**ending),
         }
     }
 }
@@ -245,6 +256,7 @@ impl fmt::Display for PathPattern {
         match self {
             Self::Exact(path) => f.write_str(path),
             Self::Below(prefix) => write!(f, "{prefix}*"),
+            Self::Ending(ending) => write!(f, "*{ending}"),
         }
     }
 }
@@ -425,11 +437,18 @@ mod tests {
         let exact = PathPattern::parse("/v1/models").unwrap();
         assert!(exact.matches("/v1/models") && !exact.matches("/v1/models/"));
         assert!(PathPattern::parse("/*").unwrap().matches("/"));
+        let ending = PathPattern::parse("*/info/refs").unwrap();
+        assert!(ending.matches("/a/b.git/info/refs") && ending.matches("/info/refs"));
+        assert!(!ending.matches("/a/xinfo/refs") && !ending.matches("/a/info/refs/"));
+        assert_eq!(ending.to_string(), "*/info/refs");
         use PathPatternError as E;
         let rows = [
             ("/v1*", E::Wildcard),
             ("/*/models", E::Wildcard),
             ("*", E::Wildcard),
+            ("*/v1/*", E::Wildcard),
+            ("**/v1", E::Wildcard),
+            ("*/a//b", E::NotCanonical("/a/b".into())),
             ("/a?b=c", E::Query),
             ("v1", E::Path(PathError::NotAbsolute)),
             ("/a//b", E::NotCanonical("/a/b".into())),

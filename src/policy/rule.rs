@@ -5,10 +5,11 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
+use time::OffsetDateTime;
 
 use crate::net::{DomainPattern, Entry, Port};
 
-use super::{Mode, PathPattern, Responder, RuleName};
+use super::{Mode, PathPattern, Responder, RuleName, Terms};
 
 /// What a rule does. `Tunnel` judges connections, `Forward` and `Respond` judge requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +81,8 @@ pub struct Rule {
     pub mode: Option<Mode>,
     /// Why the rule is there, in its author's words.
     pub reason: Option<Arc<str>>,
+    /// What it demands beyond matching; shared with its decisions.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl Rule {
@@ -88,6 +91,11 @@ impl Rule {
         self.ports.contains(port)
             && (self.entries.is_empty() || self.entries.contains(&entry))
             && (self.clients.is_empty() || self.clients.iter().any(|net| net.contains(&client)))
+    }
+
+    /// False once its `until` has come.
+    pub(super) fn is_live(&self, now: OffsetDateTime) -> bool {
+        self.terms.as_ref().is_none_or(|terms| !terms.ended(now))
     }
 
     /// Methods are case-sensitive; paths are matched by the index.

@@ -6,6 +6,7 @@ use crate::net::{Authority, DomainPattern, Entry, Port};
 
 use super::*;
 
+const NOW: time::OffsetDateTime = time::macros::datetime!(2026-06-01 12:00 UTC);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn base(name: &str, action: RuleAction) -> Rule {
@@ -22,6 +23,7 @@ fn base(name: &str, action: RuleAction) -> Rule {
         upgrade: false,
         mode: None,
         reason: None,
+        terms: None,
     }
 }
 
@@ -78,11 +80,12 @@ fn connect(p: &CompiledPolicy, authority: &str) -> String {
 
 fn connect_as(p: &CompiledPolicy, authority: &str, client: IpAddr, entry: Entry) -> String {
     let authority = Authority::parse(authority, None).unwrap();
-    let d = p.decide_connection(&Flow {
+    let flow = Flow {
         entry,
         client,
         authority: &authority,
-    });
+    };
+    let d = p.decide_connection(&flow, NOW);
     show(d.action.as_str(), &d.rule, d.reason, d.would_deny)
 }
 
@@ -90,14 +93,16 @@ fn request(p: &CompiledPolicy, line: &str) -> String {
     let (method, rest) = line.split_once(' ').unwrap();
     let (authority, path) = rest.split_once('/').unwrap();
     let authority = Authority::parse(authority, None).unwrap();
-    let d = p.decide_request(&RequestFacts {
+    let facts = RequestFacts {
         entry: Entry::Explicit,
         client: CLIENT,
         authority: &authority,
         method: method.trim_start_matches('^'),
         path: &format!("/{path}"),
         upgrade: method.starts_with('^'),
-    });
+        size: RequestSize::default(),
+    };
+    let d = p.decide_request(&facts, NOW);
     let action = match d.action {
         Action::Respond(by) => by.as_str(),
         other => other.as_str(),
@@ -564,7 +569,7 @@ fn explanations() {
         &["llm v.test llm", "t t.test tunnel", "bad bad.test deny"],
     );
     let e = |method: &str, url: &str| {
-        explain(&p, method, url, Entry::Explicit, CLIENT).map(|e| {
+        explain(&p, method, url, Entry::Explicit, CLIENT, NOW).map(|e| {
             (
                 e.action,
                 e.rule.to_string(),
@@ -624,7 +629,7 @@ fn explanations() {
         assert_eq!(e(method, url), want, "{method} {url}");
     }
     let json = serde_json::to_value(
-        explain(&p, "GET", "http://o.test/", Entry::Explicit, CLIENT).unwrap(),
+        explain(&p, "GET", "http://o.test/", Entry::Explicit, CLIENT, NOW).unwrap(),
     )
     .unwrap();
     assert_eq!(json["action"], "deny");

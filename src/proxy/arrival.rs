@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
+use super::live::Leash;
 use crate::net::{Authority, Entry, Port};
 
 /// Facts of a downstream connection; shared by its requests.
@@ -15,6 +16,8 @@ pub struct Connection {
     pub tls: bool,
     /// Every request must be for this: the CONNECT target, or the name in the SNI.
     pub bound_to: Option<Authority>,
+    /// For ending it when what is allowed changes.
+    pub leash: Leash,
 }
 
 impl Connection {

@@ -87,6 +87,14 @@ impl Denial {
             Reason::UpgradeNotAllowed => {
                 format!("airlock refused {host}: no rule allows an upgrade there")
             }
+            Reason::LockedDown => {
+                format!(
+                    "airlock refused {host}: it is locked down (airlock lockdown off ends that)"
+                )
+            }
+            Reason::PolicyChanged => {
+                format!("airlock refused {host}: its policy was changed meanwhile")
+            }
             Reason::ResolveFailed
             | Reason::ResolveTimeout
             | Reason::ConnectFailed

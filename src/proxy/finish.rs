@@ -104,6 +104,13 @@ impl Finish {
         }
     }
 
+    /// The policy that decided; a newer one may stand by now.
+    pub fn judged_under(&mut self, generation: u64) {
+        if let Some(record) = &mut self.record {
+            record.generation = generation;
+        }
+    }
+
     /// What began as an allow ended in a refusal (closed address, SNI, upstream), or as it was denied.
     pub fn denied(&mut self, denial: &Denial) {
         if let Some(record) = &mut self.record {
@@ -131,6 +138,13 @@ impl Finish {
         }
         if let Some(record) = &mut self.record {
             record.status = Some(denial.status());
+        }
+    }
+
+    /// The path holds what no record may hold.
+    pub fn hide_path(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.path = None;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sending a request on: the peer to dial, and what headers may cross.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
@@ -19,8 +19,21 @@ use crate::{
 pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
+    pub address: SocketAddr,
     /// How many addresses there are to try.
     pub addresses: usize,
+}
+
+/// What was allowed, and is not after all.
+pub fn refusal(reason: Reason, arrival: &Arrival, rule: &RuleName) -> Denial {
+    Denial {
+        reason,
+        rule: rule.clone(),
+        authority: Some(arrival.authority.clone()),
+        detail: None,
+        method: String::new(),
+        path: arrival.path().to_owned(),
+    }
 }
 
 /// Resolves, checks and describes the upstream of `arrival`. The peer holds a checked address;
@@ -32,12 +45,8 @@ pub async fn destination(
     attempt: usize,
 ) -> Result<Destination, Denial> {
     let refuse = |reason, detail: String| Denial {
-        reason,
-        rule: rule.clone(),
-        authority: Some(arrival.authority.clone()),
         detail: Some(detail),
-        method: String::new(),
-        path: arrival.path().to_owned(),
+        ..refusal(reason, arrival, rule)
     };
     let addresses = services
         .dialer
@@ -51,9 +60,12 @@ pub async fn destination(
         ));
     };
     let mut peer = peer(services, arrival, address);
-    peer.options.ca = services.private_cas.of(&arrival.authority);
+    let private_cas = services.private_cas.load();
+    peer.options.ca = private_cas.of(&arrival.authority);
+    peer.group_key = private_cas.generation();
     Ok(Destination {
         peer: Box::new(peer),
+        address: address.socket(),
         leaves_machine: !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
     })

@@ -1,24 +1,34 @@
 //! The pipeline every request goes through, whatever door it came by.
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
-//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`respond`]) or
-//! send on ([`forward`]; [`failure`] tells whose fault it was when that fails), and in every case
-//! [`finish`]: one audit record, the metrics.
+//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
+//! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
+//! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
+//! every case [`finish`]: one audit record, the metrics.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
+mod answer;
 mod arrival;
+mod budget;
+mod context;
 mod denial;
+mod expiry;
 mod failure;
 mod finish;
 mod forward;
+mod live;
+mod outgoing;
 mod pipeline;
 mod request_id;
 mod respond;
 mod services;
 
 pub use arrival::{Arrival, Connection};
+pub use budget::{Allowance, Budgets, Metered};
 pub use denial::Denial;
+pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
+pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};

@@ -1,6 +1,10 @@
 //! The request checkpoint as Pingora calls it: judge, then refuse, answer or send on.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,47 +14,34 @@ use pingora::{
     prelude::HttpPeer,
     proxy::{FailToProxy, ProxyHttp, Session},
 };
+use time::OffsetDateTime;
 
 use super::{
+    answer::refuse,
     arrival::Arrival,
+    context::RequestContext,
     denial::Denial,
     failure::failure,
-    finish::{Finish, Outcome},
+    finish::Finish,
     forward,
-    respond::{self, RespondError},
+    live::{Asked, Doing, Subject},
+    outgoing::{self, Outgoing, Stopped},
     services::Services,
 };
 use crate::{
     audit::AuditKind,
-    handler::{EgressMeter, Exchange, LocalRequest, Note},
-    policy::{Action, Decision, Reason, RequestFacts, Responder, RuleName},
+    policy::{Action, Decision, Reason, RequestFacts},
 };
 
 /// The only implementor of Pingora's proxy trait.
 pub struct Pipeline {
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
 }
 
 impl Pipeline {
     pub fn new(services: Arc<Services>) -> Self {
         Self { services }
     }
-}
-
-/// State of one request on its way through.
-#[derive(Default)]
-pub struct RequestContext {
-    arrival: Option<Box<Arrival>>,
-    finish: Option<Finish>,
-    rule: Option<RuleName>,
-    egress: EgressMeter,
-    note: Note,
-    leaves_machine: bool,
-    attempts: usize,
-    addresses: usize,
-    /// A refusal found after the decision, to be answered by `fail_to_proxy`.
-    denial: Option<Denial>,
-    upstream_began: Option<Instant>,
 }
 
 #[async_trait]
@@ -72,6 +63,7 @@ impl ProxyHttp for Pipeline {
         from_edge: Box<dyn Any + Send + Sync>,
     ) {
         context.arrival = from_edge.downcast::<Arrival>().ok();
+        context.connection = context.arrival.as_ref().map(|a| a.connection.clone());
     }
 
     async fn request_filter(
@@ -92,7 +84,8 @@ impl ProxyHttp for Pipeline {
             // Pingora's own limit of a minute would end a WebSocket whose client only listens.
             downstream.set_read_timeout(None);
         }
-        let decision = self.decide(session, context, &arrival);
+        let now = OffsetDateTime::now_utc();
+        let decision = self.decide(session, context, &arrival, now);
         let answered = match decision.action {
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
@@ -108,7 +101,30 @@ impl ProxyHttp for Pipeline {
                     .await?;
                 true
             }
-            Action::Forward => false,
+            Action::Forward => {
+                let request = session.req_header();
+                match Outgoing::begin(&self.services, request, &arrival, &decision) {
+                    Ok(outgoing) => {
+                        context.outgoing = Some(outgoing);
+                        false
+                    }
+                    Err(stopped) => {
+                        let denial = Denial {
+                            reason: stopped.reason,
+                            detail: Some(stopped.detail),
+                            ..self.denial(session, &arrival, &decision)
+                        };
+                        if let Some(finish) = &mut context.finish {
+                            if denial.reason == Reason::SecretFound {
+                                finish.hide_path();
+                            }
+                            finish.denied(&denial);
+                        }
+                        refuse(session, &denial).await?;
+                        true
+                    }
+                }
+            }
         };
         context.rule = Some(decision.rule);
         context.arrival = Some(arrival);
@@ -117,14 +133,30 @@ impl ProxyHttp for Pipeline {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(arrival), Some(rule)) = (&context.arrival, &context.rule) else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
-        match forward::destination(&self.services, arrival, rule, context.attempts).await {
-            Ok(to) => {
+        let destination =
+            forward::destination(&self.services, arrival, rule, context.attempts).await;
+        let stood = destination.and_then(|to| {
+            let subject = Subject {
+                authority: arrival.authority.clone(),
+                address: Some(to.address),
+                terms: context.terms.clone(),
+                doing: Doing::Forward(Asked::of(session, arrival)),
+            };
+            let standing = self
+                .services
+                .stand(&arrival.connection, context.epoch, subject)
+                .map_err(|reason| forward::refusal(reason, arrival, rule))?;
+            Ok((to, standing))
+        });
+        match stood {
+            Ok((to, standing)) => {
+                context.standing = Some(standing);
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
                 context.addresses = to.addresses;
@@ -151,10 +183,11 @@ impl ProxyHttp for Pipeline {
         upstream: &mut RequestHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        match &context.arrival {
-            Some(arrival) => forward::request_header(&self.services, arrival, upstream),
-            None => Error::e_explain(ErrorType::InternalError, "no decision for this request"),
-        }
+        let (Some(arrival), Some(outgoing)) = (&context.arrival, &mut context.outgoing) else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        forward::request_header(&self.services, arrival, upstream)?;
+        outgoing.attempt(arrival, upstream)
     }
 
     async fn upstream_response_filter(
@@ -175,14 +208,26 @@ impl ProxyHttp for Pipeline {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _context: &mut Self::CTX,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        context.seen.status = Some(response.status.as_u16());
         forward::response_header(response);
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<Option<Duration>> {
+        context.seen.sent += length(body);
+        stop_if_cut(context).map(|()| None)
     }
 
     fn fail_to_connect(
@@ -209,7 +254,9 @@ impl ProxyHttp for Pipeline {
     ) -> pingora::Result<()> {
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
-            context.egress.add(head_size(session.req_header()));
+            context
+                .egress
+                .add(outgoing::head_size(session.req_header()));
         }
         Ok(())
     }
@@ -218,13 +265,19 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        stop_if_cut(context)?;
+        let Some(outgoing) = &mut context.outgoing else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        context.seen.read += length(body);
+        if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
+            return stop(context, stopped);
+        }
         if context.leaves_machine {
-            context
-                .egress
-                .add(body.as_ref().map_or(0, Bytes::len) as u64);
+            context.egress.add(length(body));
         }
         Ok(())
     }
@@ -235,9 +288,10 @@ impl ProxyHttp for Pipeline {
         e: &Error,
         context: &mut Self::CTX,
     ) -> FailToProxy {
-        let denial = context
-            .denial
-            .take()
+        let cut = context.cut();
+        let denial = cut
+            .map(|why| context.blank(why))
+            .or_else(|| context.denial.take())
             .or_else(|| failure(e, context.rule.as_ref(), context.arrival.as_deref()));
         let Some(denial) = denial else {
             // The client is gone, or its request broke off; `answer` has said which already.
@@ -250,10 +304,14 @@ impl ProxyHttp for Pipeline {
             };
         };
         if let Some(finish) = &mut context.finish {
-            finish.unreached(&denial);
+            match cut {
+                Some(why) => finish.failed(why, None),
+                None => finish.unreached(&denial),
+            }
         }
         let status = denial.status();
         if session.response_written().is_none() {
+            context.seen.status = Some(status);
             let _ = refuse(session, &denial).await;
         }
         FailToProxy {
@@ -268,17 +326,8 @@ impl ProxyHttp for Pipeline {
         };
         let read = session.as_downstream().body_bytes_read() as u64;
         let sent = session.as_downstream().body_bytes_sent() as u64;
-        let mut note = context.note.read();
-        if context.upstream_began.is_some() && note.answered_by.is_none() {
-            note.answered_by = Some("upstream".into());
-        }
-        finish.done(Outcome {
-            status: session.response_written().map(|r| r.status.as_u16()),
-            bytes_in: read,
-            bytes_out: sent,
-            left_machine_bytes: context.egress.bytes(),
-            note,
-        });
+        let status = session.response_written().map(|r| r.status.as_u16());
+        finish.done(context.outcome(status, read, sent));
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
@@ -293,20 +342,25 @@ impl Pipeline {
         session: &Session,
         context: &mut RequestContext,
         arrival: &Arrival,
+        now: OffsetDateTime,
     ) -> Decision<Action> {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
-        let mut decision = self.services.policy.load().decide_request(&RequestFacts {
+        context.epoch = self.services.live.epoch();
+        let policy = self.services.policy.load();
+        let facts = RequestFacts {
             entry: connection.entry,
             client: connection.client.ip(),
             authority: &arrival.authority,
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-        });
-        if decision.action != Action::Deny && !self.services.audit.healthy() {
+            size: outgoing::size_of(session.req_header(), arrival),
+        };
+        let mut decision = policy.decide_request(&facts, now);
+        if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
-            decision.reason = Reason::AuditUnavailable;
+            decision.reason = reason;
         }
         let mut finish = Finish::begin(
             &self.services,
@@ -318,7 +372,9 @@ impl Pipeline {
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
+        finish.judged_under(policy.generation());
         finish.metered(&context.egress);
+        context.terms = decision.terms.clone();
         context.finish = Some(finish);
         decision
     }
@@ -333,125 +389,28 @@ impl Pipeline {
             path: arrival.path().to_owned(),
         }
     }
+}
 
-    async fn answer(
-        &self,
-        session: &mut Session,
-        context: &mut RequestContext,
-        arrival: &Arrival,
-        responder: Responder,
-        rule: &RuleName,
-    ) -> pingora::Result<()> {
-        let handler = self.services.responders.of(responder);
-        let entry = arrival.connection.entry;
-        let limit = handler.max_body().min(self.services.limits.body_bytes);
-        let outcome = match respond::read_body(session, limit).await {
-            Err(e) => Err(e),
-            Ok(body) => {
-                let request = LocalRequest {
-                    parts: request_parts(session.req_header(), arrival)?,
-                    body,
-                    exchange: Exchange {
-                        id: arrival.id,
-                        entry,
-                        client: arrival.connection.client.ip(),
-                        authority: arrival.authority.clone(),
-                        tls: arrival.connection.tls,
-                        egress: context.egress.clone(),
-                        note: context.note.clone(),
-                    },
-                };
-                self.services
-                    .metrics
-                    .overhead(entry, "respond", arrival.started.elapsed());
-                let closing = &self.services.closing;
-                respond::respond(session, handler, request, rule, closing).await
-            }
-        };
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(RespondError::Refuse(reason, detail)) => {
-                let denial = Denial {
-                    reason,
-                    rule: rule.clone(),
-                    authority: Some(arrival.authority.clone()),
-                    detail: Some(detail),
-                    method: session.req_header().method.to_string(),
-                    path: arrival.path().to_owned(),
-                };
-                if let Some(finish) = &mut context.finish {
-                    finish.denied(&denial);
-                }
-                refuse(session, &denial).await
-            }
-            Err(RespondError::Broken(reason, e)) => {
-                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
-                if let Some(finish) = &mut context.finish
-                    && !normal_end
-                {
-                    finish.failed(reason, None);
-                }
-                session.set_keepalive(None);
-                Err(e.into_down())
-            }
-        }
+fn length(piece: &Option<Bytes>) -> u64 {
+    piece.as_ref().map_or(0, Bytes::len) as u64
+}
+
+/// Bytes that are still coming must not pass once the request is cut.
+fn stop_if_cut(context: &RequestContext) -> pingora::Result<()> {
+    match context.cut() {
+        Some(why) => Error::e_explain(ErrorType::HTTPStatus(why.status()), why.code()),
+        None => Ok(()),
     }
 }
 
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
-async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
-    session.set_keepalive(None);
-    let body = denial.body();
-    let header = denial.header(body.len())?;
-    session
-        .write_response_header(Box::new(header), false)
-        .await
-        .map_err(|e| e.into_down())?;
-    let body = (session.req_header().method != http::Method::HEAD).then_some(body);
-    session
-        .write_response_body(body, true)
-        .await
-        .map_err(|e| e.into_down())?;
-    respond::drain(session).await;
-    Ok(())
-}
-
-/// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
-fn request_parts(
-    header: &RequestHeader,
-    arrival: &Arrival,
-) -> pingora::Result<http::request::Parts> {
-    let fail = |_| Error::explain(ErrorType::InvalidHTTPHeader, "target is no URI");
-    let uri = arrival.target.parse::<http::Uri>().map_err(fail)?;
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = header.method.clone();
-    parts.uri = uri;
-    parts.version = header.version;
-    let nominated = forward::nominated(&header.headers);
-    parts.headers = header
-        .headers
-        .iter()
-        .filter(|(name, _)| {
-            !nominated.contains(name)
-                && !matches!(
-                    name.as_str(),
-                    "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-                )
-                && !name.as_str().starts_with("proxy-")
-                && !name.as_str().starts_with("x-airlock-")
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Ok(parts)
-}
-
-/// Bytes of a request head on the wire, near enough for an honest sum.
-fn head_size(header: &RequestHeader) -> u64 {
-    let line = header.method.as_str().len() + header.raw_path().len() + 12;
-    let fields: usize = header
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 4)
-        .sum();
-    (line + fields + 2) as u64
+/// Breaks off a forwarded request; `fail_to_proxy` answers and records it.
+fn stop(context: &mut RequestContext, stopped: Stopped) -> pingora::Result<()> {
+    let Stopped { reason, detail } = stopped;
+    let denial = Denial {
+        detail: Some(detail),
+        ..context.blank(reason)
+    };
+    let status = denial.status();
+    context.denial = Some(denial);
+    Error::e_explain(ErrorType::HTTPStatus(status), "may not be sent on")
 }

@@ -4,7 +4,7 @@
 //! are dropped, which cancels whatever they wait for. A stream that aborts cuts the connection:
 //! the client must never take a broken answer for a whole one.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -12,7 +12,10 @@ use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
-use super::denial::DECISION_HEADER;
+use super::{
+    denial::DECISION_HEADER,
+    live::{Leash, Standing},
+};
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     policy::{Reason, RuleName},
@@ -138,17 +141,36 @@ pub async fn respond(
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
+    leash: &Leash,
+    stand: impl Fn() -> Result<Standing, Reason>,
     closing: &CancellationToken,
 ) -> Result<u16, RespondError> {
+    let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
     let id = request.exchange.id;
-    let response = tokio::select! {
-        biased;
-        response = handler.handle(request) => response,
-        gone = client_leaves(session) => return Err(gone),
+    let mut handling = handler.handle(request);
+    // Most answers are there at once; only what takes time is worth a place among the live ones.
+    let at_once = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
+    let mut standing = None;
+    let response = match at_once {
+        Poll::Ready(response) => response,
+        Poll::Pending => {
+            standing = Some(stand().map_err(cut)?);
+            tokio::select! {
+                biased;
+                response = handling => response,
+                () = leash.pulled() => {
+                    return Err(cut(leash.why().unwrap_or(Reason::PolicyChanged)));
+                }
+                gone = client_leaves(session) => return Err(gone),
+            }
+        }
     };
     let status = response.status().as_u16();
+    if standing.is_none() && matches!(response.body(), LocalBody::Stream(_)) {
+        standing = Some(stand().map_err(cut)?);
+    }
     let (header, body) = build_header(session, response, rule, id)?;
     session
         .write_response_header(Box::new(header), false)
@@ -160,6 +182,11 @@ pub async fn respond(
         LocalBody::Stream(mut stream) => loop {
             tokio::select! {
                 biased;
+                () = leash.pulled() => {
+                    let why = leash.why().unwrap_or(Reason::PolicyChanged);
+                    let error = Error::explain(ErrorType::InternalError, why.code());
+                    return Err(RespondError::Broken(why, error));
+                }
                 item = stream.next() => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
@@ -174,6 +201,7 @@ pub async fn respond(
             }
         },
     }
+    drop(standing);
     session.write_response_body(None, true).await?;
     Ok(status)
 }

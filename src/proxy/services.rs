@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use super::{budget::Budgets, live::Live};
 use crate::{
     audit::AuditLog,
     handler::Handler,
     metrics::Metrics,
     net::{Authority, Host},
-    policy::{CompiledPolicy, Responder},
+    policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
     store::Totals,
     tls::LeafCache,
     upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
@@ -92,16 +93,41 @@ pub struct Services {
     pub dialer: Arc<Dialer>,
     /// Pingora's way out; one for all, or pooled connections would not be shared.
     pub connector: Arc<CountingConnector>,
-    pub leafs: Arc<LeafCache>,
+    /// Swapped when the set of intercepted names changes.
+    pub leafs: ArcSwap<LeafCache>,
     pub responders: Responders,
     pub routes: Routes,
-    pub private_cas: PrivateCas,
+    pub private_cas: ArcSwap<PrivateCas>,
+    pub budgets: Arc<Budgets>,
+    /// What is open, to be cut when what is allowed changes.
+    pub live: Arc<Live>,
     pub limits: Limits,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
 }
 
 impl Services {
+    /// What stands above the policy, in this order: the kill switch, and a log that cannot be written.
+    /// `None` leaves its word as it is.
+    pub fn overrules_connection(&self, action: ConnectionAction) -> Option<Reason> {
+        if self.dialer.gate().level().forbids_connection(action) {
+            return Some(Reason::LockedDown);
+        }
+        self.unaudited(action == ConnectionAction::Deny)
+    }
+
+    /// As [`Self::overrules_connection`], for a request.
+    pub fn overrules_request(&self, action: Action) -> Option<Reason> {
+        if self.dialer.gate().level().forbids_request(action) {
+            return Some(Reason::LockedDown);
+        }
+        self.unaudited(action == Action::Deny)
+    }
+
+    fn unaudited(&self, denied: bool) -> Option<Reason> {
+        (!denied && !self.audit.healthy()).then_some(Reason::AuditUnavailable)
+    }
+
     /// Host header values that a browser cannot be tricked into sending to a loopback listener:
     /// addresses, single labels (container names), `localhost`, and the vendor's own name.
     pub fn host_is_ours(&self, host: &Host) -> bool {

@@ -1,9 +1,12 @@
 //! State that outlives the process: one redb file, `airlock.redb` in the state folder.
 //!
 //! Today it holds the schema version and the running totals; sessions and users come with the front
-//! door. The totals are kept in memory by [`totals::Totals`] and written now and then: a request
+//! door. Beside it, as files of their own: the kill switch ([`lockdown`]) and the token of the control
+//! plane ([`token`]). The totals are kept in memory by [`totals::Totals`] and written now and then: a request
 //! never waits for the disk here.
 
+pub mod lockdown;
+pub mod token;
 pub mod totals;
 
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@
 pub mod ca;
 pub mod client_hello;
 pub mod connector;
-mod files;
+pub(crate) mod files;
 pub mod leaf;
 mod lru;
 pub mod roots;

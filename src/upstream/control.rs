@@ -6,6 +6,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use zeroize::Zeroizing;
+
+use crate::store::token::AdminToken;
 
 /// Larger than any page of the control plane.
 const MAX_ANSWER: u64 = 4 << 20;
@@ -18,15 +21,43 @@ pub enum ControlError {
     NotAirlock(SocketAddr),
 }
 
+/// A change may take as long as compiling a large policy does.
+const READ_WITHIN: Duration = Duration::from_secs(3);
+const CHANGE_WITHIN: Duration = Duration::from_secs(120);
+
 /// GETs a page of the control plane at our own configured address. Status and body.
 pub async fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), ControlError> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    ask(admin, &request, READ_WITHIN).await
+}
+
+/// POSTs JSON to it, with the token that lies in the state folder.
+pub async fn post(
+    admin: SocketAddr,
+    path: &str,
+    token: &AdminToken,
+    body: &str,
+) -> Result<(u16, String), ControlError> {
+    let request = Zeroizing::new(format!(
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        token.expose(),
+        body.len(),
+    ));
+    ask(admin, &request, CHANGE_WITHIN).await
+}
+
+async fn ask(
+    admin: SocketAddr,
+    request: &str,
+    within: Duration,
+) -> Result<(u16, String), ControlError> {
     let exchange = async {
         #[allow(
             clippy::disallowed_methods,
             reason = "our own control plane, from our own config"
         )]
         let mut stream = TcpStream::connect(admin).await.map_err(|_| None)?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         stream
             .write_all(request.as_bytes())
             .await
@@ -39,7 +70,7 @@ pub async fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), Control
         read.map_err(|_| Some(()))?;
         parse(&answer).ok_or(Some(()))
     };
-    match tokio::time::timeout(Duration::from_secs(3), exchange).await {
+    match tokio::time::timeout(within, exchange).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(None)) => Err(ControlError::NotRunning(admin)),
         Ok(Err(Some(()))) | Err(_) => Err(ControlError::NotAirlock(admin)),

@@ -45,6 +45,10 @@ impl<S> Counted<S> {
         };
         (counted, counts)
     }
+
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use super::{keep_alive::keep_alive, resolver::Resolver};
+use super::{gate::Gate, keep_alive::keep_alive, resolver::Resolver};
 use crate::{
     metrics::Metrics,
     net::{Authority, Host},
@@ -27,7 +27,9 @@ pub struct DialError {
 pub struct Dialer {
     metrics: Arc<Metrics>,
     resolver: Resolver,
-    policy: AddressPolicy,
+    /// A reload swaps it.
+    policy: arc_swap::ArcSwap<AddressPolicy>,
+    gate: Arc<Gate>,
     /// Bound once the listeners are; empty before that, when nothing is dialled.
     own_listeners: arc_swap::ArcSwap<Vec<SocketAddr>>,
 }
@@ -37,7 +39,8 @@ impl Dialer {
         Self {
             resolver: Resolver::new(metrics.clone(), resolve_timeout),
             metrics,
-            policy,
+            policy: arc_swap::ArcSwap::from_pointee(policy),
+            gate: Arc::default(),
             own_listeners: Default::default(),
         }
     }
@@ -45,6 +48,31 @@ impl Dialer {
     /// Addresses that nothing may be dialled at, because we listen there.
     pub fn set_own_listeners(&self, listeners: Vec<SocketAddr>) {
         self.own_listeners.store(Arc::new(listeners));
+    }
+
+    /// From now on these addresses are open; what is open under the old ones is the caller's to cut.
+    pub fn set_policy(&self, policy: AddressPolicy) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    pub fn policy(&self) -> Arc<AddressPolicy> {
+        self.policy.load_full()
+    }
+
+    /// The kill switch of everything that is dialled here.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Whether a connection that was dialled once may go on.
+    pub fn still_open(&self, authority: &Authority, address: SocketAddr) -> Result<(), Reason> {
+        if !self.gate.open_to(address.ip()) {
+            return Err(Reason::LockedDown);
+        }
+        let own = self.own_listeners.load();
+        check(authority, address, &self.policy.load(), &own)
+            .map(drop)
+            .map_err(|_| Reason::PolicyChanged)
     }
 
     /// The addresses of `authority`, every one of them checked. One closed address closes all:
@@ -55,10 +83,18 @@ impl Dialer {
             reason,
             detail,
         };
+        let locked = || fail(Reason::LockedDown, "airlock is locked down".into());
+        if !self.gate.open_for(&authority.host) {
+            return Err(locked());
+        }
         let port = authority.port.number();
         let own = self.own_listeners.load();
+        let policy = self.policy.load_full();
         let judge = |ip| {
-            check(authority, SocketAddr::new(ip, port), &self.policy, &own)
+            if !self.gate.open_to(ip) {
+                return Err(locked());
+            }
+            check(authority, SocketAddr::new(ip, port), &policy, &own)
                 .map_err(|reason| fail(reason, format!("address {ip} is closed")))
         };
         match &authority.host {

@@ -35,10 +35,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::dial::{DialError, Dialed, Dialer};
+use super::{
+    dial::{DialError, Dialed, Dialer},
+    gate::Gate,
+};
 use crate::{
     handler::EgressMeter,
     net::{Authority, BaseUrl, Host, Scheme},
+    policy::Lockdown,
 };
 
 /// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a
@@ -300,6 +304,7 @@ impl Connector {
         let counted = Counted {
             stream,
             wire: wire.clone(),
+            gate: wire.is_some().then(|| self.dialer.gate().clone()),
         };
         let stream = if uri.scheme() == Some(&uri::Scheme::HTTPS) {
             let name = match &authority.host {
@@ -338,9 +343,16 @@ impl tower_service::Service<Uri> for Connector {
 struct Counted {
     stream: TcpStream,
     wire: Option<Arc<Wire>>,
+    /// Of a connection that leaves this machine: a kept one must not outlive the kill switch.
+    gate: Option<Arc<Gate>>,
 }
 
 impl Counted {
+    fn shut(&self) -> Option<io::Error> {
+        let gate = self.gate.as_ref()?;
+        (gate.level() != Lockdown::Off).then(Gate::error)
+    }
+
     fn note(&self, written: &Poll<io::Result<usize>>) {
         if let (Some(wire), Poll::Ready(Ok(n))) = (&self.wire, written) {
             wire.wrote(*n);
@@ -354,6 +366,9 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(shut) = self.shut() {
+            return Poll::Ready(Err(shut));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -364,6 +379,9 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(shut) = self.shut() {
+            return Poll::Ready(Err(shut));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note(&written);
         written
@@ -373,6 +391,9 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(shut) = self.shut() {
+            return Poll::Ready(Err(shut));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note(&written);
         written

@@ -2,12 +2,14 @@
 //!
 //! [`dial::Dialer`] resolves once, checks every answer, dials only what was checked, and counts.
 //! `proxy` takes a checked address for Pingora's peers, which dial through [`connector`];
+//! [`gate::Gate`] is the kill switch below all of it.
 //! `gateway` and the commands go through the HTTP client on top of the dialer.
 
 pub mod connector;
 pub mod control;
 pub mod counted;
 pub mod dial;
+pub mod gate;
 pub mod http_client;
 #[cfg(target_os = "linux")]
 pub mod isolation;

@@ -25,6 +25,8 @@ pub struct PrivateCaError {
 #[derive(Default)]
 pub struct PrivateCas {
     by_authority: HashMap<Authority, Arc<CaType>>,
+    /// Connections that were verified by other CAs are not used again.
+    generation: u64,
 }
 
 impl PrivateCas {
@@ -51,7 +53,19 @@ impl PrivateCas {
             }
             by_authority.insert(authority.clone(), certificates.into());
         }
-        Ok(Self { by_authority })
+        Ok(Self {
+            by_authority,
+            generation: 0,
+        })
+    }
+
+    pub fn at(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// Of the policy it was loaded with.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn of(&self, authority: &Authority) -> Option<Arc<CaType>> {

@@ -13,10 +13,11 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 3] = [
+const READERS: [&str; 4] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/sections.rs"),
     include_str!("../../src/config/rules.rs"),
+    include_str!("../../src/config/terms.rs"),
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.
 const CALLS: [&str; 7] = [

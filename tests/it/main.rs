@@ -11,8 +11,10 @@
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
+//! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
+//! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -36,4 +38,6 @@ mod isolate;
 mod leak;
 mod learn;
 mod pipeline;
+mod reload;
 mod support;
+mod terms;

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::{Config, compile},
     net::{Authority, Entry},
-    policy::{Action, ConnectionAction, Flow, Mode, RequestFacts},
+    policy::{Action, ConnectionAction, Flow, Mode, RequestFacts, RequestSize},
 };
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -55,13 +55,14 @@ impl Did<'_> {
     /// Whether this configuration allows it.
     fn allowed(&self, config: &Config) -> bool {
         let (method, authority, path) = self.parts();
+        let now = time::OffsetDateTime::now_utc();
         if method == "CONNECT" {
             let flow = Flow {
                 entry: Entry::Explicit,
                 client: CLIENT,
                 authority: &authority,
             };
-            return config.policy.decide_connection(&flow).action == ConnectionAction::Tunnel;
+            return config.policy.decide_connection(&flow, now).action == ConnectionAction::Tunnel;
         }
         let facts = RequestFacts {
             entry: Entry::Explicit,
@@ -70,8 +71,9 @@ impl Did<'_> {
             method,
             path: &path,
             upgrade: false,
+            size: RequestSize::default(),
         };
-        config.policy.decide_request(&facts).action == Action::Forward
+        config.policy.decide_request(&facts, now).action == Action::Forward
     }
 }
 

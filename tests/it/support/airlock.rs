@@ -1,6 +1,10 @@
 //! Airlock itself, as the process that a person starts.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -42,7 +46,7 @@ impl Airlock {
         Self::launch(binary(), scratch(), config)
     }
 
-    /// Again on the same state, after the process has ended.
+    /// Again on the same files, after the process has ended or by killing it.
     pub fn restart(self) -> Self {
         let Self {
             process, scratch, ..
@@ -55,21 +59,17 @@ impl Airlock {
         let state = scratch.path().join("state");
         std::fs::write(
             scratch.path().join("airlock.yaml"),
-            format!("version: 1\nstate_dir: {}\n{config}", state.display()),
+            with_state(&state, config),
         )
         .expect("scratch is writable");
         Self::run(command, scratch)
     }
 
-    fn run(mut command: Command, scratch: TempDir) -> Self {
+    fn run(command: Command, scratch: TempDir) -> Self {
+        let mut command = environment(command, scratch.path());
         command
             .args(["run", "--print-ready", "--config"])
-            .arg(scratch.path().join("airlock.yaml"))
-            // The environment of the person who runs the tests must not configure it.
-            .env_clear()
-            .env("HOME", scratch.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("RUST_BACKTRACE", "1");
+            .arg(scratch.path().join("airlock.yaml"));
         let (process, ready) = Process::start::<Ready>("airlock", command, scratch.path());
         assert!(ready.ready, "airlock is not ready: {ready:?}");
         Self {
@@ -79,6 +79,39 @@ impl Airlock {
         }
     }
 
+    pub fn config(&self) -> PathBuf {
+        self.scratch.path().join("airlock.yaml")
+    }
+
+    /// Puts another configuration in place, in one step.
+    pub fn rewrite(&self, setup: &Setup) {
+        self.replace(&with_state(&self.state(), &setup.yaml()));
+    }
+
+    /// Any text at all.
+    pub fn replace(&self, text: &str) {
+        let draft = self.scratch.path().join("draft.yaml");
+        std::fs::write(&draft, text).expect("scratch is writable");
+        std::fs::rename(&draft, self.config()).expect("scratch is writable");
+    }
+
+    pub fn hang_up(&self) {
+        self.process.signal("HUP");
+    }
+
+    /// A command of the same program about this one: exit code, stdout, stderr.
+    pub fn command(&self, arguments: &[&str]) -> (i32, String, String) {
+        let out = environment(binary(), self.scratch.path())
+            .args(arguments)
+            .args(["--admin", &self.ready.admin.to_string(), "--config"])
+            .arg(self.config())
+            .output()
+            .expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = out.status.code().expect("it ends by itself");
+        (code, text(&out.stdout), text(&out.stderr))
+    }
+
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
     }
@@ -86,6 +119,20 @@ impl Airlock {
 
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_airlock"))
+}
+
+fn with_state(state: &Path, config: &str) -> String {
+    format!("version: 1\nstate_dir: {}\n{config}", state.display())
+}
+
+/// The environment of the person who runs the tests must not configure it.
+fn environment(mut command: Command, home: &Path) -> Command {
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("RUST_BACKTRACE", "1");
+    command
 }
 
 fn scratch() -> TempDir {

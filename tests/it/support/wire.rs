@@ -127,6 +127,14 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
+    /// The next byte; `None` at the end of the connection.
+    pub fn byte(&mut self) -> Option<u8> {
+        if self.buffer.is_empty() && !self.fill() {
+            return None;
+        }
+        self.take(1).first().copied()
+    }
+
     /// Exactly `n` bytes.
     pub fn exact(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {

@@ -1,0 +1,75 @@
+//! What the control plane may ask of the running program: a reload, and the kill switch.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::reload::{Reloader, Trigger};
+use crate::{
+    admin::{Control, LockdownReport, ReloadReport},
+    policy::Lockdown,
+    proxy::Services,
+    store,
+};
+
+pub struct Controls {
+    pub services: Arc<Services>,
+    pub reloader: Arc<Reloader>,
+    pub state_dir: PathBuf,
+    /// One change at a time, so that file and gate agree.
+    pub turn: tokio::sync::Mutex<()>,
+}
+
+/// As it was left at the last stop. Called before anything is dialled.
+pub fn restore(services: &Services, state_dir: &std::path::Path) -> Option<String> {
+    let (level, remark) = store::lockdown::load(state_dir);
+    services.dialer.gate().set(level);
+    services.metrics.lockdown(level);
+    remark.or_else(|| {
+        (level != Lockdown::Off).then(|| {
+            format!("locked down ({level}), as it was left; `airlock lockdown off` ends it")
+        })
+    })
+}
+
+#[async_trait]
+impl Control for Controls {
+    async fn reload(&self) -> ReloadReport {
+        self.reloader.reload(Trigger::Admin).await
+    }
+
+    /// Shuts first and writes down second; opens only once the file is gone. So whatever fails, it
+    /// ends shut.
+    async fn lockdown(&self, wanted: Lockdown) -> LockdownReport {
+        let _turn = self.turn.lock().await;
+        let gate = self.services.dialer.gate();
+        let tighter = wanted > gate.level();
+        let mut cut = 0;
+        if tighter {
+            gate.set(wanted);
+            cut = self.services.sweep();
+        }
+        let state_dir = self.state_dir.clone();
+        let written =
+            tokio::task::spawn_blocking(move || store::lockdown::save(&state_dir, wanted)).await;
+        let problem = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(e.to_string()),
+            Err(e) => Some(e.to_string()),
+        };
+        if !tighter && problem.is_none() {
+            gate.set(wanted);
+        }
+        let level = gate.level();
+        self.services.metrics.lockdown(level);
+        tracing::warn!(lockdown = %level, cut, "lockdown is {level}");
+        if let Some(problem) = &problem {
+            tracing::error!("{problem}");
+        }
+        LockdownReport {
+            lockdown: level,
+            cut,
+            problem,
+        }
+    }
+}

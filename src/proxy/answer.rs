@@ -1,0 +1,149 @@
+//! What the pipeline says itself: a handler's answer, or a refusal.
+//!
+//! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
+//! too; nothing here decides.
+
+use pingora::{Error, ErrorType, http::RequestHeader, proxy::Session};
+
+use super::{
+    arrival::Arrival,
+    context::RequestContext,
+    denial::Denial,
+    forward,
+    live::{Asked, Doing, Subject},
+    pipeline::Pipeline,
+    respond::{self, RespondError},
+};
+use crate::{
+    handler::{Exchange, LocalRequest},
+    policy::{Reason, Responder, RuleName},
+};
+
+impl Pipeline {
+    pub(super) async fn answer(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+        arrival: &Arrival,
+        responder: Responder,
+        rule: &RuleName,
+    ) -> pingora::Result<()> {
+        let handler = self.services.responders.of(responder);
+        let entry = arrival.connection.entry;
+        let limit = handler.max_body().min(self.services.limits.body_bytes);
+        let outcome = match respond::read_body(session, limit).await {
+            Err(e) => Err(e),
+            Ok(body) => {
+                let asked = Asked::of(session, arrival);
+                let stand = || {
+                    let subject = Subject {
+                        authority: arrival.authority.clone(),
+                        address: None,
+                        terms: context.terms.clone(),
+                        doing: Doing::Respond(asked.clone(), context.egress.clone()),
+                    };
+                    self.services
+                        .stand(&arrival.connection, context.epoch, subject)
+                };
+                let request = LocalRequest {
+                    parts: request_parts(session.req_header(), arrival)?,
+                    body,
+                    exchange: Exchange {
+                        id: arrival.id,
+                        entry,
+                        client: arrival.connection.client.ip(),
+                        authority: arrival.authority.clone(),
+                        tls: arrival.connection.tls,
+                        egress: context.egress.clone(),
+                        note: context.note.clone(),
+                    },
+                };
+                self.services
+                    .metrics
+                    .overhead(entry, "respond", arrival.started.elapsed());
+                let leash = &arrival.connection.leash;
+                let closing = &self.services.closing;
+                respond::respond(session, handler, request, rule, leash, stand, closing).await
+            }
+        };
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(RespondError::Refuse(reason, detail)) => {
+                let denial = Denial {
+                    reason,
+                    rule: rule.clone(),
+                    authority: Some(arrival.authority.clone()),
+                    detail: Some(detail),
+                    method: session.req_header().method.to_string(),
+                    path: arrival.path().to_owned(),
+                };
+                let was_cut = context.cut().is_some();
+                if let Some(finish) = &mut context.finish {
+                    match was_cut {
+                        true => finish.failed(reason, None),
+                        false => finish.denied(&denial),
+                    }
+                }
+                context.seen.status = Some(denial.status());
+                refuse(session, &denial).await
+            }
+            Err(RespondError::Broken(reason, e)) => {
+                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
+                if let Some(finish) = &mut context.finish
+                    && !normal_end
+                {
+                    finish.failed(reason, None);
+                }
+                session.set_keepalive(None);
+                Err(e.into_down())
+            }
+        }
+    }
+}
+
+/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
+pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
+    session.set_keepalive(None);
+    let body = denial.body();
+    let header = denial.header(body.len())?;
+    session
+        .write_response_header(Box::new(header), false)
+        .await
+        .map_err(|e| e.into_down())?;
+    let body = (session.req_header().method != http::Method::HEAD).then_some(body);
+    session
+        .write_response_body(body, true)
+        .await
+        .map_err(|e| e.into_down())?;
+    respond::drain(session).await;
+    Ok(())
+}
+
+/// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
+fn request_parts(
+    header: &RequestHeader,
+    arrival: &Arrival,
+) -> pingora::Result<http::request::Parts> {
+    let fail = |_| Error::explain(ErrorType::InvalidHTTPHeader, "target is no URI");
+    let uri = arrival.target.parse::<http::Uri>().map_err(fail)?;
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = header.method.clone();
+    parts.uri = uri;
+    parts.version = header.version;
+    let nominated = forward::nominated(&header.headers);
+    parts.headers = header
+        .headers
+        .iter()
+        .filter(|(name, _)| {
+            !nominated.contains(name)
+                && !matches!(
+                    name.as_str(),
+                    "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
+                )
+                && !name.as_str().starts_with("proxy-")
+                && !name.as_str().starts_with("x-airlock-")
+        })
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Ok(parts)
+}

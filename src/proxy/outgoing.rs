@@ -1,0 +1,234 @@
+//! What a forwarded request may send, beyond having been allowed: no secret, and no more than its
+//! budget. (What its rule's end cuts, [`super::live`] and [`super::expiry`] cut.)
+//!
+//! Made by the pipeline when it forwards, and asked about the head once, and about every piece of the
+//! body. Nothing of it holds for answers of this process.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::http::RequestHeader;
+
+use super::{arrival::Arrival, budget::Allowance, services::Services};
+use crate::policy::{
+    Decision, Reason, RequestSize, Terms,
+    secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+};
+
+/// Why it may not be sent on, with words for the record; they never hold the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+/// State of one forwarded request.
+pub struct Outgoing {
+    mode: SecretMode,
+    detector: Arc<Detector>,
+    scanner: Option<Scanner>,
+    allowance: Option<Allowance>,
+    /// Path and query to send in place of what came.
+    target: Option<Vec<u8>>,
+    /// Headers to send in place of what came, each with all its lines.
+    headers: Vec<(HeaderName, Vec<HeaderValue>)>,
+}
+
+impl Outgoing {
+    /// Judges the head.
+    pub fn begin<A>(
+        services: &Services,
+        request: &RequestHeader,
+        arrival: &Arrival,
+        decision: &Decision<A>,
+    ) -> Result<Self, Stopped> {
+        let terms = decision.terms.as_deref();
+        let detector = services.policy.load().secrets().clone();
+        let mode = terms
+            .and_then(|t| t.secrets)
+            .unwrap_or_else(|| detector.mode());
+        let host = &arrival.authority.host;
+        let client = arrival.connection.client.ip();
+        let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client);
+        let mut outgoing = Self {
+            mode,
+            detector,
+            scanner: None,
+            allowance,
+            target: None,
+            headers: Vec::new(),
+        };
+        outgoing.judge_encoding(&request.headers, terms)?;
+        outgoing.judge_head(services, &request.headers, arrival)?;
+        outgoing.spend(head_size(request))?;
+        Ok(outgoing)
+    }
+
+    fn judge_encoding(&self, headers: &HeaderMap, terms: Option<&Terms>) -> Result<(), Stopped> {
+        let encodings = headers.get_all(header::CONTENT_ENCODING);
+        let encoded = encodings
+            .iter()
+            .any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
+        let waived = self.mode == SecretMode::Off || terms.is_some_and(|t| t.encoded_bodies);
+        if encoded && !waived && has_body(headers) {
+            return Err(Stopped {
+                reason: Reason::BodyEncoded,
+                detail: "secrets cannot be seen in an encoded body".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn judge_head(
+        &mut self,
+        services: &Services,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Result<(), Stopped> {
+        if self.mode == SecretMode::Off {
+            return Ok(());
+        }
+        let host = &arrival.authority.host;
+        let found = secrets::target(&self.detector, self.mode, host, &arrival.target)
+            .map_err(|kind| blocked(services, kind))?;
+        if let Some(Seen { bytes, masked }) = found {
+            count_masked(services, &masked);
+            self.target = Some(bytes);
+        }
+        // Host is judged already, and written anew.
+        for name in headers.keys().filter(|name| **name != header::HOST) {
+            let mut changed = false;
+            let mut lines = Vec::new();
+            for value in headers.get_all(name) {
+                let text = value.as_bytes();
+                let found = secrets::header(&self.detector, self.mode, host, name.as_str(), text)
+                    .map_err(|kind| blocked(services, kind))?;
+                let Some(Seen { bytes, masked }) = found else {
+                    lines.push(value.clone());
+                    continue;
+                };
+                count_masked(services, &masked);
+                changed = true;
+                let masked = HeaderValue::from_bytes(&bytes)
+                    .map_err(|_| blocked_words("a header cannot be masked"))?;
+                lines.push(masked);
+            }
+            if changed {
+                self.headers.push((name.clone(), lines));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the masked parts of the head in, and begins the body anew: an attempt that failed on a
+    /// reused connection is made again with the same body. `upgraded` streams are not looked into.
+    pub fn attempt(
+        &mut self,
+        arrival: &Arrival,
+        upstream: &mut RequestHeader,
+    ) -> pingora::Result<()> {
+        if let Some(target) = &self.target {
+            upstream.set_raw_path(target)?;
+        }
+        for (name, lines) in &self.headers {
+            // Those that do not cross at all are gone already.
+            if upstream.remove_header(name).is_some() {
+                for value in lines {
+                    upstream.append_header(name, value)?;
+                }
+            }
+        }
+        let scans = self.mode != SecretMode::Off && !arrival.upgrade;
+        self.scanner = scans.then(|| {
+            let host = arrival.authority.host.clone();
+            Scanner::new(self.detector.clone(), self.mode, Spot::Body, host)
+        });
+        Ok(())
+    }
+
+    /// Judges a piece of the body; what may be sent of it, and of what was held before, is left there.
+    pub fn body(
+        &mut self,
+        services: &Services,
+        body: &mut Option<Bytes>,
+        last: bool,
+    ) -> Result<(), Stopped> {
+        self.spend(body.as_ref().map_or(0, Bytes::len) as u64)?;
+        let Some(scanner) = &mut self.scanner else {
+            return Ok(());
+        };
+        let piece = body.as_deref().unwrap_or_default();
+        if piece.is_empty() && !last {
+            return Ok(());
+        }
+        let Seen { bytes, masked } = scanner
+            .push(piece, last)
+            .map_err(|kind| blocked(services, kind))?;
+        count_masked(services, &masked);
+        // Without a body Pingora would take this piece for the last one.
+        *body = (!last || !bytes.is_empty() || body.is_some()).then(|| bytes.into());
+        Ok(())
+    }
+
+    fn spend(&self, bytes: u64) -> Result<(), Stopped> {
+        match &self.allowance {
+            Some(allowance) if bytes > 0 && !allowance.spend(bytes) => Err(Stopped {
+                reason: Reason::BudgetSpent,
+                detail: "the bytes of this hour or day are spent".into(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn blocked(services: &Services, kind: Kind) -> Stopped {
+    services.metrics.secret_found(kind.as_str(), "block");
+    blocked_words(&format!("a secret of kind {}", kind.as_str()))
+}
+
+fn blocked_words(detail: &str) -> Stopped {
+    Stopped {
+        reason: Reason::SecretFound,
+        detail: detail.to_owned(),
+    }
+}
+
+fn count_masked(services: &Services, kinds: &[Kind]) {
+    for kind in kinds {
+        services.metrics.secret_found(kind.as_str(), "redact");
+    }
+}
+
+/// What the terms of a rule judge of a request.
+pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
+    let query = arrival.target.len().saturating_sub(arrival.path_length);
+    let fields = request.headers.iter();
+    RequestSize {
+        // The '?' is not part of it.
+        query_bytes: query.saturating_sub(1) as u64,
+        header_bytes: fields
+            .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
+            .sum(),
+        has_body: has_body(&request.headers),
+    }
+}
+
+/// Framing was judged by the edge: one length, or chunks.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|v| v.as_bytes() != b"0")
+}
+
+/// Bytes of a request head on the wire, near enough for an honest sum.
+pub fn head_size(header: &RequestHeader) -> u64 {
+    let line = header.method.as_str().len() + header.raw_path().len() + 12;
+    let fields: usize = header
+        .headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 4)
+        .sum();
+    (line + fields + 2) as u64
+}
