@@ -25,7 +25,7 @@ mod services;
 
 pub use arrival::{Arrival, Connection};
 pub use budget::{Allowance, Budgets, Metered};
-pub use denial::Denial;
+pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};

@@ -3,10 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use time::OffsetDateTime;
+
 use crate::{
     net::{Authority, DomainPattern, Entry, Host, Port},
     policy::{
-        Action, CompiledPolicy, ConnectionAction, Flow, PathPattern, RequestFacts, Responder,
+        Action, CompiledPolicy, ConnectionAction, Flow, PathPattern, RequestFacts, RequestSize, Responder,
         Rule, RuleAction,
     },
 };
@@ -145,7 +147,7 @@ fn closed_to(policy: &CompiledPolicy, authority: &Authority) -> bool {
             client: CLIENT,
             authority,
         };
-        let connection = policy.decide_connection(&flow).action;
+        let connection = policy.decide_connection(&flow, OffsetDateTime::now_utc()).action;
         connection == ConnectionAction::Deny
             && request(policy, entry, authority, "GET", "/") == Action::Deny
     })
@@ -165,8 +167,9 @@ fn request(
         method,
         path,
         upgrade: false,
+        size: RequestSize::default(),
     };
-    policy.decide_request(&facts).action
+    policy.decide_request(&facts, OffsetDateTime::now_utc()).action
 }
 
 /// The answer that every entry gives on both ports, if it is one and the same.
@@ -220,6 +223,7 @@ fn limited(policy: &CompiledPolicy, rule: &Rule) -> Option<Place> {
     let path = rule.paths.iter().find_map(|pattern| match pattern {
         PathPattern::Exact(path) => Some(path.to_string()),
         PathPattern::Below(path) => Some(format!("{path}a")),
+        PathPattern::Ending(_) => None,
     })?;
     let method = rule.methods.first().map_or("GET", |m| m).to_owned();
     let place = Place { host, path, method };

@@ -15,5 +15,6 @@ pub mod http_client;
 pub mod isolation;
 pub mod keep_alive;
 pub mod loopback;
+pub mod own;
 pub mod private_ca;
 pub mod resolver;

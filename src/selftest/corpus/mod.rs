@@ -6,13 +6,21 @@
 //!
 //! Called by `selftest` and by the tests. Nothing here is sent or decided.
 
+// Tables: a row is a line.
+#[rustfmt::skip]
 mod addresses;
+#[rustfmt::skip]
 mod around;
+#[rustfmt::skip]
 mod connect;
+#[rustfmt::skip]
 mod groups;
+#[rustfmt::skip]
 mod host_strings;
+#[rustfmt::skip]
 mod http;
 mod in_process;
+#[rustfmt::skip]
 mod tls;
 
 use std::sync::Arc;
@@ -128,6 +136,8 @@ impl<'g> Corpus<'g> {
             Reason::NoRuleMatched,
             Reason::HostKnownRequestNot,
             Reason::RuleDenies,
+            Reason::AllowExpired,
+            Reason::ReadOnly,
         ])
     }
 
@@ -456,4 +466,3 @@ fn in_a_header(text: &[u8]) -> Reason {
         Reason::BadAuthority
     }
 }
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

@@ -1,0 +1,120 @@
+//! The corpus of docs/EGRESS.md: every case through every entry it can reach, each with exactly one
+//! audit record, one count, no socket and no DNS question; and the page itself.
+//!
+//! The cases and the driver are the product's own (`airlock::selftest`).
+
+mod bench;
+mod page;
+
+use std::{collections::BTreeMap, net::SocketAddr, thread};
+
+use airlock::selftest::{Case, Failure, Ground, Lane, Place, Report, corpus};
+use bench::Bench;
+
+use crate::support::{Airlock, Setup};
+
+const RULES: &str = "\
+  - name: allowed
+    hosts: [allowed.test]
+    action: tunnel
+  - name: below
+    hosts: ['*.w.test']
+    action: tunnel
+  - name: inside
+    hosts: [inside.test]
+    paths: [/open/*]
+    respond: image
+  - name: read-only
+    hosts: [read.test]
+    methods: [GET, HEAD]
+    respond: image
+  - name: international
+    hosts: [bücher.test]
+    respond: image
+";
+
+/// The policy of docs/EGRESS.md, every listener on, and names that lead to this machine.
+fn setup(trap: SocketAddr) -> Setup {
+    Setup {
+        listeners: "  transparent_tls: 127.0.0.1:0\n  transparent_http: 127.0.0.1:0\n".into(),
+        reverse: "    host: inside.test\n".into(),
+        routes: format!("      - path_prefix: /comfy\n        upstream: http://{trap}\n"),
+        names: vec!["allowed.test"],
+        ..Setup::rules(RULES)
+    }
+    .more("upstreams:\n  - name: mine\n    url: https://allowed.test")
+    .more("limits:\n  client_hello_timeout: 400ms\n  head_timeout: 400ms")
+}
+
+/// The same with one name fewer, where no namespace is to be had.
+fn without_tunnel(trap: SocketAddr) -> Setup {
+    Setup {
+        names: Vec::new(),
+        ..setup(trap)
+    }
+}
+
+fn place(host: &str, path: &str) -> Place {
+    Place {
+        host: host.into(),
+        path: path.into(),
+        method: "GET".into(),
+    }
+}
+
+fn ground(airlock: &Airlock, tunnels: bool) -> Ground {
+    let ready = &airlock.ready;
+    Ground {
+        answered: Some(place("inside.test", "/open/a.png")),
+        vendor: Some(place("inside.test", "/open/a.png")),
+        limited: Some(place("inside.test", "/open/a.png")),
+        read_only: Some(place("read.test", "/a.png")),
+        tunnelled: tunnels.then(|| "allowed.test".into()),
+        wildcard: Some("w.test".into()),
+        international: Some(["bücher.test".into(), "xn--bcher-kva.test".into()]),
+        stranger: "evil.test".into(),
+        own: vec![ready.explicit, ready.admin],
+        exact: true,
+    }
+}
+
+/// Plays every case; what failed, lane by lane.
+fn play() -> (Vec<Case>, Vec<Failure>) {
+    let lanes = Lane::ALL.map(|lane| (lane, thread::spawn(move || Bench::of(lane).play())));
+    let mut played = BTreeMap::new();
+    for (lane, thread) in lanes {
+        played.insert(lane, thread.join().expect("a lane does not panic"));
+    }
+    let (cases, failed): (Vec<_>, Vec<_>) = played.into_values().unzip();
+    (cases.concat(), failed.concat())
+}
+
+#[test]
+fn every_case_ends_as_it_should_and_the_page_says_so() {
+    let (cases, failed) = play();
+    let words: Vec<_> = failed
+        .iter()
+        .map(|f| format!("{:>2} {}: {}: {}", f.group, f.entry, f.case, f.detail))
+        .collect();
+    assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), words.join("\n"));
+    page::compare(&Report::of(&cases, failed, 0, Vec::new()));
+}
+
+#[test]
+fn every_group_has_cases_or_a_test_that_exists() {
+    let (cases, _) = Bench::of(Lane::InProcess).cases();
+    for group in &corpus::GROUPS {
+        let count = cases.iter().filter(|c| c.group == group.number).count();
+        assert!(
+            count >= 5 || !group.proved_by.is_empty(),
+            "group {} has {count} cases and no other proof",
+            group.number
+        );
+        for name in group.proved_by {
+            assert!(page::exists(name), "group {}: no test {name}", group.number);
+        }
+    }
+    assert!(!page::exists("it::pipeline::heads::nothing_of_the_kind"));
+    let numbers: Vec<u8> = corpus::GROUPS.iter().map(|g| g.number).collect();
+    assert_eq!(numbers, (1..=55).collect::<Vec<_>>());
+}
