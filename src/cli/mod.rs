@@ -19,6 +19,7 @@ mod learn;
 mod lockdown;
 mod reload;
 mod run;
+mod selftest;
 mod settings;
 mod table;
 
@@ -58,6 +59,7 @@ enum Command {
     Explain(explain::Args),
     Learn(learn::Args),
     Doctor(doctor::Args),
+    Selftest(selftest::Args),
     Ca(ca::Args),
     Health(health::Args),
     Reload(reload::Args),
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Selftest(args) => selftest::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Health(args) => health::run(args),
         Command::Reload(args) => reload::run(args),

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::{
-    net::Authority,
-    policy::Reason,
-};
+use crate::{net::Authority, policy::Reason};
 
 use super::lane::Lane;
 
@@ -25,14 +22,23 @@ pub struct Case {
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {} by {}: {}", self.group, self.lane.as_str(), self.sentence)
+        write!(
+            f,
+            "group {} by {}: {}",
+            self.group,
+            self.lane.as_str(),
+            self.sentence
+        )
     }
 }
 
 /// What is done on one connection.
 #[derive(Clone)]
 pub enum Script {
-    Wire { opening: Opening, steps: Vec<Step> },
+    Wire {
+        opening: Opening,
+        steps: Vec<Step>,
+    },
     /// Ends with what went wrong.
     Check(std::sync::Arc<dyn Fn() -> Result<(), String> + Send + Sync>),
 }
@@ -42,9 +48,14 @@ pub enum Script {
 pub enum Opening {
     Direct,
     /// A CONNECT that is answered with 200.
-    Tunnel { authority: String },
+    Tunnel {
+        authority: String,
+    },
     /// A handshake that trusts our CA; behind a CONNECT unless the lane is transparent.
-    Inside { authority: String, name: String },
+    Inside {
+        authority: String,
+        name: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +129,10 @@ pub enum Verdict {
     /// The typed refusal with this reason, and then the end of the connection.
     Refused(String),
     /// An answer that carries no refusal of ours, or one more answer behind a refusal.
-    Answered { status: u16, ours: bool },
+    Answered {
+        status: u16,
+        ours: bool,
+    },
     /// A ServerHello.
     Handshake,
     /// Closed, or a TLS alert, without an answer.
@@ -137,7 +151,10 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Refused(code) => write!(f, "refused: {code}"),
             Verdict::Answered { status, ours: true } => write!(f, "answered here with {status}"),
-            Verdict::Answered { status, ours: false } => {
+            Verdict::Answered {
+                status,
+                ours: false,
+            } => {
                 write!(f, "answered with {status}, unmarked")
             }
             Verdict::Handshake => f.write_str("a handshake began"),
@@ -180,10 +197,9 @@ impl Case {
         }
         let escaped = match (&self.expected, verdict) {
             // An error of somebody else's making is no way through, and not as it should be either.
-            (
-                Expected::Refused(_) | Expected::BrokenOff(_),
-                Verdict::Answered { status, ours },
-            ) => *ours || *status < 400,
+            (Expected::Refused(_) | Expected::BrokenOff(_), Verdict::Answered { status, ours }) => {
+                *ours || *status < 400
+            }
             (
                 Expected::Refused(_) | Expected::BrokenOff(_),
                 Verdict::Handshake | Verdict::Silent,

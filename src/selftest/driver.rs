@@ -183,11 +183,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     self.send(bytes).await;
                     match self.reply().await {
                         Ok(reply) if reply.ours && reply.refusal.is_none() => {}
-                        Ok(reply) => return Err(Verdict::Failed(format!(
-                            "the first request was answered with {}: {}",
-                            reply.status,
-                            reply.refusal.as_deref().unwrap_or("unmarked")
-                        ))),
+                        Ok(reply) => {
+                            return Err(Verdict::Failed(format!(
+                                "the first request was answered with {}: {}",
+                                reply.status,
+                                reply.refusal.as_deref().unwrap_or("unmarked")
+                            )));
+                        }
                         Err(verdict) => {
                             return Err(Verdict::Failed(format!("the first request: {verdict}")));
                         }
@@ -251,7 +253,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     self.buffer.drain(..length.min(self.buffer.len()));
                     return Ok(reply);
                 }
-                reply::Parsed::None => return Err(Verdict::Answered { status: 0, ours: false }),
+                reply::Parsed::None => {
+                    return Err(Verdict::Answered {
+                        status: 0,
+                        ours: false,
+                    });
+                }
                 reply::Parsed::Part if ended => return Err(Verdict::Closed),
                 reply::Parsed::Part => {}
             }
@@ -302,7 +309,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                         status: second.status,
                         ours: second.ours,
                     },
-                    Err(_) => Verdict::Answered { status: 0, ours: false },
+                    Err(_) => Verdict::Answered {
+                        status: 0,
+                        ours: false,
+                    },
                 };
             }
             match self.read().await {

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use crate::{
     net::{Authority, DomainPattern, Entry, Host, Port},
     policy::{
-        Action, CompiledPolicy, ConnectionAction, Flow, PathPattern, RequestFacts, RequestSize, Responder,
-        Rule, RuleAction,
+        Action, CompiledPolicy, ConnectionAction, Flow, PathPattern, RequestFacts, RequestSize,
+        Responder, Rule, RuleAction,
     },
 };
 
@@ -53,6 +53,8 @@ pub struct Ground {
     pub stranger: String,
     /// Addresses that airlock itself listens on.
     pub own: Vec<SocketAddr>,
+    /// Hosts that a rule names for another port, path or entry than those that are tried.
+    pub known: Vec<String>,
     /// The policy is known, so that every refusal has exactly one reason.
     pub exact: bool,
 }
@@ -61,7 +63,8 @@ impl Ground {
     /// Where a policy lets every reserved name through (report mode does), [`is_safe`] takes out
     /// what must not be sent.
     pub fn of(policy: &CompiledPolicy, vendor: &Host, own: Vec<SocketAddr>) -> Self {
-        let closed = |name: &&str| is_closed(policy, name) && is_closed(policy, &format!("a.{name}"));
+        let closed =
+            |name: &&str| is_closed(policy, name) && is_closed(policy, &format!("a.{name}"));
         let stranger = STRANGERS.into_iter().find(closed).unwrap_or(STRANGERS[0]);
         let vendor = vendor.as_name().and_then(|name| answered(policy, name));
         let mut places: Vec<(u8, Place)> = policy
@@ -100,6 +103,7 @@ impl Ground {
             international: None,
             stranger: stranger.to_owned(),
             own,
+            known: Vec::new(),
             exact: false,
         }
     }
@@ -147,7 +151,9 @@ fn closed_to(policy: &CompiledPolicy, authority: &Authority) -> bool {
             client: CLIENT,
             authority,
         };
-        let connection = policy.decide_connection(&flow, OffsetDateTime::now_utc()).action;
+        let connection = policy
+            .decide_connection(&flow, OffsetDateTime::now_utc())
+            .action;
         connection == ConnectionAction::Deny
             && request(policy, entry, authority, "GET", "/") == Action::Deny
     })
@@ -169,7 +175,9 @@ fn request(
         upgrade: false,
         size: RequestSize::default(),
     };
-    policy.decide_request(&facts, OffsetDateTime::now_utc()).action
+    policy
+        .decide_request(&facts, OffsetDateTime::now_utc())
+        .action
 }
 
 /// The answer that every entry gives on both ports, if it is one and the same.

@@ -88,7 +88,11 @@ mod tests {
             airlock_dns_queries_total{outcome=\"ok\"} 4\n\
             airlock_decisions_total{entry=\"explicit\",action=\"tunnel\",rule=\"x\",reason=\"rule_allows\"} 3\n\
             airlock_decisions_total{entry=\"explicit\",action=\"deny\",rule=\"none\",reason=\"y\"} 7\n";
-        let counts = Counts { sockets: 3, questions: 4, allowed: 3 };
+        let counts = Counts {
+            sockets: 3,
+            questions: 4,
+            allowed: 3,
+        };
         assert_eq!(Counts::of(page), counts);
         assert!(!counts.is_quiet() && counts.since(counts).is_quiet());
     }

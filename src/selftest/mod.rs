@@ -18,6 +18,7 @@ mod meter;
 mod reply;
 mod report;
 mod round;
+mod subject;
 
 pub use case::{Case, Expected, Judgement, Opening, Script, Step, Verdict};
 pub use driver::{Doors, Driver};
@@ -26,3 +27,4 @@ pub use lane::Lane;
 pub use meter::{Counts, Meter};
 pub use report::{Failure, Report, Tally};
 pub use round::{Round, Selection};
+pub use subject::{Subject, Traits};

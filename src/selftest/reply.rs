@@ -62,7 +62,9 @@ pub fn parse(bytes: &[u8], ended: bool) -> Parsed {
 /// `deny; reason=CODE; rule=NAME`
 fn refusal(mark: &str) -> Option<String> {
     let rest = mark.strip_prefix("deny;")?;
-    let reason = rest.split(';').find_map(|p| p.trim().strip_prefix("reason="))?;
+    let reason = rest
+        .split(';')
+        .find_map(|p| p.trim().strip_prefix("reason="))?;
     Some(reason.to_owned())
 }
 
@@ -95,13 +97,38 @@ mod tests {
         let refused = "HTTP/1.1 403 Forbidden\r\nX-Airlock-Decision: deny; reason=no_rule_matched; rule=none\r\nContent-Length: 2\r\n\r\nno";
         let whole = refused.len();
         for (name, text, ended, want) in [
-            ("a refusal", refused, false, Parsed::Whole(reply(403, Some("no_rule_matched")), whole)),
+            (
+                "a refusal",
+                refused,
+                false,
+                Parsed::Whole(reply(403, Some("no_rule_matched")), whole),
+            ),
             ("half a refusal", &refused[..whole - 1], false, Parsed::Part),
             ("half a head", &refused[..20], false, Parsed::Part),
-            ("a CONNECT's answer", "HTTP/1.1 200 OK\r\n\r\n", false, Parsed::Whole(reply(200, None), 19)),
-            ("chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nmore", false, Parsed::Whole(reply(200, None), 59)),
-            ("half of the chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", false, Parsed::Part),
-            ("an end by closing", "HTTP/1.0 500 Oh\r\n\r\nrest", true, Parsed::Whole(reply(500, None), 23)),
+            (
+                "a CONNECT's answer",
+                "HTTP/1.1 200 OK\r\n\r\n",
+                false,
+                Parsed::Whole(reply(200, None), 19),
+            ),
+            (
+                "chunks",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nmore",
+                false,
+                Parsed::Whole(reply(200, None), 59),
+            ),
+            (
+                "half of the chunks",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+                false,
+                Parsed::Part,
+            ),
+            (
+                "an end by closing",
+                "HTTP/1.0 500 Oh\r\n\r\nrest",
+                true,
+                Parsed::Whole(reply(500, None), 23),
+            ),
             ("no HTTP", "SSH-2.0-x\r\n\r\n", false, Parsed::None),
         ] {
             assert_eq!(parse(text.as_bytes(), ended), want, "{name}");

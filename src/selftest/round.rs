@@ -8,9 +8,9 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     case::{Case, Judgement},
+    corpus,
     driver::Driver,
     ground::{Ground, is_safe},
-    corpus,
     lane::Lane,
     meter::Meter,
     report::{Failure, Report},

@@ -220,7 +220,7 @@ fn own_listeners(corpus: &mut Corpus<'_>) {
                 (Lane::ConnectTunnel, connect(&authority)),
                 (Lane::TransparentHttp, origin(&authority)),
             ] {
-                let expected = corpus.by_rule(Reason::NoRuleMatched);
+                let expected = corpus.by_rule(corpus.reason_for(host));
                 let case = corpus.push(lane, &sentence, Opening::Direct, vec![Step::Send(bytes)], expected);
                 case.destination = Authority::parse(&authority, None).ok();
             }

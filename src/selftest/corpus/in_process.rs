@@ -47,7 +47,11 @@ pub fn judges_answers(answers: &[&str], open: bool) -> Result<(), String> {
 
 /// Even where the configuration names it as an upstream.
 pub fn cannot_be_opened(ip: &str) -> Result<(), String> {
-    let text = if ip.contains(':') { format!("[{ip}]:443") } else { format!("{ip}:443") };
+    let text = if ip.contains(':') {
+        format!("[{ip}]:443")
+    } else {
+        format!("{ip}:443")
+    };
     let literal = Authority::parse(&text, None).map_err(|e| e.to_string())?;
     let name = Authority::parse("allowed.test:443", None).map_err(|e| e.to_string())?;
     let address = SocketAddr::new(ip.parse().map_err(|_| "no address")?, 443);

@@ -16,6 +16,8 @@ mod connect;
 #[rustfmt::skip]
 mod groups;
 #[rustfmt::skip]
+mod host_forms;
+#[rustfmt::skip]
 mod host_strings;
 #[rustfmt::skip]
 mod http;
@@ -47,6 +49,7 @@ pub fn cases(ground: &Ground) -> Vec<Case> {
         cases: Vec::new(),
     };
     host_strings::add(&mut corpus);
+    host_forms::add(&mut corpus);
     addresses::add(&mut corpus);
     connect::add(&mut corpus);
     tls::add(&mut corpus);
@@ -143,12 +146,9 @@ impl<'g> Corpus<'g> {
 
     /// A well-formed host that no rule allows, as the destination, and inside as a contradiction.
     fn foreign(&mut self, sentence: &str, host: &str) {
-        self.closed(sentence, host, Reason::NoRuleMatched);
-    }
-
-    /// [`Corpus::foreign`], refused by the rules for this reason.
-    fn closed(&mut self, sentence: &str, host: &str, reason: Reason) {
-        let is_name = !host.starts_with('[') && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let reason = self.reason_for(host);
+        let is_name =
+            !host.starts_with('[') && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         for lane in [
             Lane::ExplicitPlain,
             Lane::ConnectTunnel,
@@ -172,12 +172,31 @@ impl<'g> Corpus<'g> {
             let text = format!("{host}:{}", port.number());
             case.destination = Authority::parse(&text, None).ok();
         }
-        self.contradiction(sentence, host.as_bytes(), Reason::AuthorityMismatch, is_name);
+        // The reverse entry takes names that no name server answers for its own.
+        let rebound = is_name && host.contains('.') && !host.ends_with(".localhost");
+        self.contradiction(
+            sentence,
+            host.as_bytes(),
+            Reason::AuthorityMismatch,
+            rebound,
+        );
+    }
+
+    fn reason_for(&self, host: &str) -> Reason {
+        if self.ground.known.iter().any(|known| known == host) {
+            Reason::HostKnownRequestNot
+        } else {
+            Reason::NoRuleMatched
+        }
     }
 
     /// A Host that is not the one of the connection. `rebound`: the reverse entry refuses it too.
     fn contradiction(&mut self, sentence: &str, host: &[u8], reason: Reason, rebound: bool) {
-        for lane in [Lane::ConnectIntercepted, Lane::TransparentTls, Lane::Reverse] {
+        for lane in [
+            Lane::ConnectIntercepted,
+            Lane::TransparentTls,
+            Lane::Reverse,
+        ] {
             if lane == Lane::Reverse && !rebound {
                 continue;
             }
@@ -221,7 +240,12 @@ impl<'g> Corpus<'g> {
             b"\r\n\r\n",
         ]
         .concat();
-        self.raw(Lane::ExplicitPlain, sentence, line, &[in_a_line(plain_form)]);
+        self.raw(
+            Lane::ExplicitPlain,
+            sentence,
+            line,
+            &[in_a_line(plain_form)],
+        );
         let line = [
             b"CONNECT ",
             tunnel,
@@ -244,7 +268,12 @@ impl<'g> Corpus<'g> {
 
     /// A head in every lane that reads requests. `{to}`, `{host}` and `{path}` are the lane's.
     fn head(&mut self, sentence: &str, template: impl AsRef<[u8]>, reason: Reason) {
-        self.heads(sentence, template, &Lane::REQUESTS, Expected::Refused(vec![reason]));
+        self.heads(
+            sentence,
+            template,
+            &Lane::REQUESTS,
+            Expected::Refused(vec![reason]),
+        );
     }
 
     fn heads(
@@ -319,9 +348,11 @@ impl<'g> Corpus<'g> {
             );
         }
         // The same before a real tunnel, where nothing but the hello keeps the bytes in.
-        if let Some(name) = ground.tunnelled.as_ref().filter(|_| {
-            ground.exact && matches!(behind_connect, Expected::Refused(_))
-        }) {
+        if let Some(name) = ground
+            .tunnelled
+            .as_ref()
+            .filter(|_| ground.exact && matches!(behind_connect, Expected::Refused(_)))
+        {
             let opening = Opening::Tunnel {
                 authority: format!("{name}:443"),
             };
@@ -370,7 +401,11 @@ impl<'g> Corpus<'g> {
 
     /// Slots of a host of its own in the lanes that can name one.
     fn slots_of(&self, lane: Lane, place: &Place) -> Option<Slots> {
-        let reverse = self.ground.vendor.as_ref().is_some_and(|v| v.host == place.host);
+        let reverse = self
+            .ground
+            .vendor
+            .as_ref()
+            .is_some_and(|v| v.host == place.host);
         if lane == Lane::Reverse && !reverse {
             return None;
         }
@@ -460,7 +495,10 @@ fn in_a_line(text: &[u8]) -> Reason {
 }
 
 fn in_a_header(text: &[u8]) -> Reason {
-    if text.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+    if text
+        .iter()
+        .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+    {
         Reason::MalformedRequest
     } else {
         Reason::BadAuthority

@@ -72,7 +72,11 @@ impl Bench {
     /// All cases there are for this ground, and those of this lane.
     pub fn cases(&self) -> (Vec<Case>, Vec<Case>) {
         let all = corpus::cases(&ground(&self.airlock, self.tunnels));
-        let own = all.iter().filter(|c| c.lane == self.lane).cloned().collect();
+        let own = all
+            .iter()
+            .filter(|c| c.lane == self.lane)
+            .cloned()
+            .collect();
         (all, own)
     }
 

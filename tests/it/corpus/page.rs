@@ -62,9 +62,17 @@ fn render(report: &Report) -> String {
     );
     out.push_str("\n| entry | cases | escapes | what is sent |\n|---|---:|---:|---|\n");
     for lane in Lane::ALL {
-        let tally = report.entries.get(lane.as_str()).copied().unwrap_or_default();
+        let tally = report
+            .entries
+            .get(lane.as_str())
+            .copied()
+            .unwrap_or_default();
         let (name, what) = words(lane);
-        let _ = writeln!(out, "| {name} | {} | {} | {what} |", tally.cases, tally.escapes);
+        let _ = writeln!(
+            out,
+            "| {name} | {} | {} | {what} |",
+            tally.cases, tally.escapes
+        );
     }
     let mut section = "";
     for group in &corpus::GROUPS {
@@ -105,10 +113,16 @@ fn words(lane: Lane) -> (&'static str, &'static str) {
         Lane::ConnectTunnel => ("CONNECT", "a CONNECT, and the ClientHello behind it"),
         Lane::ConnectIntercepted => ("intercepted", "a request inside an intercepted CONNECT"),
         Lane::Reverse => ("reverse", "a request to the reverse port"),
-        Lane::TransparentTls => ("redirected TLS", "a redirected ClientHello, and requests inside"),
+        Lane::TransparentTls => (
+            "redirected TLS",
+            "a redirected ClientHello, and requests inside",
+        ),
         Lane::TransparentHttp => ("redirected HTTP", "a redirected plain request"),
         Lane::Admin => ("admin", "a request to the control plane"),
-        Lane::InProcess => ("checks", "a checkpoint called directly: configurations, answers of name servers"),
+        Lane::InProcess => (
+            "checks",
+            "a checkpoint called directly: configurations, answers of name servers",
+        ),
     }
 }
 
