@@ -8,6 +8,7 @@ mod control;
 mod error;
 pub mod llm;
 pub mod reload;
+mod selftest;
 mod status;
 
 use std::{
@@ -75,10 +76,24 @@ impl App {
             built.services.clone(),
             built.roots,
         ));
+        let controls = Arc::new(control::Controls {
+            services: built.services.clone(),
+            reloader: reloader.clone(),
+            state_dir: config.state_dir.clone(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let selftests = selftest::SelfTests::new(
+            &config,
+            built.services.clone(),
+            controls.clone(),
+            &addresses,
+        );
+        let selftests = Arc::new(selftests);
         let health = status::AppHealth::new(
             built.services.clone(),
             built.gateway.clone(),
             reloader.clone(),
+            selftests.clone(),
             &addresses,
             began,
         );
@@ -87,12 +102,7 @@ impl App {
             let state = AdminState {
                 metrics: built.services.metrics.clone(),
                 health: health.clone(),
-                control: Arc::new(control::Controls {
-                    services: built.services.clone(),
-                    reloader: reloader.clone(),
-                    state_dir: config.state_dir.clone(),
-                    turn: tokio::sync::Mutex::default(),
-                }),
+                control: controls,
                 token: built.token,
             };
             let stop = closing.clone();
@@ -119,6 +129,7 @@ impl App {
         });
 
         health.set_ready(true);
+        tokio::spawn(selftests.run(closing.clone()));
         let metrics = &built.services.metrics;
         metrics.started(
             time::OffsetDateTime::now_utc().unix_timestamp(),

@@ -22,7 +22,7 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, Limits, Listeners, LlmConfig,
+        self, AuditConfig, Config, Limits, Listeners, LlmConfig, SelftestConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -61,6 +61,7 @@ struct Fixed {
     llm: LlmConfig,
     audit: AuditConfig,
     limits: Limits,
+    selftest: SelftestConfig,
 }
 
 impl Fixed {
@@ -71,6 +72,7 @@ impl Fixed {
             llm: config.llm.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
+            selftest: config.selftest.clone(),
         }
     }
 
@@ -81,6 +83,7 @@ impl Fixed {
             llm,
             audit,
             limits,
+            selftest,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -88,6 +91,7 @@ impl Fixed {
             ("llm", *llm != config.llm),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
+            ("selftest", *selftest != config.selftest),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)

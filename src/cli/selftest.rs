@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    selftest::{
-        Doors, Lane, Meter, Report, Selection, Subject, Tally, Traits,
-        corpus::GROUPS,
-    },
+    selftest::{Doors, Lane, Meter, Report, Selection, Subject, Tally, Traits, corpus::GROUPS},
     upstream::control,
 };
 

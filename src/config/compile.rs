@@ -17,7 +17,8 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, Whereabouts,
+    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, SelftestConfig,
+    Whereabouts,
     env::{self, Switches},
     error::Errors,
     reader::Field,
@@ -108,6 +109,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let limits = s
         .take("limits")
         .map_or_else(Limits::default, |f| sections::limits(f, errors));
+    let selftest = s
+        .take("selftest")
+        .map_or_else(SelftestConfig::default, |f| sections::selftest(f, errors));
     let upstreams = s
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
@@ -191,6 +195,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         llm,
         audit,
         limits,
+        selftest,
         upstreams,
         secrets,
         notes,

@@ -23,8 +23,9 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
-    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse,
-    ReverseRoute, SecretsConfig, SourceFile, VENDOR_HOST, Whereabouts,
+    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
+    OnEscape, Reverse, ReverseRoute, SecretsConfig, SelftestConfig, SourceFile, VENDOR_HOST,
+    Whereabouts,
 };
 pub use secret::Secret;
 

@@ -41,13 +41,14 @@ fn shown(config: &Config) -> String {
         llm,
         audit,
         limits,
+        selftest,
         upstreams,
         secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {secrets:?} {notes:?}",
+         {selftest:?} {upstreams:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -67,6 +68,7 @@ fn the_default_file_says_exactly_the_defaults() {
     assert_eq!(file.llm.discover_ports.len(), DISCOVER.len());
     assert_eq!(file.audit, AuditConfig::default());
     assert_eq!(file.limits, Limits::default());
+    assert_eq!(file.selftest, SelftestConfig::default());
     assert_eq!(file.notes, Vec::<String>::new());
     assert_eq!(file.policy.generation(), 1);
 }

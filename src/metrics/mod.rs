@@ -87,6 +87,10 @@ pub struct Metrics {
     policy_generation: IntGauge,
     policy_last_reload_ok: IntGauge,
     lockdown: IntGauge,
+    selftest_cases: IntGauge,
+    selftest_failed: IntGauge,
+    selftest_escapes: IntCounter,
+    selftest_last_run: IntGauge,
     rss: IntGauge,
     fds: IntGauge,
     start_time: IntGauge,
@@ -262,6 +266,22 @@ impl Metrics {
                 "airlock_lockdown",
                 "Kill switch: 0 off, 1 nothing leaves, 2 nothing is answered.",
             ),
+            selftest_cases: r.gauge(
+                "airlock_selftest_cases",
+                "Cases of the last round of self-tests.",
+            ),
+            selftest_failed: r.gauge(
+                "airlock_selftest_failed",
+                "Cases of the last round that did not end as they should, escapes included.",
+            ),
+            selftest_escapes: r.counter(
+                "airlock_selftest_escapes_total",
+                "Ways through that self-tests found. Must stay at zero.",
+            ),
+            selftest_last_run: r.gauge(
+                "airlock_selftest_last_run_timestamp_seconds",
+                "When the last round of self-tests ended, Unix time; 0 before the first.",
+            ),
             ready: r.gauge(
                 "airlock_ready",
                 "1 when every listener is bound and the policy is loaded.",
@@ -400,6 +420,15 @@ impl Metrics {
         self.policy_reloads.with_label_values(&[outcome]).inc();
         self.policy_last_reload_ok.set(ok.into());
     }
+    /// A round of self-tests that ended now.
+    pub fn selftested(&self, cases: usize, failed: usize, escapes: usize, now: i64) {
+        let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.selftest_cases.set(wide(cases));
+        self.selftest_failed.set(wide(failed));
+        self.selftest_escapes.inc_by(escapes as u64);
+        self.selftest_last_run.set(now);
+    }
+
     pub fn lockdown(&self, level: Lockdown) {
         self.lockdown.set(match level {
             Lockdown::Off => 0,

@@ -1,7 +1,7 @@
 //! What the corpus has to know of the policy that it is run against: whom it may name, and whose
 //! answer it may ask for. Made from a running policy, or written down by a test.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use time::OffsetDateTime;
 
@@ -18,7 +18,7 @@ use super::{
     lane::Lane,
 };
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PORTS: [Port; 2] = [Port::HTTP, Port::HTTPS];
 const ENTRIES: [Entry; 3] = [Entry::Explicit, Entry::Reverse, Entry::Transparent];
 /// Reserved names that are nobody's (RFC 6761), in the order in which they are tried.
 const STRANGERS: [&str; 3] = ["evil.test", "evil.invalid", "evil.example"];
@@ -53,6 +53,8 @@ pub struct Ground {
     pub stranger: String,
     /// Addresses that airlock itself listens on.
     pub own: Vec<SocketAddr>,
+    /// Addresses that a connection to these comes from.
+    pub clients: Vec<IpAddr>,
     /// Hosts that a rule names for another port, path or entry than those that are tried.
     pub known: Vec<String>,
     /// The policy is known, so that every refusal has exactly one reason.
@@ -63,35 +65,37 @@ impl Ground {
     /// Where a policy lets every reserved name through (report mode does), [`is_safe`] takes out
     /// what must not be sent.
     pub fn of(policy: &CompiledPolicy, vendor: &Host, own: Vec<SocketAddr>) -> Self {
-        let closed =
-            |name: &&str| is_closed(policy, name) && is_closed(policy, &format!("a.{name}"));
+        let clients = clients_of(&own);
+        let rules = Rules {
+            policy,
+            clients: &clients,
+        };
+        let closed = |name: &&str| rules.closes(name) && rules.closes(&format!("a.{name}"));
         let stranger = STRANGERS.into_iter().find(closed).unwrap_or(STRANGERS[0]);
-        let vendor = vendor.as_name().and_then(|name| answered(policy, name));
+        let vendor = vendor.as_name().and_then(|name| rules.answered(name));
         let mut places: Vec<(u8, Place)> = policy
             .intercepted_hosts()
             .iter()
             .filter_map(|pattern| match pattern {
                 DomainPattern::Exact(name) => {
-                    let place = answered(policy, name)?;
-                    Some((preference(policy, &place)?, place))
+                    let place = rules.answered(name)?;
+                    Some((rules.preference(&place)?, place))
                 }
                 DomainPattern::Below(_) => None,
             })
             .collect();
         places.sort_by_key(|(preference, _)| *preference);
+        let list = policy.rules();
         Self {
             answered: places.into_iter().next().map(|(_, place)| place),
             vendor,
-            limited: policy.rules().iter().find_map(|rule| limited(policy, rule)),
-            read_only: policy
-                .rules()
-                .iter()
-                .find_map(|rule| read_only(policy, rule)),
-            tunnelled: policy.rules().iter().find_map(|rule| match rule.action {
+            limited: list.iter().find_map(|rule| rules.limited(rule)),
+            read_only: list.iter().find_map(|rule| rules.read_only(rule)),
+            tunnelled: list.iter().find_map(|rule| match rule.action {
                 RuleAction::Tunnel => rule.hosts.iter().find_map(exact_name),
                 RuleAction::Deny | RuleAction::Forward | RuleAction::Respond(_) => None,
             }),
-            wildcard: policy.rules().iter().find_map(|rule| match rule.action {
+            wildcard: list.iter().find_map(|rule| match rule.action {
                 RuleAction::Deny => None,
                 RuleAction::Tunnel | RuleAction::Forward | RuleAction::Respond(_) => {
                     rule.hosts.iter().find_map(|h| match h {
@@ -103,6 +107,7 @@ impl Ground {
             international: None,
             stranger: stranger.to_owned(),
             own,
+            clients,
             known: Vec::new(),
             exact: false,
         }
@@ -129,93 +134,167 @@ impl Ground {
 }
 
 /// False where the rules would let this case out: it is then not a case, and must not be sent.
-pub fn is_safe(policy: &CompiledPolicy, case: &Case) -> bool {
+pub fn is_safe(ground: &Ground, policy: &CompiledPolicy, case: &Case) -> bool {
     let (Some(authority), Script::Wire { .. }) = (&case.destination, &case.script) else {
         return true;
     };
-    closed_to(policy, authority)
+    let clients = &ground.clients;
+    Rules { policy, clients }.close(authority)
 }
 
-fn is_closed(policy: &CompiledPolicy, name: &str) -> bool {
-    [Port::HTTP, Port::HTTPS].into_iter().all(|port| {
-        let text = format!("{name}:{port}");
-        Authority::parse(&text, None).is_ok_and(|authority| closed_to(policy, &authority))
-    })
-}
-
-/// No connection and no plain GET gets anywhere.
-fn closed_to(policy: &CompiledPolicy, authority: &Authority) -> bool {
-    ENTRIES.into_iter().all(|entry| {
-        let flow = Flow {
-            entry,
-            client: CLIENT,
-            authority,
-        };
-        let connection = policy
-            .decide_connection(&flow, OffsetDateTime::now_utc())
-            .action;
-        connection == ConnectionAction::Deny
-            && request(policy, entry, authority, "GET", "/") == Action::Deny
-    })
-}
-
-fn request(
-    policy: &CompiledPolicy,
-    entry: Entry,
-    authority: &Authority,
-    method: &str,
-    path: &str,
-) -> Action {
-    let facts = RequestFacts {
-        entry,
-        client: CLIENT,
-        authority,
-        method,
-        path,
-        upgrade: false,
-        size: RequestSize::default(),
-    };
-    policy
-        .decide_request(&facts, OffsetDateTime::now_utc())
-        .action
-}
-
-/// The answer that every entry gives on both ports, if it is one and the same.
-fn everywhere(policy: &CompiledPolicy, place: &Place) -> Option<Responder> {
-    let mut found = None;
-    for port in [Port::HTTP, Port::HTTPS] {
-        let authority = Authority::new(Host::parse(&place.host).ok()?, port);
-        for entry in ENTRIES {
-            match request(policy, entry, &authority, &place.method, &place.path) {
-                Action::Respond(by) if found.is_none_or(|f| f == by) => found = Some(by),
-                Action::Respond(_) | Action::Forward | Action::Deny => return None,
-            }
+/// Whom a listener sees when it is called from this machine: itself, or loopback.
+fn clients_of(listeners: &[SocketAddr]) -> Vec<IpAddr> {
+    let mut clients = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    for ip in listeners.iter().map(SocketAddr::ip) {
+        if !ip.is_loopback() && !ip.is_unspecified() && !clients.contains(&ip) {
+            clients.push(ip);
         }
     }
-    found
+    clients
 }
 
-/// A GET that stays here. The gateway to the LLM is left alone: it has an upstream of its own.
-fn answered(policy: &CompiledPolicy, name: &str) -> Option<Place> {
-    PATHS.into_iter().find_map(|path| {
-        let place = Place {
-            host: name.to_owned(),
-            path: path.to_owned(),
-            method: "GET".to_owned(),
+/// A policy, asked on behalf of every client that a case may come from.
+struct Rules<'a> {
+    policy: &'a CompiledPolicy,
+    clients: &'a [IpAddr],
+}
+
+impl Rules<'_> {
+    /// Every action that a request meets, over all clients and entries.
+    fn actions(&self, authority: &Authority, place: &Place, upgrade: bool) -> Vec<Action> {
+        let now = OffsetDateTime::now_utc();
+        let of = |client: IpAddr, entry: Entry| {
+            let facts = RequestFacts {
+                entry,
+                client,
+                authority,
+                method: &place.method,
+                path: &place.path,
+                upgrade,
+                size: RequestSize::default(),
+            };
+            self.policy.decide_request(&facts, now).action
         };
-        preference(policy, &place)?;
-        Some(place)
-    })
-}
+        let clients = self.clients.iter();
+        clients
+            .flat_map(|client| ENTRIES.map(|entry| of(*client, entry)))
+            .collect()
+    }
 
-/// Which answers are the most harmless; `None` for those that must not be asked for.
-fn preference(policy: &CompiledPolicy, place: &Place) -> Option<u8> {
-    match everywhere(policy, place)? {
-        Responder::Image => Some(0),
-        Responder::Copilot => Some(1),
-        Responder::ModelScope => Some(2),
-        Responder::Sink => Some(3),
-        Responder::Llm | Responder::Mcp => None,
+    /// No connection and no plain GET gets anywhere.
+    fn close(&self, authority: &Authority) -> bool {
+        let now = OffsetDateTime::now_utc();
+        let connects = |client: IpAddr, entry: Entry| {
+            let flow = Flow {
+                entry,
+                client,
+                authority,
+            };
+            self.policy.decide_connection(&flow, now).action != ConnectionAction::Deny
+        };
+        let mut clients = self.clients.iter();
+        let root = Place {
+            host: String::new(),
+            path: "/".into(),
+            method: "GET".into(),
+        };
+        !clients.any(|client| ENTRIES.into_iter().any(|entry| connects(*client, entry)))
+            && self
+                .actions(authority, &root, false)
+                .iter()
+                .all(|action| *action == Action::Deny)
+    }
+
+    fn closes(&self, name: &str) -> bool {
+        PORTS.into_iter().all(|port| {
+            let text = format!("{name}:{port}");
+            Authority::parse(&text, None).is_ok_and(|authority| self.close(&authority))
+        })
+    }
+
+    /// The answer that every entry gives on both ports, if it is one and the same.
+    fn everywhere(&self, place: &Place) -> Option<Responder> {
+        let host = Host::parse(&place.host).ok()?;
+        let mut found = None;
+        for port in PORTS {
+            let authority = Authority::new(host.clone(), port);
+            for action in self.actions(&authority, place, false) {
+                match action {
+                    Action::Respond(by) if found.is_none_or(|f| f == by) => found = Some(by),
+                    Action::Respond(_) | Action::Forward | Action::Deny => return None,
+                }
+            }
+        }
+        found
+    }
+
+    fn refused_everywhere(&self, place: &Place, upgrade: bool) -> bool {
+        let Ok(host) = Host::parse(&place.host) else {
+            return false;
+        };
+        PORTS.into_iter().all(|port| {
+            let authority = Authority::new(host.clone(), port);
+            self.actions(&authority, place, upgrade)
+                .iter()
+                .all(|action| *action == Action::Deny)
+        })
+    }
+
+    /// A GET that stays here, where no WebSocket may be opened.
+    fn answered(&self, name: &str) -> Option<Place> {
+        PATHS.into_iter().find_map(|path| {
+            let place = Place {
+                host: name.to_owned(),
+                path: path.to_owned(),
+                method: "GET".to_owned(),
+            };
+            self.preference(&place)?;
+            self.refused_everywhere(&place, true).then_some(place)
+        })
+    }
+
+    /// Which answers are the most harmless; `None` for those that must not be asked for. The
+    /// gateway to the LLM is left alone: it has an upstream of its own.
+    fn preference(&self, place: &Place) -> Option<u8> {
+        match self.everywhere(place)? {
+            Responder::Image => Some(0),
+            Responder::Copilot => Some(1),
+            Responder::ModelScope => Some(2),
+            Responder::Sink => Some(3),
+            Responder::Llm | Responder::Mcp => None,
+        }
+    }
+
+    fn limited(&self, rule: &Rule) -> Option<Place> {
+        let host = rule.hosts.iter().find_map(exact_name)?;
+        let path = rule.paths.iter().find_map(|pattern| match pattern {
+            PathPattern::Exact(path) => Some(path.to_string()),
+            PathPattern::Below(path) => Some(format!("{path}a")),
+            PathPattern::Ending(_) => None,
+        })?;
+        let method = rule.methods.first().map_or("GET", |m| m).to_owned();
+        let place = Place { host, path, method };
+        let outside = |path: &str| Place {
+            path: path.to_owned(),
+            ..place.clone()
+        };
+        let limited = self.everywhere(&place).is_some()
+            && ["/airlock-selftest", "/"]
+                .iter()
+                .all(|path| self.refused_everywhere(&outside(path), false));
+        limited.then_some(place)
+    }
+
+    fn read_only(&self, rule: &Rule) -> Option<Place> {
+        let place = self.answered(&rule.hosts.iter().find_map(exact_name)?)?;
+        let writes = ["POST", "DELETE", "OPTIONS", "GETX"].iter().all(|method| {
+            let writing = Place {
+                method: (*method).to_owned(),
+                ..place.clone()
+            };
+            self.refused_everywhere(&writing, false)
+        });
+        writes.then_some(place)
     }
 }
 
@@ -224,41 +303,4 @@ fn exact_name(pattern: &DomainPattern) -> Option<String> {
         DomainPattern::Exact(name) => Some(name.to_string()),
         DomainPattern::Below(_) => None,
     }
-}
-
-fn limited(policy: &CompiledPolicy, rule: &Rule) -> Option<Place> {
-    let host = rule.hosts.iter().find_map(exact_name)?;
-    let path = rule.paths.iter().find_map(|pattern| match pattern {
-        PathPattern::Exact(path) => Some(path.to_string()),
-        PathPattern::Below(path) => Some(format!("{path}a")),
-        PathPattern::Ending(_) => None,
-    })?;
-    let method = rule.methods.first().map_or("GET", |m| m).to_owned();
-    let place = Place { host, path, method };
-    let outside = Place {
-        path: "/airlock-selftest".to_owned(),
-        ..place.clone()
-    };
-    (everywhere(policy, &place).is_some() && refused_everywhere(policy, &outside)).then_some(place)
-}
-
-fn read_only(policy: &CompiledPolicy, rule: &Rule) -> Option<Place> {
-    let place = answered(policy, &rule.hosts.iter().find_map(exact_name)?)?;
-    let writing = Place {
-        method: "POST".to_owned(),
-        ..place.clone()
-    };
-    refused_everywhere(policy, &writing).then_some(place)
-}
-
-fn refused_everywhere(policy: &CompiledPolicy, place: &Place) -> bool {
-    let Ok(host) = Host::parse(&place.host) else {
-        return false;
-    };
-    [Port::HTTP, Port::HTTPS].into_iter().all(|port| {
-        let authority = Authority::new(host.clone(), port);
-        ENTRIES.into_iter().all(|entry| {
-            request(policy, entry, &authority, &place.method, &place.path) == Action::Deny
-        })
-    })
 }

@@ -53,7 +53,7 @@ impl Round<'_> {
             if !self.selection.holds(&case) {
                 continue;
             }
-            if self.driver.reaches(case.lane) && is_safe(self.policy, &case) {
+            if self.driver.reaches(case.lane) && is_safe(self.ground, self.policy, &case) {
                 cases.push(case);
             } else {
                 skipped += 1;
@@ -61,16 +61,17 @@ impl Round<'_> {
         }
         let mut notes = Vec::new();
         let before = self.meter.read().await;
-        let judged: Vec<(usize, Judgement)> = stream::iter(cases.iter().enumerate())
-            .map(|(n, case)| async move { (n, case.judge(&self.driver.play(case).await)) })
+        let plays: Vec<_> = cases
+            .iter()
+            .map(|case| async move { (case, case.judge(&self.driver.play(case).await)) })
+            .collect();
+        let judged: Vec<(&Case, Judgement)> = stream::iter(plays)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         let mut failed = Vec::new();
-        for (n, judgement) in judged {
-            if judgement != Judgement::Right
-                && let Some(case) = cases.get(n)
-            {
+        for (case, judgement) in judged {
+            if judgement != Judgement::Right {
                 failed.extend(self.again(case).await);
             }
         }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bench;
+mod command;
 mod page;
 
 use std::{collections::BTreeMap, net::SocketAddr, thread};
@@ -74,6 +75,7 @@ fn ground(airlock: &Airlock, tunnels: bool) -> Ground {
         international: Some(["bücher.test".into(), "xn--bcher-kva.test".into()]),
         stranger: "evil.test".into(),
         own: vec![ready.explicit, ready.admin],
+        clients: vec![ready.explicit.ip()],
         // The upstream of the route.
         known: vec!["127.0.0.1".into()],
         exact: true,
