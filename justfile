@@ -30,6 +30,10 @@ fuzz TARGET SECONDS='60':
 fuzz-quick RUNS='2000':
     AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
 
+# docs/EGRESS.md anew, from a run of the whole corpus.
+egress-doc:
+    AIRLOCK_WRITE_DOCS=1 ./run cargo test --test it corpus::every_case
+
 # Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
 # minutes after the release build; `just race --help` for what can be chosen.
 race *ARGS:

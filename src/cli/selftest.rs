@@ -8,13 +8,14 @@ use comfy_table::{Cell, Color};
 use serde::Deserialize;
 
 use super::{
+    EXIT_UNAVAILABLE,
     settings::{AdminArg, ConfigArg, environment, runtime},
     table::{colour, table},
 };
 use crate::{
     config::Config,
     selftest::{Doors, Lane, Meter, Report, Selection, Subject, Tally, Traits, corpus::GROUPS},
-    upstream::control,
+    upstream::control::{self, ControlError},
 };
 
 /// Try to get past the running airlock, in thousands of ways, and say which it let through
@@ -67,7 +68,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let subject = Subject::new(&config.policy, doors, &traits, meter)
             .context("run it as the user, and with the configuration, that airlock runs with")?;
         anyhow::Ok(subject.round(&config.policy, &selection).await)
-    })?;
+    });
+    let report = match report {
+        Ok(report) => report,
+        Err(e) if e.downcast_ref::<ControlError>().is_some() => {
+            eprintln!("airlock: {e:#}");
+            return Ok(ExitCode::from(EXIT_UNAVAILABLE));
+        }
+        Err(e) => return Err(e),
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
