@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
+mod registrar;
 
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use registrar::Registrar;
 
 /// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
 const OVERHEAD_BUCKETS: &[f64] = &[
@@ -454,47 +456,6 @@ impl Metrics {
         // Writing to a Vec cannot fail, and our names are valid by construction.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         String::from_utf8(out).unwrap_or_default()
-    }
-}
-
-struct Registrar<'a> {
-    registry: &'a Registry,
-}
-
-impl Registrar<'_> {
-    #[allow(
-        clippy::expect_used,
-        reason = "names and labels are constants, and a test builds them"
-    )]
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, c: prometheus::Result<C>) -> C {
-        let c = c.expect("metric definition is valid");
-        self.registry
-            .register(Box::new(c.clone()))
-            .expect("metric name is used once");
-        c
-    }
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::new(name, help))
-    }
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(name, help))
-    }
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.add(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-        ))
-    }
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        self.add(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-            labels,
-        ))
     }
 }
 

@@ -24,6 +24,7 @@ mod http;
 mod in_process;
 #[rustfmt::skip]
 mod tls;
+mod render;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use super::{
 };
 
 pub use groups::{GROUPS, Group};
+use render::{Slots, connect, in_a_header, in_a_line, inside, origin, plain, slots};
 
 /// Every case that this ground has room for.
 pub fn cases(ground: &Ground) -> Vec<Case> {
@@ -62,18 +64,6 @@ struct Corpus<'g> {
     ground: &'g Ground,
     group: u8,
     cases: Vec<Case>,
-}
-
-/// The host that a head case is sent to, and how its lane names it.
-struct Slots {
-    /// What stands before the path in the request line.
-    to: String,
-    /// The Host header.
-    host: String,
-    path: String,
-    method: String,
-    opening: Opening,
-    destination: Option<Authority>,
 }
 
 impl<'g> Corpus<'g> {
@@ -410,97 +400,5 @@ impl<'g> Corpus<'g> {
             return None;
         }
         slots(lane, place, None)
-    }
-}
-
-fn slots(lane: Lane, place: &Place, destination: Option<Authority>) -> Option<Slots> {
-    let name = place.host.clone();
-    let inside = Opening::Inside {
-        authority: format!("{name}:443"),
-        name: name.clone(),
-    };
-    let (to, host, opening) = match lane {
-        Lane::ExplicitPlain => (format!("http://{name}"), name, Opening::Direct),
-        Lane::ConnectIntercepted | Lane::TransparentTls => (String::new(), name, inside),
-        Lane::Reverse => (String::new(), "localhost".into(), Opening::Direct),
-        Lane::TransparentHttp => (String::new(), name, Opening::Direct),
-        Lane::ConnectTunnel | Lane::Admin | Lane::InProcess => return None,
-    };
-    Some(Slots {
-        to,
-        host,
-        path: place.path.clone(),
-        method: place.method.clone(),
-        opening,
-        destination,
-    })
-}
-
-impl Slots {
-    fn fill(&self, template: &[u8]) -> Vec<u8> {
-        let mut out = template.to_vec();
-        for (slot, value) in [
-            ("{method}", &self.method),
-            ("{to}", &self.to),
-            ("{host}", &self.host),
-            ("{path}", &self.path),
-        ] {
-            out = replaced(&out, slot.as_bytes(), value.as_bytes());
-        }
-        out
-    }
-}
-
-fn replaced(text: &[u8], slot: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memchr::memmem::find(rest, slot) {
-        out.extend(rest.get(..at).unwrap_or_default());
-        out.extend(value);
-        rest = rest.get(at + slot.len()..).unwrap_or_default();
-    }
-    out.extend(rest);
-    out
-}
-
-fn inside(lane: Lane, sentence: &str) -> String {
-    match lane {
-        Lane::TransparentTls => format!("{sentence}, inside"),
-        _ => sentence.to_owned(),
-    }
-}
-
-/// A GET in absolute form.
-fn plain(authority: &str) -> Vec<u8> {
-    format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes()
-}
-
-fn connect(authority: &str) -> Vec<u8> {
-    format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes()
-}
-
-/// A GET in origin form.
-fn origin(host: &str) -> Vec<u8> {
-    format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
-}
-
-/// Why such an authority is refused in a request line: for what no request line holds, or for
-/// what no authority does.
-fn in_a_line(text: &[u8]) -> Reason {
-    if text.iter().all(u8::is_ascii_graphic) && !text.contains(&b'#') {
-        Reason::BadAuthority
-    } else {
-        Reason::MalformedRequest
-    }
-}
-
-fn in_a_header(text: &[u8]) -> Reason {
-    if text
-        .iter()
-        .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
-    {
-        Reason::MalformedRequest
-    } else {
-        Reason::BadAuthority
     }
 }

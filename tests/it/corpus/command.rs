@@ -169,7 +169,7 @@ fn a_proxy_without_rules_is_seen_through_in_every_case() {
         let unmarked = matches!(judgement, Judgement::Escaped(_));
         assert!(unmarked, "{case:?} was taken for a refusal: {verdict}");
     }
-    assert!(seen > 300, "only {seen} cases");
+    assert!(seen >= 300, "only {seen} cases");
 }
 
 #[test]

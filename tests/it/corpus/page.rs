@@ -14,9 +14,8 @@ const HEAD: &str = "\
 is generated from the corpus by `tests/it/corpus`**, which plays every case against the real binary;
 the test fails if the page says anything else than the run. `just egress-doc` writes it anew.
 
-The cases are data in `src/selftest/corpus`, and used three ways: by this test, by
-[`airlock selftest`](SELFTEST.md) against your own running instance, and by `just matrix`, which sends
-the same bytes to other proxies ([MATRIX.md](MATRIX.md)).
+The cases are data in `src/selftest/corpus`. [`airlock selftest`](SELFTEST.md) plays the same ones against
+your own running instance.
 
 Policy under test: `allowed.test:443` and `*.w.test:443` are relayed, `inside.test` and `read.test` are
 intercepted and answered on this machine, one reverse route; private addresses are closed; everything
