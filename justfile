@@ -11,6 +11,15 @@ demo *ARGS:
 test *ARGS:
     ./run test {{ARGS}}
 
+# The leak proof: an isolated program, the compose network, the whole demo, each under a packet capture
+# and (where nftables is installed) packet counters. Linux; needs user namespaces, iproute2, Python 3.
+leak *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- leak:: isolate:: compose_net:: {{ARGS}}
+
+# Faults: a full disk, a dead resolver, no descriptors, slow clients. Refused, recorded, and mended.
+faults *ARGS:
+    AIRLOCK_REQUIRE_NETNS=1 ./run cargo test --test it -- fault:: {{ARGS}}
+
 # Only the tests that drive the real SDKs.
 clients:
     ./run test --test it clients
@@ -33,6 +42,10 @@ fuzz-quick RUNS='2000':
 # docs/EGRESS.md anew, from a run of the whole corpus.
 egress-doc:
     AIRLOCK_WRITE_DOCS=1 ./run cargo test --test it corpus::every_case
+
+# A file of this many rules taken back and forth, in release, while clients ask: none may fail.
+reload-many RULES='100000':
+    AIRLOCK_RELOAD_RULES={{RULES}} ./run cargo test --release --test it reload::many -- --nocapture
 
 # Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
 # minutes after the release build; `just race --help` for what can be chosen.

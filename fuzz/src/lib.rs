@@ -35,13 +35,16 @@ use airlock::{
         path as policy_path,
     },
     tls::{ClientHelloInfo, HelloParser},
+    token::{
+        Claims, KeyRing, MAX_TOKEN, MIN_KEY, SessionId, SigningKey, TokenError, UnixTime, Username,
+    },
 };
 
 /// A target: panics when an invariant does not hold.
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 11] = [
+pub const TARGETS: [(&str, Run); 12] = [
     ("authority", authority),
     ("request_head", request_head),
     ("client_hello", client_hello),
@@ -53,6 +56,7 @@ pub const TARGETS: [(&str, Run); 11] = [
     ("multipart", multipart),
     ("json_edit", json_edit),
     ("learn_line", learn_line),
+    ("token", token),
 ];
 
 /// Names and authorities: one canonical spelling, which reads as itself.
@@ -155,6 +159,7 @@ pub fn request_head(data: &[u8]) {
         target: _,
         host: _,
         upgrade,
+        framing,
         length: _,
     } = parsed;
     let want = Head {
@@ -162,6 +167,7 @@ pub fn request_head(data: &[u8]) {
         target: Target::Origin(target.clone()),
         host: Some(authority.clone()),
         upgrade,
+        framing,
         length: new_end,
     };
     assert_eq!(again, want);
@@ -617,6 +623,72 @@ pub fn learn_line(data: &[u8]) {
         let live = learned.rules.iter().filter(|r| r.live).count();
         assert_eq!(config.policy.rule_count(), live + of_packs());
     }
+}
+
+/// No token is taken that our key did not sign, whatever is taken means one thing, and no payload that
+/// is read says two.
+pub fn token(data: &[u8]) {
+    let now = UnixTime(1_800_000_000);
+    if let Ok(claims) = Claims::parse(data) {
+        let json = claims.to_json();
+        assert_eq!(Claims::parse(json.as_bytes()).as_ref(), Ok(&claims));
+        let signed = ring().sign(&claims);
+        assert!(signed.len() <= MAX_TOKEN);
+        match ring().verify(&signed, now) {
+            Ok(verified) => assert_eq!(verified.claims(), &claims),
+            Err(e) => assert_eq!((e, claims.exp <= now), (TokenError::Expired, true)),
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let judged = ring().verify(text, now);
+    if let Ok(verified) = &judged {
+        let ours = ring().sign(verified.claims());
+        let payload = |token: &str| token.split_once('.').map(|(p, _)| p.to_owned());
+        // One payload has one signature, in one spelling.
+        if payload(&ours) == payload(text) {
+            assert_eq!(ours, text);
+        }
+        assert!(ring().verify(text, verified.claims().exp).is_err());
+    }
+    // What is no token at one time is none at another, and another key takes none of them.
+    let later = ring().verify(text, UnixTime(u64::MAX));
+    assert!(later.is_err());
+    let dated = |r: &Result<_, TokenError>| !matches!(r, Ok(_) | Err(TokenError::Expired));
+    let early = ring().verify(text, UnixTime(0));
+    assert_eq!(dated(&judged), dated(&early));
+    let foreign = foreign_ring().verify(text, UnixTime(0));
+    assert!(foreign.is_err());
+    if early.is_ok() {
+        assert_eq!(foreign.err(), Some(TokenError::BadSignature));
+    }
+    // Names have one spelling each.
+    if let Ok(id) = text.parse::<SessionId>() {
+        assert_eq!(id.to_string(), text);
+    }
+    if let Ok(name) = text.parse::<Username>() {
+        assert_eq!(name.as_str(), text);
+        assert!(text.len() <= 64 && text.is_ascii());
+    }
+    if let Ok(key) = SigningKey::new(data) {
+        assert!(data.len() >= MIN_KEY && key.expose() == data);
+        assert_eq!(format!("{key:?}"), "SigningKey(..)");
+    }
+}
+
+fn ring() -> &'static KeyRing {
+    static RING: OnceLock<KeyRing> = OnceLock::new();
+    RING.get_or_init(|| ring_of("7c1d0a4be2f95836d7a9c04f1b6e82354fd0a97b3c5e6812"))
+}
+
+fn foreign_ring() -> &'static KeyRing {
+    static RING: OnceLock<KeyRing> = OnceLock::new();
+    RING.get_or_init(|| ring_of("e5b90c7d41f26a83b1d7f0592c4e8a6630fb1c9d8e7a2451"))
+}
+
+fn ring_of(key: &str) -> KeyRing {
+    KeyRing::new(SigningKey::new(key.as_bytes()).expect("a good key"), None)
 }
 
 /// Rules that are there without a rule of the user's.

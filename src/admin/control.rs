@@ -1,10 +1,8 @@
-//! What changes the running program: `POST /reload`, `POST /lockdown`.
+//! What changes the running program: `POST /reload`, `POST /lockdown`, `POST /identity`.
 //!
 //! Only for the user who runs it, on the same machine: the peer must be loopback, the request must
 //! carry the token of the state folder, and no web page's request gets through, with the right token
 //! or without (a browser sends `Origin` with every POST).
-
-use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use axum::{
@@ -15,9 +13,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::AdminState;
-use crate::policy::Lockdown;
+use super::{AdminState, visit::Peer};
+use crate::{policy::Lockdown, session::Request as IdentityRequest};
 
 /// Outcome of a reload; the `--json` contract of `airlock reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,6 +57,8 @@ pub struct LockdownWish {
 pub trait Control: Send + Sync {
     async fn reload(&self) -> ReloadReport;
     async fn lockdown(&self, wanted: Lockdown) -> LockdownReport;
+    /// Sessions, users, keys; in words, why not.
+    async fn identity(&self, request: IdentityRequest) -> Result<Value, String>;
 }
 
 pub async fn reload(State(state): State<AdminState>) -> Response {
@@ -84,14 +85,34 @@ pub async fn lockdown(
     }
 }
 
-/// In front of both.
+/// The answer may hold a password or a key, which is shown this once.
+pub async fn identity(
+    State(state): State<AdminState>,
+    request: Result<Json<IdentityRequest>, JsonRejection>,
+) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    match request {
+        Ok(Json(request)) => match state.control.identity(request).await {
+            Ok(answer) => (no_store, Json(answer)).into_response(),
+            Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{words}\n")).into_response(),
+        },
+        // Without its words, which may quote a password.
+        Err(_) => {
+            let words =
+                "is no request of this version; use the airlock that runs for the command\n";
+            (StatusCode::BAD_REQUEST, words).into_response()
+        }
+    }
+}
+
+/// In front of all of them.
 pub async fn only_the_owner(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let loopback = peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let loopback = peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback());
     match refusal(&state, loopback, request.headers()) {
         None => next.run(request).await,
         Some((status, words)) => {

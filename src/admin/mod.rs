@@ -1,5 +1,5 @@
 //! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`; and [`control`], for the
-//! owner alone: `POST /reload`, `POST /lockdown`.
+//! owner alone: `POST /reload`, `POST /lockdown`, `POST /identity`.
 //!
 //! axum on a listener of its own (default `127.0.0.1:9464`).
 //! A request whose Host is a public-looking name is refused: that is a web page trying to read
@@ -8,6 +8,7 @@
 mod access;
 mod control;
 mod health;
+mod visit;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
@@ -19,6 +20,8 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
+
+use visit::{Peer, Visits};
 
 pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
 pub use health::{Health, LlmStatus, ReloadStatus, SelftestStatus, Status};
@@ -59,8 +62,8 @@ impl Admin {
         closing: impl Future<Output = ()> + Send + 'static,
     ) {
         let served = axum::serve(
-            self.listener,
-            router(state).into_make_service_with_connect_info::<SocketAddr>(),
+            Visits::at(self.listener),
+            router(state).into_make_service_with_connect_info::<Peer>(),
         )
         .with_graceful_shutdown(closing)
         .await;
@@ -75,6 +78,7 @@ fn router(state: AdminState) -> Router {
     let changes = Router::new()
         .route("/reload", post(control::reload))
         .route("/lockdown", post(control::lockdown))
+        .route("/identity", post(control::identity))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // The routes alone: what is not there stays a 404.
         .route_layer(owner);
@@ -129,6 +133,12 @@ mod tests {
             LockdownReport {
                 lockdown,
                 ..LockdownReport::default()
+            }
+        }
+        async fn identity(&self, _: crate::session::Request) -> Result<serde_json::Value, String> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(serde_json::json!({"users": []})),
+                _ => Err("no".to_owned()),
             }
         }
     }
@@ -188,6 +198,38 @@ mod tests {
                 &[("authorization", &bearer)],
                 "",
                 200,
+            ),
+            (
+                "the owner asks for users",
+                "/identity",
+                here,
+                &[("authorization", &bearer)],
+                "{\"do\": \"user_list\"}",
+                200,
+            ),
+            (
+                "users without the token",
+                "/identity",
+                here,
+                &[],
+                "{\"do\": \"user_list\"}",
+                401,
+            ),
+            (
+                "users from the network",
+                "/identity",
+                away,
+                &[("authorization", &bearer)],
+                "{\"do\": \"user_list\"}",
+                403,
+            ),
+            (
+                "what nobody can do",
+                "/identity",
+                here,
+                &[("authorization", &bearer)],
+                "{\"do\": \"everything\"}",
+                400,
             ),
             ("no token", "/reload", here, &[], "", 401),
             (
@@ -274,9 +316,7 @@ mod tests {
             };
             let mut request = Request::post(*path)
                 .header("content-type", "application/json")
-                .extension(axum::extract::ConnectInfo::<SocketAddr>(
-                    peer.parse().unwrap(),
-                ));
+                .extension(axum::extract::ConnectInfo(Peer(peer.parse().unwrap())));
             if !headers.iter().any(|(n, _)| *n == "host") {
                 request = request.header("host", "localhost");
             }

@@ -1,10 +1,18 @@
 //! From configuration to services. No socket is opened here.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, control};
+use super::{
+    StartError, control,
+    descriptors::{self, Descriptors},
+};
 use crate::{
     audit::{AuditLog, AuditSettings},
     config::{Config, Reverse},
@@ -17,27 +25,29 @@ use crate::{
     metrics::Metrics,
     net::{Authority, Port, Scheme},
     policy::CompiledPolicy,
-    proxy::{Limits, Responders, Route, Routes, Services},
+    proxy::{Limits, Memory, Responders, Route, Routes, Services},
+    session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
         system_bundle_path, write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, http_client::HttpClient, private_ca::PrivateCas,
+        connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
+        private_ca::PrivateCas, site_proxy::SiteProxy,
     },
 };
 
 /// Name look-ups take longer than this only when something is broken.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two reads of a forwarded response.
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub identity: Arc<Identity>,
+    pub first_admin: Option<FirstAdmin>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -51,8 +61,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let mut notes = config.notes.clone();
     make_state_dir(config)?;
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.state_dir)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
+    let (identity, first_admin) = super::identity::open(config, store.clone())?;
 
     let names = intercepted(&config.policy);
     let (root, event) = RootCa::load_or_create(&config.state_dir, &names)?;
@@ -83,11 +94,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let dialer = Arc::new(Dialer::new(
-        metrics.clone(),
-        config.addresses.clone(),
-        RESOLVE_TIMEOUT,
-    ));
+    let dialer = Arc::new(
+        Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
+            .behind(SiteProxy::of(&config.egress)),
+    );
     let client_tls = ClientTls::new(roots.store());
     let llm_tls = client_tls.config_for(config.llm.ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), llm_tls, config.llm.connect_timeout);
@@ -105,7 +115,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
     let private_cas = private_cas(config)?;
+    let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
+    let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
+    notes.extend(note);
     let services = Arc::new(Services {
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
@@ -120,17 +133,22 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         responders,
         routes: routes(config.listeners.reverse.as_ref()),
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
+        ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
         closing: CancellationToken::new(),
+        // The largest body fits, whatever else is configured.
+        memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
         limits: Limits {
             head_bytes: limits.head_bytes as usize,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             client_hello_timeout: limits.client_hello_timeout,
             connect_timeout: limits.connect_timeout,
-            upstream_timeout: UPSTREAM_TIMEOUT,
-            connections: limits.connections,
+            upstream_timeout: limits.upstream_timeout,
+            connections: descriptors.connections,
+            farewells: descriptors.farewells,
+            idle_upstreams: descriptors.idle_upstreams,
             drain_timeout: limits.drain_timeout,
             body_bytes: limits.body_bytes as usize,
         },
@@ -142,6 +160,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         store,
+        identity,
+        first_admin,
         ca_bundle,
         roots,
         token,
@@ -151,7 +171,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
 }
 
 /// The state folder holds keys: only its owner may look in.
-fn make_state_dir(config: &Config) -> Result<(), StartError> {
+pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
     let path = &config.state_dir;
     let fail = |e: std::io::Error| StartError::StateDir {
         path: path.display().to_string(),
@@ -241,12 +261,32 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
 pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config))?)
+}
+
+/// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.
+pub(super) fn ech_guard(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+) -> Result<EchGuard, StartError> {
+    let patience = config.limits.connect_timeout;
+    let mode = config.encrypted_client_hello;
+    Ok(EchGuard::new(
+        mode,
+        dialer.clone(),
+        tls,
+        named_cas(config),
+        patience,
+    )?)
+}
+
+fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
-    let named = config
+    config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
-        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)));
-    Ok(PrivateCas::load(named)?)
+        .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

@@ -1,4 +1,5 @@
-//! What the control plane may ask of the running program: a reload, and the kill switch.
+//! What the control plane may ask of the running program: a reload, the kill switch, and changes of
+//! sessions, users and keys.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,6 +10,7 @@ use crate::{
     admin::{Control, LockdownReport, ReloadReport},
     policy::Lockdown,
     proxy::Services,
+    session::{self, Identity},
     store,
 };
 
@@ -16,6 +18,7 @@ pub struct Controls {
     pub services: Arc<Services>,
     pub reloader: Arc<Reloader>,
     pub state_dir: PathBuf,
+    pub identity: Arc<Identity>,
     /// One change at a time, so that file and gate agree.
     pub turn: tokio::sync::Mutex<()>,
 }
@@ -71,5 +74,20 @@ impl Control for Controls {
             cut,
             problem,
         }
+    }
+
+    async fn identity(&self, request: session::Request) -> Result<serde_json::Value, String> {
+        let identity = self.identity.clone();
+        let asked = request.kind();
+        let done = tokio::task::spawn_blocking(move || {
+            let answer = identity.perform(request, session::now());
+            answer.map_err(|e| e.to_string())
+        });
+        let done = done.await.map_err(|e| e.to_string())?;
+        match &done {
+            Ok(_) => tracing::info!(asked, "the owner asked for {asked}"),
+            Err(e) => tracing::warn!(asked, "the owner asked for {asked}: {e}"),
+        }
+        done
     }
 }

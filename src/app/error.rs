@@ -3,6 +3,7 @@
 use crate::{
     audit::AuditError,
     listener::BindError,
+    session::{IdentityError, UserError},
     store::StoreError,
     tls::{CaError, LeafError, TlsConfigError},
     upstream::private_ca::PrivateCaError,
@@ -29,6 +30,10 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("the first admin cannot be made: {0}")]
+    FirstAdmin(#[from] UserError),
+    #[error(transparent)]
     Bind(#[from] BindError),
 }
 
@@ -43,6 +48,8 @@ impl StartError {
             | StartError::Leaf(_)
             | StartError::Audit(_)
             | StartError::Store(_)
+            | StartError::Identity(_)
+            | StartError::FirstAdmin(_)
             | StartError::Bind(_) => false,
         }
     }

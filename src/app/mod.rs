@@ -5,7 +5,9 @@
 
 mod build;
 mod control;
+mod descriptors;
 mod error;
+pub mod identity;
 pub mod llm;
 pub mod reload;
 mod selftest;
@@ -21,6 +23,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use build::make_state_dir;
 pub use error::StartError;
 use reload::Reloader;
 
@@ -32,6 +35,7 @@ use crate::{
     listener::{Door, Edge, Listening},
     metrics::Metrics,
     proxy::cut_what_ends,
+    session::{FirstAdmin, Identity},
     store::{Store, Totals},
 };
 
@@ -80,6 +84,7 @@ impl App {
             services: built.services.clone(),
             reloader: reloader.clone(),
             state_dir: config.state_dir.clone(),
+            identity: built.identity.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         let selftests = selftest::SelfTests::new(
@@ -114,6 +119,7 @@ impl App {
         };
         let saver = Arc::new(saver);
         tokio::spawn(saver.clone().run(closing.clone()));
+        tokio::spawn(identity::keep(built.identity.clone(), closing.clone()));
         tokio::spawn(reloader.clone().watch(closing.clone()));
         tokio::spawn(cut_what_ends(built.services.clone(), closing.clone()));
         // RSA keys take long to make, and the page waits for this one.
@@ -144,6 +150,8 @@ impl App {
             gateway: built.gateway,
             edge,
             saver,
+            identity: built.identity,
+            first_admin: built.first_admin,
             health,
             closing,
         })
@@ -186,6 +194,8 @@ pub struct Running {
     gateway: Arc<Gateway>,
     edge: Arc<Edge>,
     saver: Arc<Saver>,
+    identity: Arc<Identity>,
+    first_admin: Option<FirstAdmin>,
     health: Arc<status::AppHealth>,
     closing: CancellationToken,
 }
@@ -217,6 +227,15 @@ impl Running {
         &self.services.metrics
     }
 
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Where this start made one; its password is shown once, by the command.
+    pub fn first_admin(&self) -> Option<&FirstAdmin> {
+        self.first_admin.as_ref()
+    }
+
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
@@ -231,6 +250,11 @@ impl Running {
         self.services.audit.recent()
     }
 
+    /// Cancelled, a [`Self::stop`] that is under way waits for nothing any more.
+    pub fn at_once(&self) -> CancellationToken {
+        self.edge.at_once()
+    }
+
     /// Stops accepting, lets requests in flight end, writes what must be written.
     pub async fn stop(self) {
         // Who asks is told at once, while what is open may still end.
@@ -238,13 +262,14 @@ impl Running {
         self.edge.drain().await;
         self.closing.cancel();
         self.saver.save();
+        identity::tick(&self.identity);
         self.services.audit.flush();
     }
 }
 
 /// Writes the totals now and then; losing half a minute of them in a crash is no harm.
 struct Saver {
-    store: Store,
+    store: Arc<Store>,
     totals: Arc<Totals>,
 }
 

@@ -22,13 +22,14 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, Limits, Listeners, LlmConfig, SelftestConfig,
+        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, SelftestConfig,
+        SessionConfig, UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
     proxy::Services,
-    tls::{LeafCache, RootCa, SystemRoots, write_bundle},
-    upstream::private_ca::PrivateCas,
+    tls::{ClientTls, LeafCache, RootCa, SystemRoots, write_bundle},
+    upstream::{ech::EchGuard, private_ca::PrivateCas},
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +63,9 @@ struct Fixed {
     audit: AuditConfig,
     limits: Limits,
     selftest: SelftestConfig,
+    egress: EgressConfig,
+    session: SessionConfig,
+    users: UsersConfig,
 }
 
 impl Fixed {
@@ -73,6 +77,9 @@ impl Fixed {
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             selftest: config.selftest.clone(),
+            egress: config.egress.clone(),
+            session: config.session.clone(),
+            users: config.users.clone(),
         }
     }
 
@@ -84,6 +91,9 @@ impl Fixed {
             audit,
             limits,
             selftest,
+            egress,
+            session,
+            users,
         } = self;
         [
             ("state_dir", *state_dir != config.state_dir),
@@ -92,6 +102,9 @@ impl Fixed {
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("selftest", *selftest != config.selftest),
+            ("egress", *egress != config.egress),
+            ("session", *session != config.session),
+            ("users", *users != config.users),
         ]
         .into_iter()
         .filter(|(_, changed)| *changed)
@@ -99,8 +112,8 @@ impl Fixed {
         .collect()
     }
 
-    /// The LLM that is in use stays where it is, whatever the new file says.
-    fn keep_llm_open(&self, addresses: &mut AddressPolicy) {
+    /// The LLM and the proxy that are in use stay where they are, whatever the new file says.
+    fn keep_open(&self, addresses: &mut AddressPolicy) {
         match &self.llm.base_url {
             Some(url) => addresses.permit_private(url.authority.clone()),
             None if self.llm.discover => {
@@ -108,6 +121,9 @@ impl Fixed {
                 ports.for_each(|url| addresses.permit_private(url.authority.clone()));
             }
             None => {}
+        }
+        if let Some(proxy) = &self.egress.upstream_proxy {
+            addresses.permit_private(proxy.authority.clone());
         }
     }
 }
@@ -137,6 +153,7 @@ struct Prepared {
     policy: Arc<CompiledPolicy>,
     addresses: AddressPolicy,
     private_cas: PrivateCas,
+    ech: EchGuard,
     /// With the names it stands for, where they are others than before.
     leafs: Option<(Vec<String>, Arc<LeafCache>)>,
     packs: Vec<String>,
@@ -224,9 +241,11 @@ impl Reloader {
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
         let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
+        let tls = ClientTls::new(self.roots.store());
+        let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();
-        self.fixed.keep_llm_open(&mut addresses);
+        self.fixed.keep_open(&mut addresses);
         let mut notes = config.notes.clone();
 
         let names = build::intercepted(&config.policy);
@@ -244,6 +263,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs: config.packs,
             loosened,
@@ -270,6 +290,7 @@ impl Reloader {
             policy,
             addresses,
             private_cas,
+            ech,
             leafs,
             packs,
             loosened,
@@ -282,6 +303,7 @@ impl Reloader {
             *names = new;
         }
         services.private_cas.store(Arc::new(private_cas));
+        services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
         let cut = services.sweep();

@@ -162,6 +162,7 @@ mod tests {
             services: services.clone(),
             reloader: Arc::new(reloader),
             state_dir: config.state_dir.clone(),
+            identity: built.identity.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         SelfTests::new(&config, services, controls, &[])

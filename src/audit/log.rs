@@ -1,14 +1,14 @@
 //! The writer: records are queued in memory and written by one thread, a few times a second.
 //!
-//! A producer takes a lock for a push and never waits for the disk. The queue is bounded: when the
-//! disk does not keep up, or cannot be written, records are counted as lost and `healthy` turns
-//! false. `flush` (and dropping the log) writes everything that was accepted.
+//! A producer takes a lock for a push and never waits for the disk. When the disk cannot be written,
+//! `healthy` turns false, which closes every checkpoint; records are kept meanwhile and written, in
+//! their order and whole, once there is room. What is kept is bounded: records beyond that are counted
+//! as lost. `flush` (and dropping the log) writes everything that can be written.
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions},
-    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +19,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{line, record::AuditRecord};
+use super::{file::RotatingFile, record::AuditRecord};
 use crate::metrics::Metrics;
 
 /// Often enough for a person who watches, seldom enough to cost nothing at rest.
@@ -27,9 +27,9 @@ const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// Under load the writer is woken earlier: while it is at most this much, a batch stays in the
 /// processor's cache on its way through.
 const BATCH: usize = 128;
-/// Room for a batch: one system call each.
-const FILE_BUFFER: usize = 64 << 10;
 const QUEUE: usize = 65_536;
+/// Kept while the disk cannot be written: refusals, which say little that is new, at some 10 MB.
+const KEPT: usize = 16_384;
 /// The last records, for the demo's table and the control plane.
 const RECENT: usize = 512;
 
@@ -112,8 +112,9 @@ impl AuditLog {
     }
 
     pub fn record(&self, record: AuditRecord) {
+        let bound = if self.healthy() { QUEUE } else { KEPT };
         let mut queue = self.shared.queue.lock();
-        if queue.records.len() >= QUEUE {
+        if queue.records.len() >= bound {
             drop(queue);
             self.shared.healthy.store(false, Ordering::Relaxed);
             self.shared.metrics.audit_record(false);
@@ -125,7 +126,7 @@ impl AuditLog {
         }
     }
 
-    /// False while records are being lost.
+    /// False while the log cannot be written, or does not keep up.
     pub fn healthy(&self) -> bool {
         self.shared.healthy.load(Ordering::Relaxed)
     }
@@ -159,21 +160,25 @@ impl Drop for AuditLog {
 }
 
 fn write_loop(shared: &Shared, mut file: Option<RotatingFile>) {
+    // Taken from the queue and not written yet; stays when the disk is full.
     let mut batch = Vec::new();
     loop {
         let (asked, closed) = {
             let mut queue = shared.queue.lock();
-            if !queue.closed && queue.asked == queue.done && queue.records.len() < BATCH {
+            let rests = !batch.is_empty() || queue.records.len() < BATCH;
+            if !queue.closed && queue.asked == queue.done && rests {
                 shared.wake.wait_for(&mut queue, WRITE_EVERY);
             }
-            std::mem::swap(&mut queue.records, &mut batch);
+            if batch.is_empty() {
+                std::mem::swap(&mut queue.records, &mut batch);
+            }
             (queue.asked, queue.closed)
         };
         // An unhealthy log is tried again without new records: while it is unhealthy, none may come.
         if !batch.is_empty() || !shared.healthy.load(Ordering::Relaxed) {
-            write_batch(shared, file.as_mut(), &batch);
+            let written = write_batch(shared, file.as_mut(), &batch);
             let mut recent = shared.recent.lock();
-            recent.extend(batch.drain(..));
+            recent.extend(batch.drain(..written));
             let over = recent.len().saturating_sub(RECENT);
             recent.drain(..over);
         }
@@ -181,6 +186,12 @@ fn write_loop(shared: &Shared, mut file: Option<RotatingFile>) {
             let mut queue = shared.queue.lock();
             queue.done = asked;
             shared.flushed.notify_all();
+            if closed && !batch.is_empty() {
+                let lost = batch.len() + queue.records.len();
+                (0..lost).for_each(|_| shared.metrics.audit_record(false));
+                tracing::error!(lost, "audit records could not be written before the end");
+                return;
+            }
             if closed && queue.records.is_empty() {
                 return;
             }
@@ -188,108 +199,30 @@ fn write_loop(shared: &Shared, mut file: Option<RotatingFile>) {
     }
 }
 
-fn write_batch(shared: &Shared, file: Option<&mut RotatingFile>, batch: &[AuditRecord]) {
-    let mut healthy = true;
-    if let Some(file) = file {
-        for record in batch {
-            let written = file.write(record).is_ok();
-            shared.metrics.audit_record(written);
-            healthy &= written;
+/// Writes what can be written, and says how many records that was. What a record of them left
+/// behind in the buffer is kept there, and goes out before the next one.
+fn write_batch(shared: &Shared, file: Option<&mut RotatingFile>, batch: &[AuditRecord]) -> usize {
+    let (written, healthy) = match file {
+        None => (batch.len(), true),
+        Some(file) => {
+            let whole = batch
+                .iter()
+                .take_while(|record| file.write(record).is_ok())
+                .count();
+            (whole, file.flush().is_ok() && whole == batch.len())
         }
-        healthy &= file.out.flush().is_ok();
-    } else {
-        batch.iter().for_each(|_| shared.metrics.audit_record(true));
+    };
+    (0..written).for_each(|_| shared.metrics.audit_record(true));
+    if !healthy {
+        shared.metrics.audit_record(false);
     }
-    if !healthy && shared.healthy.load(Ordering::Relaxed) {
+    let was = shared.healthy.swap(healthy, Ordering::Relaxed);
+    if was && !healthy {
         tracing::error!("audit log cannot be written; free space or fix its permissions");
+    } else if healthy && !was {
+        tracing::info!("audit log can be written again");
     }
-    shared.healthy.store(healthy, Ordering::Relaxed);
-}
-
-struct RotatingFile {
-    path: PathBuf,
-    max_bytes: u64,
-    keep: usize,
-    size: u64,
-    out: BufWriter<File>,
-    line: Vec<u8>,
-}
-
-impl RotatingFile {
-    fn open(path: PathBuf, max_bytes: u64, keep: usize) -> io::Result<Self> {
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
-        let mut file = open_append(&path)?;
-        if ends_inside_a_line(&path)? {
-            file.write_all(b"\n")?;
-        }
-        let size = file.metadata()?.len();
-        Ok(Self {
-            path,
-            max_bytes,
-            keep,
-            size,
-            out: BufWriter::with_capacity(FILE_BUFFER, file),
-            line: Vec::new(),
-        })
-    }
-
-    fn write(&mut self, record: &AuditRecord) -> io::Result<()> {
-        self.line.clear();
-        line::write(record, &mut self.line)?;
-        let length = self.line.len() as u64;
-        if self.size > 0 && self.size + length > self.max_bytes {
-            self.rotate()?;
-        }
-        self.out.write_all(&self.line)?;
-        self.size += length;
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        self.out.flush()?;
-        for n in (1..self.keep).rev() {
-            let from = numbered(&self.path, n);
-            if from.exists() {
-                std::fs::rename(from, numbered(&self.path, n + 1))?;
-            }
-        }
-        if self.keep == 0 {
-            std::fs::remove_file(&self.path)?;
-        } else {
-            std::fs::rename(&self.path, numbered(&self.path, 1))?;
-        }
-        self.out = BufWriter::with_capacity(FILE_BUFFER, open_append(&self.path)?);
-        self.size = 0;
-        Ok(())
-    }
-}
-
-/// A machine that lost power may leave half a record; the next one must not be glued to it.
-fn ends_inside_a_line(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() || file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
-fn numbered(path: &Path, n: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
-    name.into()
-}
-
-fn open_append(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    written
 }
 
 #[cfg(test)]
@@ -298,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        audit::AuditKind,
+        audit::{AuditKind, file::numbered},
         net::Entry,
         policy::{Reason, RuleName},
     };
@@ -389,6 +322,51 @@ mod tests {
         log.record(record("/"));
         log.flush();
         assert!(!log.healthy());
+    }
+
+    #[test]
+    fn a_rotation_that_failed_half_way_is_finished_when_it_can_be_and_no_record_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let settings = AuditSettings {
+            path: Some(path.clone()),
+            max_bytes: 1000,
+            keep: 4,
+        };
+        let metrics = Arc::new(Metrics::new());
+        let log = AuditLog::open(settings, metrics.clone()).unwrap();
+        // A file cannot go where a folder with something in it stands: .3 moves to .4, .2 does not to .3.
+        for n in [1, 4] {
+            std::fs::create_dir_all(numbered(&path, n).join("full")).unwrap();
+        }
+        std::fs::write(numbered(&path, 3), "").unwrap();
+        (0..5).for_each(|n| log.record(record(&format!("/{n}"))));
+        log.flush();
+        assert!(!log.healthy());
+        (5..9).for_each(|n| log.record(record(&format!("/{n}"))));
+        log.flush();
+        assert_eq!(log.shared.queue.lock().records.len(), 4, "they are kept");
+        for n in [1, 4] {
+            std::fs::remove_dir_all(numbered(&path, n)).unwrap();
+        }
+        // Someone else moved the file meanwhile.
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        log.flush();
+        log.flush();
+        assert!(log.healthy());
+        drop(log);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            for line in text.lines() {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                paths.push(line["path"].as_str().unwrap().to_owned());
+            }
+        }
+        paths.sort();
+        let expected: Vec<_> = (0..9).map(|n| format!("/{n}")).collect();
+        assert_eq!(paths, expected);
+        assert!(metrics.render().contains("airlock_audit_records_total 9"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 
 use super::{
-    run::stop_signal,
     settings::{environment, runtime},
+    stop::Stops,
     table::colour,
 };
 use crate::demo::{
@@ -52,6 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
 
     let finished = runtime()?.block_on(async {
+        let mut stops = Stops::taken();
         let play = demo::run(&options, |event| {
             if !args.json {
                 screen.show(&event);
@@ -60,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Dropping the demo removes its scratch folder; dying of the signal would not.
         tokio::select! {
             finished = play => finished,
-            () = stop_signal() => Err(anyhow::anyhow!("stopped")),
+            () = stops.next() => Err(anyhow::anyhow!("stopped")),
         }
     })?;
     if let Some(path) = &args.metrics_file {

@@ -45,10 +45,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let environment = environment();
     let config = args.config.load(&environment)?;
     runtime()?.block_on(async {
+        let mut config = config;
         let own = match is_running(&config).await {
             true => None,
             false => Some(App::start(config.clone(), &environment).await?),
         };
+        // Of port 0 only the one that was bound is of use to the program.
+        if let Some(bound) = own.as_ref().and_then(|own| own.address("explicit")) {
+            config.listeners.explicit = Some(bound);
+        }
         let status = match args.isolate {
             true => isolated(args, &config, own.as_ref(), &environment).await,
             false => plain(&args.command, &config).await,

@@ -13,15 +13,21 @@ mod env;
 mod exec;
 mod explain;
 mod health;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
+mod key;
 mod learn;
 mod lockdown;
 mod reload;
 mod run;
+mod secret;
 mod selftest;
+mod session;
 mod settings;
+mod stop;
 mod table;
+mod user;
 
 use std::process::ExitCode;
 
@@ -61,6 +67,10 @@ enum Command {
     Doctor(doctor::Args),
     Selftest(selftest::Args),
     Ca(ca::Args),
+    Session(session::Args),
+    Secret(secret::Args),
+    User(user::Args),
+    Key(key::Args),
     Health(health::Args),
     Reload(reload::Args),
     Lockdown(lockdown::Args),
@@ -93,6 +103,10 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Session(args) => session::run(args),
+        Command::Secret(args) => secret::run(args),
+        Command::User(args) => user::run(args),
+        Command::Key(args) => key::run(args),
         Command::Health(args) => health::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Lockdown(args) => lockdown::run(args),

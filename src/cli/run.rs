@@ -4,7 +4,10 @@ use std::{process::ExitCode, sync::Arc};
 
 use serde::Serialize;
 
-use super::settings::{ConfigArg, environment, runtime};
+use super::{
+    settings::{ConfigArg, environment, runtime},
+    stop::Stops,
+};
 use crate::app::{
     App, Running,
     reload::{Reloader, Trigger},
@@ -42,15 +45,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let environment = environment();
     let config = args.config.load(&environment)?;
     runtime()?.block_on(async move {
-        // Taken before anyone is told that it runs: an untaken SIGHUP would end it.
+        // Taken before anyone is told that it runs: an untaken signal would end it.
         let hangups = hangups();
+        let mut stops = Stops::taken();
         let running = App::start(config, &environment).await?;
         announce(&running, args.print_ready);
         let reloader = running.reloader().clone();
         let reloading = tokio::spawn(reload_on(hangups, reloader));
-        stop_signal().await;
+        stops.next().await;
         reloading.abort();
-        tracing::info!("stopping: letting requests in flight end");
+        tracing::info!("stopping: letting requests in flight end; a second signal cuts them");
+        let at_once = running.at_once();
+        tokio::spawn(async move {
+            stops.next().await;
+            at_once.cancel();
+        });
         running.stop().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -59,6 +68,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn announce(running: &Running, print_ready: bool) {
     for note in running.notes() {
         tracing::info!("{note}");
+    }
+    if let Some(admin) = running.first_admin() {
+        // Not by the logger: a log is kept, and sent elsewhere.
+        eprintln!(
+            "\nmade the first user: {}, password {}\nIt is shown this once; `airlock user passwd {}` makes another.\n",
+            admin.username, *admin.password, admin.username,
+        );
     }
     for (name, address) in running.addresses() {
         tracing::info!("{name:<16} {address}");
@@ -95,24 +111,4 @@ async fn reload_on(hangups: Option<tokio::signal::unix::Signal>, reloader: Arc<R
     while hangups.recv().await.is_some() {
         reloader.reload(Trigger::Sighup).await;
     }
-}
-
-/// SIGINT or SIGTERM.
-pub(super) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => drop(interrupt.await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
 }

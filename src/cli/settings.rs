@@ -11,14 +11,24 @@ use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     app::StartError,
     config::{self, Config, ConfigErrors},
-    store::token::{self, AdminToken},
+    store::{
+        StoreError,
+        token::{self, AdminToken},
+    },
 };
 
 /// `--config FILE`
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArg {
     /// Configuration file; without one the embedded defaults stand
-    #[arg(long, short, value_name = "FILE", env = "AIRLOCK_CONFIG")]
+    // Global: `airlock ca bundle --config FILE` is how a person writes it, and the compose file.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "AIRLOCK_CONFIG"
+    )]
     pub config: Option<PathBuf>,
 }
 
@@ -96,6 +106,9 @@ pub fn exit_code_of(e: &anyhow::Error) -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Some(e) = e.downcast_ref::<crate::isolate::IsolateError>() {
         return ExitCode::from(super::isolate::exit_code_of(e));
+    }
+    if e.downcast_ref::<StoreError>().is_some() {
+        return ExitCode::from(EXIT_UNAVAILABLE);
     }
     match e.downcast_ref::<StartError>() {
         Some(e) if e.is_configuration() => ExitCode::from(EXIT_CONFIG),

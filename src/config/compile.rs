@@ -17,10 +17,11 @@ use crate::{
 };
 
 use super::{
-    AuditConfig, Config, ConfigErrors, Limits, Listeners, LlmConfig, ReverseRoute, SelftestConfig,
-    Whereabouts,
+    AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
+    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
+    identity,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -112,10 +113,23 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let selftest = s
         .take("selftest")
         .map_or_else(SelftestConfig::default, |f| sections::selftest(f, errors));
+    let encrypted_client_hello = s
+        .take("tls")
+        .map_or_else(EncryptedClientHello::default, |f| sections::tls(f, errors));
     let upstreams = s
         .take("upstreams")
         .map(|f| sections::upstreams(f, places, errors))
         .unwrap_or_default();
+    let egress = s
+        .take("egress")
+        .map(|f| egress::egress(f, places, errors))
+        .unwrap_or_default();
+    let mut session = s
+        .take("session")
+        .map_or_else(SessionConfig::default, |f| identity::session(f, errors));
+    let users = s
+        .take("users")
+        .map_or_else(UsersConfig::default, |f| identity::users(f, errors));
     let secrets = s
         .take("secrets")
         .map(|f| terms::secrets(f, errors))
@@ -126,7 +140,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         no_external,
         mut notes,
     } = env::apply(&mut llm, places, errors);
+    identity::secrets(&mut session, places, errors);
     check_listeners(&listeners, errors, &mut notes);
+    egress::check(&egress, &listeners, errors);
+    notes.extend(egress::note(&egress));
     let state_dir = state_dir(places, in_file);
     if state_dir.is_none() {
         errors.add(
@@ -153,6 +170,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
+    if let Some(proxy) = &egress.upstream_proxy {
+        addresses.permit_private(proxy.authority.clone());
+    }
 
     let mut all = rules;
     note_shadowed(&all, mode, &mut notes);
@@ -196,7 +216,11 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         audit,
         limits,
         selftest,
+        encrypted_client_hello,
         upstreams,
+        egress,
+        session,
+        users,
         secrets,
         notes,
     })
@@ -240,7 +264,7 @@ fn check_listeners(listeners: &Listeners, errors: &mut Errors, notes: &mut Vec<S
     }
 }
 
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let wide = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || wide)
 }

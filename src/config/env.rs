@@ -64,7 +64,7 @@ pub(super) fn apply(llm: &mut LlmConfig, places: &Places<'_>, errors: &mut Error
             .notes
             .push("DISABLE_TELEMETRY is set; telemetry never leaves in any case".into());
     }
-    for name in ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "SESSION_SECRET"] {
+    for name in ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"] {
         if places.var(name).is_some() {
             switches
                 .notes
@@ -103,7 +103,7 @@ pub(super) fn default_state_dir(places: &Places<'_>) -> Option<std::path::PathBu
 
 impl Config {
     /// Every variable that is read, for `airlock env` and the documentation.
-    pub const VARIABLES: [&str; 11] = [
+    pub const VARIABLES: [&str; 12] = [
         "AIRLOCK_STATE_DIR",
         "LOCAL_LLM_BASE_URL",
         "LOCAL_LLM_API_KEY",
@@ -113,6 +113,7 @@ impl Config {
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_BASE_URL",
         "SESSION_SECRET",
+        "SESSION_SECRET_PREVIOUS",
         "XDG_STATE_HOME",
         "HOME",
     ];

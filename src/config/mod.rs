@@ -1,13 +1,15 @@
 //! Configuration: one YAML file and a few environment variables into a [`Config`].
 //!
-//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `rules` and
-//! `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload when
-//! [`watch`] saw the file change) and by `cli check`; nothing
+//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `identity`,
+//! `rules` and `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload
+//! when [`watch`] saw the file change) and by `cli check`; nothing
 //! else reads the environment or the file.
 
 mod compile;
+mod egress;
 mod env;
 pub(crate) mod error;
+mod identity;
 mod model;
 pub(crate) mod reader;
 pub(crate) mod rules;
@@ -23,11 +25,12 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use model::{
-    AuditConfig, Config, DISCOVER, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
-    OnEscape, Reverse, ReverseRoute, SecretsConfig, SelftestConfig, SourceFile, VENDOR_HOST,
-    Whereabouts,
+    AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
+    Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
+    SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
+pub(crate) use value::parse_duration;
 
 /// What runs where no file is given: `config/default.yaml`.
 pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");

@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::{
-    net::{BaseUrl, Host},
+    net::{Authority, BaseUrl, DomainPattern, Host},
     policy::{AddressPolicy, CompiledPolicy, Mode, secrets::SecretMode},
+    token::SigningKey,
 };
 
 use super::{Secret, watch::Stamp};
@@ -37,7 +40,11 @@ pub struct Config {
     pub audit: AuditConfig,
     pub limits: Limits,
     pub selftest: SelftestConfig,
+    pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
+    pub egress: EgressConfig,
+    pub session: SessionConfig,
+    pub users: UsersConfig,
     /// Inside `policy` as well, ready to be searched for.
     pub secrets: SecretsConfig,
     /// Things worth telling at start: variables without effect, rules dropped, wide listeners.
@@ -60,7 +67,7 @@ pub struct SourceFile {
 
 impl Config {
     /// The CA that is named for an upstream, by its authority.
-    pub fn ca_file_for(&self, authority: &crate::net::Authority) -> Option<&PathBuf> {
+    pub fn ca_file_for(&self, authority: &Authority) -> Option<&PathBuf> {
         let llm = self.llm.base_url.iter().map(|url| (url, &self.llm.ca_file));
         let routes = self.listeners.reverse.iter().flat_map(|r| &r.routes);
         llm.chain(routes.map(|r| (&r.upstream, &r.ca_file)))
@@ -288,6 +295,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Bytes of a request body that is answered here.
     pub body_bytes: u64,
+    /// Bytes of all heads and bodies that are in memory at once.
+    pub held_bytes: u64,
     /// Open downstream connections.
     pub connections: usize,
     /// Leaf certificates held.
@@ -296,6 +305,8 @@ pub struct Limits {
     pub client_hello_timeout: Duration,
     /// To upstreams other than the LLM.
     pub connect_timeout: Duration,
+    /// Silence of a forwarded upstream, and of a client that does not read.
+    pub upstream_timeout: Duration,
     /// Time that open exchanges get at shutdown.
     pub drain_timeout: Duration,
     /// Keep-alive without a request.
@@ -308,15 +319,28 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
             body_bytes: 64 << 20,
+            held_bytes: 128 << 20,
             connections: 4096,
             leaf_cache: 1024,
             mcp_sessions: 256,
             client_hello_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(20),
+            upstream_timeout: Duration::from_secs(300),
+            drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
         }
     }
+}
+
+/// What happens to a tunnel whose ClientHello has an `encrypted_client_hello` extension.
+/// An intercepted connection is not concerned: its TLS ends here, and what is hidden goes nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncryptedClientHello {
+    /// Refused, GREASE as well.
+    Refuse,
+    /// Passes where the server shows that it takes no encrypted hello, so that it can only be GREASE.
+    #[default]
+    AllowGrease,
 }
 
 /// An upstream that may live at a private address, or has a CA of its own. Opens no host:
@@ -328,10 +352,74 @@ pub struct NamedUpstream {
     pub ca_file: Option<PathBuf>,
 }
 
+/// Signed sessions; see `session`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// `None`: a key file in the state folder.
+    pub secret: Option<SigningKey>,
+    pub previous_secret: Option<SigningKey>,
+    /// From the last activity.
+    pub lifetime: Duration,
+    /// From the beginning, whatever the activity.
+    pub max_lifetime: Duration,
+    pub max_sessions: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            previous_secret: None,
+            lifetime: Duration::from_secs(24 * 3600),
+            max_lifetime: Duration::from_secs(720 * 3600),
+            max_sessions: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersConfig {
+    /// Nobody comes in without a login; the first start makes an admin.
+    pub required: bool,
+}
+
 /// What is looked for in forwarded requests, and what is done with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretsConfig {
     pub mode: SecretMode,
     /// Strings of the user's own, beside the makers' keys and tokens.
     pub own: Vec<Secret<String>>,
+}
+
+/// How what leaves this machine leaves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressConfig {
+    pub upstream_proxy: Option<SiteProxy>,
+    /// Dialled by us all the same.
+    pub no_proxy: Vec<Exemption>,
+    pub llm_through_proxy: bool,
+}
+
+/// A proxy that is asked with CONNECT, and looks names up itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteProxy {
+    pub authority: Authority,
+    /// `user:password`.
+    pub credentials: Option<Secret<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exemption {
+    Name(DomainPattern),
+    Net(IpNet),
+}
+
+impl Exemption {
+    pub fn covers(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Exemption::Name(pattern), host) => pattern.matches(host),
+            (Exemption::Net(net), Host::Ip(ip)) => net.contains(&ip.to_canonical()),
+            (Exemption::Net(_), Host::Name(_)) => false,
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::{
 use crate::net::{BaseUrl, Host};
 
 use super::{
-    AuditConfig, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse,
-    ReverseRoute, Secret, SelftestConfig,
+    AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
+    OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
     reader::{Field, Section},
     value::{listen_address, parse_duration},
@@ -38,7 +38,7 @@ impl Places<'_> {
             .filter(|v| !v.is_empty())
     }
 
-    fn resolve(&self, text: &str) -> PathBuf {
+    pub(super) fn resolve(&self, text: &str) -> PathBuf {
         match text.strip_prefix("~/").zip(self.var("HOME")) {
             Some((rest, home)) => Path::new(home).join(rest),
             None => self.base.join(text),
@@ -339,6 +339,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (64 << 10, 1 << 30),
         errors,
     );
+    s.size(
+        "held_bytes",
+        &mut out.held_bytes,
+        (1 << 20, 64 << 30),
+        errors,
+    );
     count(
         &mut s,
         "connections",
@@ -371,6 +377,12 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         "connect_timeout",
         &mut out.connect_timeout,
         (50 * MS, 60 * SECOND),
+        errors,
+    );
+    s.duration(
+        "upstream_timeout",
+        &mut out.upstream_timeout,
+        (100 * MS, HOUR),
         errors,
     );
     s.duration(
@@ -413,7 +425,7 @@ pub(super) fn selftest(field: Field, errors: &mut Errors) -> SelftestConfig {
     out
 }
 
-fn count(
+pub(super) fn count(
     s: &mut Section,
     key: &'static str,
     target: &mut usize,
@@ -424,6 +436,23 @@ fn count(
     s.integer(key, &mut wide, range, errors);
     // The ranges above fit every usize.
     *target = usize::try_from(wide).unwrap_or(*target);
+}
+
+pub(super) fn tls(field: Field, errors: &mut Errors) -> EncryptedClientHello {
+    let Some(mut s) = field.section(errors) else {
+        return EncryptedClientHello::default();
+    };
+    let found = s.take("encrypted_client_hello").and_then(|f| {
+        f.parse(errors, "refuse or allow_grease", |text| match text {
+            "refuse" => Ok(EncryptedClientHello::Refuse),
+            "allow_grease" => Ok(EncryptedClientHello::AllowGrease),
+            other => Err(format!(
+                "{other:?} is not known: write refuse or allow_grease"
+            )),
+        })
+    });
+    s.close(errors);
+    found.unwrap_or_default()
 }
 
 pub(super) fn upstreams(

@@ -43,12 +43,16 @@ fn shown(config: &Config) -> String {
         limits,
         selftest,
         upstreams,
+        encrypted_client_hello,
+        egress,
+        session,
+        users,
         secrets,
         notes,
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {selftest:?} {upstreams:?} {secrets:?} {notes:?}",
+         {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -69,6 +73,8 @@ fn the_default_file_says_exactly_the_defaults() {
     assert_eq!(file.audit, AuditConfig::default());
     assert_eq!(file.limits, Limits::default());
     assert_eq!(file.selftest, SelftestConfig::default());
+    assert_eq!(file.session, SessionConfig::default());
+    assert_eq!(file.users, UsersConfig::default());
     assert_eq!(file.notes, Vec::<String>::new());
     assert_eq!(file.policy.generation(), 1);
 }
@@ -203,7 +209,7 @@ fn the_environment_wins_over_the_file_and_says_so() {
             ("LOCAL_LLM_API_KEY", "sk-1"),
             ("WORKFLOW_MODEL_NAME", "qwen3"),
             ("DISABLE_TELEMETRY", "1"),
-            ("SESSION_SECRET", "do-not-print"),
+            ("SESSION_SECRET", "do-not-print-7c1d0a4be2f95836d7a9c04f"),
             ("ANTHROPIC_API_KEY", "do-not-print"),
             ("ANTHROPIC_BASE_URL", "   "),
         ],
@@ -222,9 +228,9 @@ fn the_environment_wins_over_the_file_and_says_so() {
             "the LLM base URL has no path: http://sparkle:8000/v1 is used",
             "DISABLE_TELEMETRY is set; telemetry never leaves in any case",
             "ANTHROPIC_API_KEY is set and not used yet",
-            "SESSION_SECRET is set and not used yet",
         ]
     );
+    assert!(config.session.secret.is_some() && config.session.previous_secret.is_none());
     let debug = format!("{config:?}");
     assert!(!debug.contains("do-not-print") && !debug.contains("sk-1"));
 }
@@ -401,6 +407,29 @@ fn each_mistake_has_its_message() {
 }
 
 #[test]
+fn a_proxy_is_named_with_its_credentials_and_what_goes_past_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("proxy.txt");
+    fs::write(&file, "me:hush\n").unwrap();
+    let from_file = format!("credentials_file: {}", file.display());
+    for credentials in ["credentials_env: CORP", &from_file] {
+        let yaml = format!(
+            "version: 1\negress:\n  upstream_proxy: http://Proxy.example.com:3128\n  {credentials}\n  \
+             no_proxy: [cdn.example.com, '*.example.net', 192.0.2.0/24]\n  llm_through_proxy: true\n"
+        );
+        let config = good(&yaml, &[("CORP", "me:hush")]);
+        let proxy = config.egress.upstream_proxy.as_ref().unwrap();
+        assert_eq!(proxy.authority.to_string(), "proxy.example.com:3128");
+        assert_eq!(proxy.credentials.as_ref().unwrap().expose(), "me:hush");
+        assert_eq!(config.egress.no_proxy.len(), 3);
+        assert!(config.egress.llm_through_proxy);
+        assert!(config.addresses.permits_private(&proxy.authority));
+        assert!(config.notes[0].contains("proxy.example.com:3128"));
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error_with_its_name() {
     let errors = load(Some(Path::new("/nowhere/airlock.yaml")), &env(&[])).unwrap_err();
     assert!(
@@ -418,6 +447,11 @@ fn errors_of_the_environment_name_the_variable() {
             ("LOCAL_LLM_BASE_URL", "sparkle:8000"),
             ("LOCAL_LLM_API_KEY", "two words"),
             ("DISABLE_EXTERNAL_CONNECTIONS", "maybe"),
+            ("SESSION_SECRET", "hunter2-hunter2"),
+            (
+                "SESSION_SECRET_PREVIOUS",
+                "please-change-me-7c1d0a4be2f95836d7a9c04f",
+            ),
         ],
     )
     .unwrap_err();
@@ -427,10 +461,16 @@ fn errors_of_the_environment_name_the_variable() {
         [
             "env LOCAL_LLM_BASE_URL",
             "env LOCAL_LLM_API_KEY",
-            "env DISABLE_EXTERNAL_CONNECTIONS"
+            "env DISABLE_EXTERNAL_CONNECTIONS",
+            "env SESSION_SECRET",
+            "env SESSION_SECRET_PREVIOUS"
         ]
     );
-    assert!(!errors.to_string().contains("two words"));
+    let said = errors.to_string();
+    for secret in ["two words", "hunter2", "7c1d"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+    assert_eq!(said.matches("openssl rand -hex 32").count(), 2, "{said}");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Binding, accepting, bounding and draining.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pingora::{
     protocols::l4::stream::Stream as L4Stream,
@@ -111,12 +116,15 @@ pub struct Edge {
     pub(super) pingora_shutdown: watch::Receiver<bool>,
     shutdown: watch::Sender<bool>,
     connections: TaskTracker,
+    at_once: CancellationToken,
     slots: Arc<Semaphore>,
     farewells: Semaphore,
 }
 
-/// Refusals for overload that are written at the same time.
-const FAREWELLS: usize = 256;
+/// A failing accept is told this often, not at every attempt.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Between two attempts to accept while there is no descriptor for it.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
 /// An open connection in the gauge, however it ends.
 struct Counted(Arc<Metrics>, Entry);
@@ -139,7 +147,7 @@ impl Edge {
     pub fn new(services: Arc<Services>, ca_file: Option<String>) -> Arc<Self> {
         let conf = ServerConf {
             ca_file,
-            upstream_keepalive_pool_size: 256,
+            upstream_keepalive_pool_size: services.limits.idle_upstreams,
             max_retries: 3,
             ..ServerConf::default()
         };
@@ -147,13 +155,14 @@ impl Edge {
         let (shutdown, pingora_shutdown) = watch::channel(false);
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(services.limits.connections)),
-            farewells: Semaphore::new(FAREWELLS),
+            farewells: Semaphore::new(services.limits.farewells),
             closing: services.closing.clone(),
             services,
             proxy: Arc::new(proxy),
             pingora_shutdown,
             shutdown,
             connections: TaskTracker::new(),
+            at_once: CancellationToken::new(),
         })
     }
 
@@ -161,6 +170,7 @@ impl Edge {
     pub fn serve(self: &Arc<Self>, listening: Listening) {
         let edge = self.clone();
         tokio::spawn(async move {
+            let mut told: Option<Instant> = None;
             loop {
                 let accepted = tokio::select! {
                     biased;
@@ -171,8 +181,11 @@ impl Edge {
                     Ok((stream, client)) => edge.admit(stream, client, listening.door),
                     Err(e) => {
                         // Out of descriptors, mostly: wait for some to be freed instead of spinning.
-                        tracing::warn!(error = %e, "accept failed");
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        if told.is_none_or(|at| at.elapsed() > TOLD_EVERY) {
+                            told = Some(Instant::now());
+                            tracing::warn!(error = %e, "accept failed");
+                        }
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
                     }
                 }
             }
@@ -244,14 +257,17 @@ impl Edge {
         let _ = self.shutdown.send(true);
         self.connections.close();
         let patience = self.services.limits.drain_timeout;
-        if tokio::time::timeout(patience, self.connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = self.connections.len(),
-                "drain timeout: cutting what is left"
-            );
-        }
+        let why = tokio::select! {
+            biased;
+            () = self.connections.wait() => return,
+            () = self.at_once.cancelled() => "a second signal",
+            () = tokio::time::sleep(patience) => "the drain timeout",
+        };
+        tracing::warn!(left = self.connections.len(), "{why}: cutting what is left");
+    }
+
+    /// Cancelled, a drain ends at once.
+    pub fn at_once(&self) -> CancellationToken {
+        self.at_once.clone()
     }
 }

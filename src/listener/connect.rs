@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     net::{Authority, Host, Port},
-    policy::{ConnectionAction, Flow, Reason, RuleName, Terms},
+    policy::{ConnectionAction, Flow, Reason, RuleName, Terms, guarded},
     proxy::{Connection, Denial, Finish, Leash, Outcome, request_id},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
@@ -39,7 +39,7 @@ pub async fn explicit(
     };
     if judged.action == ConnectionAction::Tunnel
         // Before the 200, while a refusal can still be said in HTTP.
-        && let Err(e) = edge.services.dialer.check(&authority).await
+        && let Err(e) = edge.services.dialer.way(&authority).await
     {
         return end(finish, l4, refusal(e.reason, &authority, e.detail)).await;
     }
@@ -125,7 +125,9 @@ fn judge(
     };
     let now = time::OffsetDateTime::now_utc();
     let policy = edge.services.policy.load();
-    let mut decision = policy.decide_connection(&flow, now);
+    let mut decision = guarded(ConnectionAction::Deny, || {
+        policy.decide_connection(&flow, now)
+    });
     if let Some(reason) = edge.services.overrules_connection(decision.action) {
         decision.action = ConnectionAction::Deny;
         decision.reason = reason;
@@ -219,7 +221,15 @@ async fn carry_on(
     match judged.action {
         // `judge` returns no such thing; closing is right all the same.
         ConnectionAction::Deny => {}
-        ConnectionAction::Tunnel => tunnel::relay(edge, l4, &connection, &judged, finish).await,
+        ConnectionAction::Tunnel => {
+            // A second name may hide in the hello; the server could read it, we cannot.
+            if hello.ech
+                && let Err(why) = edge.services.ech.load().permits(&judged.authority).await
+            {
+                return cut(finish, &judged.authority, Reason::EchRefused, why);
+            }
+            tunnel::relay(edge, l4, &connection, &judged, finish).await;
+        }
         ConnectionAction::Intercept => {
             drop(hello);
             intercept(edge, l4, connection, judged.authority, finish).await;

@@ -35,6 +35,15 @@ pub enum Target {
     Asterisk,
 }
 
+/// Where the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// With the head: there is none.
+    Nothing,
+    Length(u64),
+    Chunked,
+}
+
 /// What a well-formed head says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -44,6 +53,7 @@ pub struct Head {
     pub host: Option<Authority>,
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
+    pub framing: Framing,
     /// Bytes of the head, blank line included.
     pub length: usize,
 }
@@ -168,6 +178,11 @@ pub fn parse_next(
         method,
         target,
         host,
+        framing: match fields.length {
+            _ if fields.chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::Nothing,
+        },
         upgrade: fields.upgrade,
         length: head.len(),
     })
@@ -197,6 +212,10 @@ impl<'a> Iterator for Lines<'a> {
         self.rest = after;
         Some(Ok(line))
     }
+}
+
+pub(super) fn is_token(b: u8) -> bool {
+    all(&[b], TOKEN)
 }
 
 /// What a byte may be part of. A table, and folds that do not stop early, because every byte of
@@ -276,6 +295,7 @@ fn parse_request_line(line: &[u8]) -> Result<(http::Method, &str, bool), HeadErr
     let http_10 = match version {
         "HTTP/1.1" => false,
         "HTTP/1.0" => true,
+        "HTTP/2.0" => return Err(malformed("HTTP/2 is not spoken here: use HTTP/1.1")),
         _ => return Err(malformed("only HTTP/1.1 and HTTP/1.0 are spoken here")),
     };
     let method = http::Method::from_bytes(method.as_bytes())

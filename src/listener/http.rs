@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use pingora::{
-    apps::{HttpPersistentSettings, HttpServerApp},
+    apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
@@ -24,12 +24,13 @@ use super::{
     head::{self, Head, KnownHost, Target},
     judge,
     stream::EdgeStream,
+    turn::Turn,
 };
 use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, LINGER, LINGER_QUIET, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -39,7 +40,8 @@ const HEAD_BUFFER: usize = 4096;
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Serves requests until the connection ends.
-pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connection>) {
+pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) {
+    let mut stream = Box::new(Turn::new(stream));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
     // One for all requests of the connection, like the timers.
@@ -47,11 +49,18 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
     let mut pulled = pin!(leashed.leash.pulled());
     let mut known_host = KnownHost::default();
     loop {
+        // Lives as long as the request whose head it is.
+        let mut held = edge.services.memory.hold();
         let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
-        let length = match read_head(edge, &mut stream, &mut buffer, &mut patience).await {
+        let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
+        {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+            Err(denial) => {
+                // Being told so takes a while; the memory is for others.
+                drop((buffer, held));
+                return refuse(edge, stream, &connection, denial).await;
+            }
         };
         let started = Instant::now();
         let parsed = head::parse_next(
@@ -74,9 +83,14 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         if let Target::Authority(_) = head.target {
             return begin_tunnel(edge, stream, connection, &head, buffer, started).await;
         }
-        let arrival = match judge::arrival(&edge.services, &connection, &head, started) {
+        let arrival = match judge::arrival(&edge.services.routes, &connection, &head, started) {
             Ok(arrival) => arrival,
             Err(denial) => return refuse(edge, stream, &connection, denial).await,
+        };
+        // Splitting costs an allocation, and mostly there is nothing behind a head.
+        let behind = match buffer.len() > head.length {
+            true => buffer.split_off(head.length),
+            false => BytesMut::new(),
         };
         if matches!(head.target, Target::Absolute { .. }) {
             let port = connection.default_port();
@@ -84,6 +98,14 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
             head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
         }
         let upgrade = arrival.upgrade;
+        match stream.begin(behind, head.framing, arrival.gate.as_ref()) {
+            Ok(body) => buffer.unsplit(body),
+            Err(fault) => {
+                let mut denial = Denial::early(fault.reason(), fault.words());
+                denial.authority = Some(arrival.authority.clone());
+                return refuse(edge, stream, &connection, denial).await;
+            }
+        }
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
@@ -101,12 +123,16 @@ pub async fn serve(edge: &Arc<Edge>, mut stream: Stream, connection: Arc<Connect
         } else {
             serving.await
         };
-        match served {
-            Some(reused) if connection.leash.why().is_none() => {
-                (stream, settings) = reused.consume();
-            }
-            Some(_) | None => return,
+        let Some((reused, kept)) = served.map(ReusedHttpStream::consume) else {
+            return;
+        };
+        let Ok(mut turn) = reused.into_any().downcast::<Turn>() else {
+            return;
+        };
+        if !turn.next() || connection.leash.why().is_some() {
+            return;
         }
+        (stream, settings) = (turn, kept);
     }
 }
 
@@ -129,8 +155,9 @@ async fn until_cut<T>(
 /// Reads until the blank line. `Ok(None)`: the client closed, idled out, or we are draining.
 async fn read_head(
     edge: &Edge,
-    stream: &mut Stream,
+    stream: &mut Turn,
     buffer: &mut BytesMut,
+    held: &mut Held,
     patience: &mut Patience<'_>,
 ) -> Result<Option<usize>, Denial> {
     let limits = &edge.services.limits;
@@ -157,7 +184,12 @@ async fn read_head(
             if seen > limits.head_bytes {
                 return Err(too_large(limits.head_bytes));
             }
+            let before = buffer.capacity();
             buffer.reserve(HEAD_BUFFER);
+            if !held.grow(buffer.capacity().saturating_sub(before)) {
+                let words = "too many large request heads at once; try again";
+                return Err(Denial::early(Reason::Overloaded, words));
+            }
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
@@ -195,7 +227,7 @@ impl<'e> Patience<'e> {
     /// False when the client closed or idled out, or we are draining.
     async fn first_bytes(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Turn,
         buffer: &mut BytesMut,
         idle_timeout: Duration,
     ) -> bool {
@@ -234,7 +266,7 @@ fn too_large(limit: usize) -> Denial {
 
 async fn begin_tunnel(
     edge: &Arc<Edge>,
-    stream: Stream,
+    stream: Box<Turn>,
     connection: Arc<Connection>,
     head: &Head,
     mut buffer: BytesMut,
@@ -263,18 +295,20 @@ async fn begin_tunnel(
         denial.authority = Some(authority.clone());
         return refuse(edge, stream, &connection, denial).await;
     }
+    let (stream, held) = stream.into_parts();
     let Ok(stream) = stream.into_any().downcast::<EdgeStream>() else {
         return;
     };
     let mut l4 = stream.into_inner();
     // A client may send its ClientHello without waiting for our 200.
-    let early = buffer.split_off(head.length);
+    let mut early = buffer.split_off(head.length);
+    early.unsplit(held);
     l4.rewind(&early);
     connect::explicit(edge, l4, connection, authority.clone(), started).await;
 }
 
 /// Answers a head that goes nowhere, records it, and closes.
-async fn refuse(edge: &Edge, stream: Stream, connection: &Connection, denial: Denial) {
+async fn refuse(edge: &Edge, stream: Box<Turn>, connection: &Connection, denial: Denial) {
     let mut finish = Finish::begin(
         &edge.services,
         AuditKind::Request,

@@ -9,12 +9,12 @@ use crate::net::Entry;
 use crate::{
     net::Authority,
     policy::{Reason, RuleName, path},
-    proxy::{Arrival, Connection, Denial, Services, request_id},
+    proxy::{Arrival, Connection, Denial, Routes, request_id},
 };
 
 /// Turns a parsed head into an [`Arrival`].
 pub fn arrival(
-    services: &Services,
+    routes: &Routes,
     connection: &Arc<Connection>,
     head: &Head,
     started: Instant,
@@ -24,7 +24,7 @@ pub fn arrival(
         _ if connection.bound_to.is_some() => bound(connection, head)?,
         Entry::Explicit => explicit(head)?,
         Entry::Reverse => {
-            let (authority, target, found) = reverse(services, head)?;
+            let (authority, target, found) = reverse(routes, head)?;
             route = found;
             (authority, target)
         }
@@ -72,6 +72,7 @@ pub fn arrival(
         target,
         path_length,
         upgrade: head.upgrade.is_some(),
+        gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,
         route,
     })
@@ -133,7 +134,7 @@ fn explicit(head: &Head) -> Result<(Authority, &str), Denial> {
 }
 
 fn reverse<'h>(
-    services: &Services,
+    routes: &Routes,
     head: &'h Head,
 ) -> Result<(Authority, &'h str, Option<usize>), Denial> {
     let target = origin(head).ok_or_else(|| {
@@ -143,11 +144,7 @@ fn reverse<'h>(
         )
     })?;
     // A page of a foreign site that rebinds its name to loopback shows itself by its Host.
-    if let Some(host) = head
-        .host
-        .as_ref()
-        .filter(|h| !services.host_is_ours(&h.host))
-    {
+    if let Some(host) = head.host.as_ref().filter(|h| !routes.host_is_ours(&h.host)) {
         return Err(mismatch(
             host,
             "Host is no name of this listener; use its address".into(),
@@ -157,9 +154,9 @@ fn reverse<'h>(
     // `/a`. A path without a canonical form is refused by the caller.
     let raw = target.split('?').next().unwrap_or_default();
     let path = path::canonical(raw).unwrap_or(Cow::Borrowed(raw));
-    match services.routes.find(&path) {
-        None => Ok((services.routes.vendor.clone(), target, None)),
-        Some(index) => match services.routes.routes.get(index) {
+    match routes.find(&path) {
+        None => Ok((routes.vendor.clone(), target, None)),
+        Some(index) => match routes.routes.get(index) {
             Some(route) => Ok((route.authority.clone(), target, Some(index))),
             None => Err(Denial::early(Reason::Internal, "route is gone")),
         },
@@ -176,3 +173,6 @@ fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {
     };
     Ok((authority.clone(), target))
 }
+
+#[cfg(test)]
+mod tests;

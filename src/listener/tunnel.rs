@@ -39,7 +39,7 @@ pub async fn relay(
     };
     let subject = Subject {
         authority: authority.clone(),
-        address: Some(dialed.address.socket()),
+        address: (!dialed.through_proxy).then(|| dialed.address.socket()),
         terms: judged.terms.clone(),
         doing: Doing::Tunnel,
     };
@@ -53,7 +53,10 @@ pub async fn relay(
         }
     };
     let leaves = dialed.leaves_machine();
-    let upstream_name = dialed.address.socket().to_string();
+    let upstream_name = match dialed.through_proxy {
+        true => format!("proxy {}", dialed.address.socket()),
+        false => dialed.address.socket().to_string(),
+    };
     let allowance = Allowance::of(
         &edge.services.budgets,
         judged.terms.as_deref(),

@@ -249,7 +249,7 @@ impl Metrics {
             audit_records: r.counter("airlock_audit_records_total", "Audit records written."),
             audit_errors: r.counter(
                 "airlock_audit_errors_total",
-                "Audit records that could not be written.",
+                "Failed attempts to write audit records, and records lost.",
             ),
             policy_reloads: r.counters(
                 "airlock_policy_reloads_total",

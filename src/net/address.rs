@@ -118,20 +118,41 @@ impl fmt::Display for AddressClass {
     }
 }
 
-/// AWS and most clouds, ECS and EKS task credentials, Azure's wire server, Alibaba.
-const METADATA_V4: [Ipv4Addr; 5] = [
+/// AWS and most clouds, ECS and EKS task credentials, Scaleway, Tencent, Oracle's older one, Azure's
+/// wire server, Alibaba.
+const METADATA_V4: [Ipv4Addr; 8] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
     Ipv4Addr::new(169, 254, 170, 23),
+    Ipv4Addr::new(169, 254, 42, 42),
+    Ipv4Addr::new(169, 254, 0, 23),
+    Ipv4Addr::new(192, 0, 0, 192),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(100, 100, 100, 200),
 ];
-/// AWS, EKS, Google.
-const METADATA_V6: [Ipv6Addr; 3] = [
+/// AWS, EKS, Google, Scaleway.
+const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
+
+/// The IPv4 address that a NAT64 gateway dials for an address of the well-known prefix.
+pub fn nat64(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(last_32_bits(v6)),
+            _ => None,
+        },
+    }
+}
+
+fn last_32_bits(ip: Ipv6Addr) -> Ipv4Addr {
+    let [.., a, b, c, d] = ip.octets();
+    Ipv4Addr::new(a, b, c, d)
+}
 
 pub fn classify(ip: IpAddr) -> AddressClass {
     match ip {
@@ -168,13 +189,13 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
     if METADATA_V6.contains(&ip) {
         return C::Metadata;
     }
-    let [.., hi, lo] = ip.segments();
-    let v4 = Ipv4Addr::from(u32::from(hi) << 16 | u32::from(lo));
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => C::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => C::Loopback,
         // The kernel dials the IPv4 address inside; a NAT64 gateway of the network does the same.
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => classify_v4(v4),
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            classify_v4(last_32_bits(ip))
+        }
         // Compatible, and translated (RFC 2765).
         [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => C::Embedded,
         [0x64, 0xff9b, 1, ..] => C::Embedded,

@@ -62,6 +62,22 @@ const MAX_INPUT: usize = 1024;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
+/// Last labels of private names. `arpa` holds `home.arpa` and names made of addresses.
+const PRIVATE_ENDS: [&str; 12] = [
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "arpa",
+    "onion",
+    "invalid",
+];
+
 impl Host {
     /// Parses one host strictly; an IPv6 literal may stand in brackets.
     ///
@@ -105,6 +121,16 @@ impl Host {
             };
         }
         Ok(Host::Name(name.into()))
+    }
+
+    /// Whether it is a name that means something on this machine or network only (RFC 6761, RFC 6762
+    /// appendix G, RFC 8375, ICANN's `.internal`), or none that a public name server knows.
+    pub fn is_private_name(&self) -> bool {
+        let Host::Name(name) = self else {
+            return false;
+        };
+        let last = name.rsplit('.').next().unwrap_or_default();
+        !name.contains('.') || PRIVATE_ENDS.contains(&last)
     }
 
     pub fn as_name(&self) -> Option<&str> {
@@ -156,7 +182,9 @@ fn refuse_characters(input: &str) -> Result<(), HostError> {
 
 /// Lower-case A-labels. The caller has refused every ASCII character that no name holds.
 fn canonical_name(name: &str) -> Result<String, HostError> {
-    let lower = name.to_lowercase();
+    // Letter by letter: `str::to_lowercase` makes another letter of a sigma at the end of a word, and
+    // so another name than UTS 46 and every browser do.
+    let lower: String = name.chars().flat_map(char::to_lowercase).collect();
     let plain = lower.is_ascii() && !lower.split('.').any(|l| l.starts_with("xn--"));
     if plain {
         return Ok(lower);
@@ -182,7 +210,9 @@ fn canonical_name(name: &str) -> Result<String, HostError> {
         .split('.')
         .zip(ascii.split('.').zip(unicode.split('.')))
         .all(|(given, (a, u))| given == a || given == u);
-    if !same || lower.split('.').count() != ascii.split('.').count() {
+    // UTS 46, validity criterion 4 where hyphens are not checked: encoded twice is no U-label.
+    let twice = unicode.split('.').any(|u| u.starts_with("xn--"));
+    if !same || twice || lower.split('.').count() != ascii.split('.').count() {
         return Err(HostError::Idna);
     }
     Ok(ascii)
@@ -258,6 +288,11 @@ mod tests {
                 "xn--bcher-kva.test",
             ),
             ("sharp s is itself, not ss", "faß.test", "xn--fa-hia.test"),
+            (
+                "a capital sigma at the end of a word is the plain small one",
+                "ΒΌΛΟΣ.test",
+                "xn--nxasmq6b.test",
+            ),
             ("a dotted quad is an address", "192.0.2.1", "192.0.2.1"),
             ("IPv6 in brackets", "[2001:DB8::1]", "2001:db8::1"),
             ("IPv6 bare", "2001:db8:0:0::1", "2001:db8::1"),
@@ -422,6 +457,7 @@ mod tests {
             ("mathematical letters", "\u{1d41a}llowed.test", E::Idna),
             ("invalid A-label", "xn--a.test", E::Idna),
             ("A-label of plain ASCII", "xn--allowed-.test", E::Idna),
+            ("A-label encoded twice", "xn--xn--a--gua.test", E::Idna),
             ("A-label that hides a dot", "xn--a.b-9ja\u{2024}", E::Idna),
             ("label of 64 bytes", &long_label, E::LabelTooLong(64)),
             (

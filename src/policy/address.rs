@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::net::{AddressClass, Authority, classify};
+use crate::net::{AddressClass, Authority, Host, address::nat64, classify};
 
 use super::Reason;
 
@@ -127,7 +127,29 @@ pub fn check(
     })
 }
 
+/// Judges a destination that an upstream proxy looks up and dials, as far as its name tells: no
+/// address is known that [`check`] could judge. A literal is judged like any other.
+pub fn check_unresolved(
+    authority: &Authority,
+    policy: &AddressPolicy,
+    own_listeners: &[SocketAddr],
+) -> Result<(), Reason> {
+    if let Host::Ip(ip) = authority.host {
+        let socket = SocketAddr::new(ip, authority.port.number());
+        return check(authority, socket, policy, own_listeners).map(drop);
+    }
+    let private = authority.host.is_private_name() && !policy.permits_private(authority);
+    if policy.public_closed || private {
+        return Err(Reason::AddressClosed);
+    }
+    Ok(())
+}
+
 fn is_own(listener: SocketAddr, ip: IpAddr, port: u16) -> bool {
+    // The gateway of the network leads back to us.
+    if let Some(inside) = nat64(ip) {
+        return is_own(listener, inside.into(), port);
+    }
     let own = listener.ip().to_canonical();
     listener.port() == port
         && (own == ip

@@ -189,6 +189,8 @@ reasons! {
     NotTls = "not_tls", 403;
     SniMissing = "sni_missing", 403;
     SniMismatch = "sni_mismatch", 403;
+    /// The ClientHello may hide another name from us, and its server could read that name.
+    EchRefused = "ech_refused", 403;
     ClientHelloInvalid = "client_hello_invalid", 403;
     ClientHelloTimeout = "client_hello_timeout", 403;
     TlsHandshakeFailed = "tls_handshake_failed", 403;
@@ -201,6 +203,8 @@ reasons! {
     ConnectFailed = "connect_failed", 502;
     ConnectTimeout = "connect_timeout", 504;
     UpstreamTlsFailed = "upstream_tls_failed", 502;
+    /// The site's proxy would not connect there (`egress.upstream_proxy`).
+    UpstreamProxyRefused = "upstream_proxy_refused", 502;
     UpstreamFailed = "upstream_failed", 502;
     UpstreamTimeout = "upstream_timeout", 504;
     /// Upgrade (WebSocket) without a rule that allows one.
@@ -227,6 +231,8 @@ reasons! {
     Overloaded = "overloaded", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
+    /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.
+    PolicyFault = "policy_fault", 503;
     /// The client went away before the answer was complete.
     ClientGone = "client_gone", 499;
     Internal = "internal", 500;

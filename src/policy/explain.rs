@@ -241,12 +241,20 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::TlsHandshakeFailed => {
             "# no rule can allow it: the client has to send it differently".into()
         }
+        Reason::EchRefused => {
+            "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
+             action: forward"
+                .into()
+        }
         Reason::PolicyChanged => {
             "# the policy was changed while it was open: ask again, and see what the new one says"
                 .into()
         }
         Reason::LockedDown => {
             "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
+        }
+        Reason::UpstreamProxyRefused => {
+            "# airlock allows it: ask who runs the proxy named in egress.upstream_proxy".into()
         }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
@@ -257,6 +265,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::UpstreamTimeout
         | Reason::Overloaded
         | Reason::AuditUnavailable
+        | Reason::PolicyFault
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),
     }

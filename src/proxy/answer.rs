@@ -12,7 +12,7 @@ use super::{
     forward,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
-    respond::{self, RespondError},
+    respond::{self, Around, RespondError},
 };
 use crate::{
     handler::{Exchange, LocalRequest},
@@ -31,8 +31,12 @@ impl Pipeline {
         let handler = self.services.responders.of(responder);
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
-        let outcome = match respond::read_body(session, limit).await {
-            Err(e) => Err(e),
+        let mut held = self.services.memory.hold();
+        let outcome = match respond::read_body(session, limit, &mut held).await {
+            Err(e) => {
+                held.release();
+                Err(e)
+            }
             Ok(body) => {
                 let asked = Asked::of(session, arrival);
                 let stand = || {
@@ -61,9 +65,12 @@ impl Pipeline {
                 self.services
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
-                let leash = &arrival.connection.leash;
-                let closing = &self.services.closing;
-                respond::respond(session, handler, request, rule, leash, stand, closing).await
+                let around = Around {
+                    leash: &arrival.connection.leash,
+                    closing: &self.services.closing,
+                    seen: &mut context.seen,
+                };
+                respond::respond(session, handler, request, rule, stand, around).await
             }
         };
         match outcome {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
-use super::live::Leash;
+use super::{live::Leash, upgrade::UpgradeGate};
 use crate::net::{Authority, Entry, Port};
 
 /// Facts of a downstream connection; shared by its requests.
@@ -43,6 +43,8 @@ pub struct Arrival {
     pub path_length: usize,
     /// It asks for a protocol upgrade.
     pub upgrade: bool,
+    /// Opened when the upstream has switched; there for an upgrade.
+    pub gate: Option<Arc<UpgradeGate>>,
     /// The target differs from the request line and must be set on what goes upstream.
     pub rewritten: bool,
     /// The reverse route it came by, an index into [`super::Routes`].

@@ -40,7 +40,7 @@ pub struct RequestContext {
 
 /// What went by, for a request that ends before Pingora can be asked.
 #[derive(Default)]
-pub(super) struct Seen {
+pub struct Seen {
     pub(super) status: Option<u16>,
     pub(super) read: u64,
     pub(super) sent: u64,
@@ -82,12 +82,20 @@ impl RequestContext {
 impl Drop for RequestContext {
     /// Pingora's own end did not come: it was cut from outside. (A panic is told by [`Finish`].)
     fn drop(&mut self) {
-        if let (Some(why), Some(mut finish)) = (self.cut(), self.finish.take()) {
-            finish.failed(why, None);
-            let Seen {
-                status, read, sent, ..
-            } = self.seen;
-            finish.done(self.outcome(status, read, sent));
+        if std::thread::panicking() {
+            return;
         }
+        let Some(mut finish) = self.finish.take() else {
+            return;
+        };
+        match self.cut() {
+            Some(why) => finish.failed(why, None),
+            // The drain is over, or its connection is.
+            None => finish.failed(Reason::ClientGone, Some("cut".into())),
+        }
+        let Seen {
+            status, read, sent, ..
+        } = self.seen;
+        finish.done(self.outcome(status, read, sent));
     }
 }

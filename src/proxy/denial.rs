@@ -100,6 +100,7 @@ impl Denial {
             | Reason::ConnectFailed
             | Reason::ConnectTimeout
             | Reason::UpstreamTlsFailed
+            | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout => format!(
                 "airlock allowed the request, but {host} gave no answer: {}",
@@ -144,15 +145,17 @@ impl Denial {
             Reason::ConnectFailed => "connection_refused",
             Reason::ConnectTimeout => "connection_timeout",
             Reason::UpstreamTlsFailed => "tls_certificate_error",
+            Reason::UpstreamProxyRefused => "destination_unavailable",
             Reason::UpstreamFailed => "connection_terminated",
             Reason::UpstreamTimeout => "connection_read_timeout",
             Reason::AddressClosed | Reason::OwnListener => "destination_ip_prohibited",
             Reason::MalformedRequest | Reason::AmbiguousFraming | Reason::BadAuthority => {
                 "http_request_error"
             }
-            Reason::Internal | Reason::Overloaded | Reason::AuditUnavailable => {
-                "proxy_internal_error"
-            }
+            Reason::Internal
+            | Reason::Overloaded
+            | Reason::AuditUnavailable
+            | Reason::PolicyFault => "proxy_internal_error",
             _ => "http_request_denied",
         };
         format!("airlock; error={error}; details=\"{}\"", self.reason.code())

@@ -6,7 +6,13 @@
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::{arrival::Arrival, denial::Denial, respond};
-use crate::policy::{Reason, RuleName};
+use crate::{
+    policy::{Reason, RuleName},
+    upstream::{
+        connector::{NO_DESCRIPTOR, PROXY_REFUSED},
+        site_proxy::SiteProxyError,
+    },
+};
 
 /// `None` when there is nobody left to tell.
 pub fn failure(e: &Error, rule: Option<&RuleName>, arrival: Option<&Arrival>) -> Option<Denial> {
@@ -43,6 +49,7 @@ fn clients_fault(e: &Error) -> Option<(Reason, &'static str)> {
 
 fn upstreams_fault(e: &Error) -> Reason {
     match (e.esource(), e.etype()) {
+        (_, etype) if *etype == NO_DESCRIPTOR => Reason::Overloaded,
         (_, ErrorType::ConnectTimedout) => Reason::ConnectTimeout,
         (_, ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute) => {
             Reason::ConnectFailed
@@ -54,6 +61,7 @@ fn upstreams_fault(e: &Error) -> Reason {
             | ErrorType::InvalidCert
             | ErrorType::TLSWantX509Lookup,
         ) => Reason::UpstreamTlsFailed,
+        (_, ErrorType::CustomCode(PROXY_REFUSED, _)) => Reason::UpstreamProxyRefused,
         (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Reason::UpstreamTimeout,
         (ErrorSource::Upstream, _) => Reason::UpstreamFailed,
         _ => Reason::Internal,
@@ -67,6 +75,12 @@ fn what_failed(reason: Reason, e: &Error) -> String {
             let words = innermost(e);
             let end = words.find(" (os error").unwrap_or(words.len());
             words.get(..end).unwrap_or_default().to_lowercase()
+        }
+        (_, ErrorType::CustomCode(PROXY_REFUSED, status)) => {
+            SiteProxyError::Refused(*status).to_string()
+        }
+        (Reason::Overloaded, _) => {
+            "no file descriptor is left; raise the limit of open files".into()
         }
         (_, ErrorType::ConnectionClosed) => "it closed the connection too early".into(),
         (_, ErrorType::InvalidHTTPHeader) => "its answer is not well-formed HTTP".into(),
@@ -125,6 +139,12 @@ mod tests {
                 upstream(ErrorType::ReadTimedout),
                 Reason::UpstreamTimeout,
                 "ReadTimedout",
+            ),
+            (
+                "a descriptor that is missing here",
+                Error::explain(NO_DESCRIPTOR, sent),
+                Reason::Overloaded,
+                "no file descriptor is left; raise the limit of open files",
             ),
             (
                 "a fault of ours",

@@ -131,6 +131,7 @@ impl Finish {
             | Reason::ConnectFailed
             | Reason::ConnectTimeout
             | Reason::UpstreamTlsFailed
+            | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout
             | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),

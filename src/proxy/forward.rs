@@ -1,6 +1,6 @@
 //! Sending a request on: the peer to dial, and what headers may cross.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{
@@ -13,13 +13,15 @@ use super::{arrival::Arrival, denial::Denial, services::Services};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
+    upstream::{connector::ProxiedConnector, dial::Way},
 };
 
 /// Where a forwarded request goes.
 pub struct Destination {
     pub peer: Box<HttpPeer>,
     pub leaves_machine: bool,
-    pub address: SocketAddr,
+    /// `None`: only the site's proxy knows it.
+    pub address: Option<SocketAddr>,
     /// How many addresses there are to try.
     pub addresses: usize,
 }
@@ -48,11 +50,17 @@ pub async fn destination(
         detail: Some(detail),
         ..refusal(reason, arrival, rule)
     };
-    let addresses = services
+    if speaks_tls(services, arrival) && rewritten_by_pingora(&arrival.authority.host) {
+        let words = "a name with _ in its first label cannot be verified; use one without";
+        return Err(refuse(Reason::UpstreamTlsFailed, words.into()));
+    }
+    let authority = &arrival.authority;
+    let way = services
         .dialer
-        .check(&arrival.authority)
+        .way(authority)
         .await
         .map_err(|e| refuse(e.reason, e.detail))?;
+    let Way { addresses, proxy } = way;
     let Some(address) = addresses.get(attempt % addresses.len().max(1)) else {
         return Err(refuse(
             Reason::ResolveFailed,
@@ -60,15 +68,34 @@ pub async fn destination(
         ));
     };
     let mut peer = peer(services, arrival, address);
-    let private_cas = services.private_cas.load();
-    peer.options.ca = private_cas.of(&arrival.authority);
-    peer.group_key = private_cas.generation();
+    let through_proxy = proxy.is_some();
+    match proxy {
+        Some(proxy) => {
+            peer.group_key = proxy.pool_of(authority);
+            let sockets = services.connector.clone();
+            let connector = ProxiedConnector::new(sockets, proxy, authority.clone());
+            peer.options.custom_l4 = Some(Arc::new(connector));
+        }
+        None => {
+            let private_cas = services.private_cas.load();
+            peer.options.ca = private_cas.of(authority);
+            peer.group_key = private_cas.generation();
+        }
+    }
     Ok(Destination {
         peer: Box::new(peer),
-        address: address.socket(),
-        leaves_machine: !address.socket().ip().is_loopback(),
+        address: (!through_proxy).then_some(address.socket()),
+        leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
     })
+}
+
+/// Pingora puts `a-b.c.test` into SNI and asks for a certificate of that name where `a_b.c.test` was
+/// judged: another host. (Its `replace_leftmost_underscore`.)
+fn rewritten_by_pingora(host: &Host) -> bool {
+    host.as_name()
+        .and_then(|name| name.split_once('.'))
+        .is_some_and(|(first, rest)| first.contains('_') && rest.contains('.'))
 }
 
 /// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.

@@ -31,7 +31,9 @@ use super::{
 use crate::{
     handler::EgressMeter,
     net::Authority,
-    policy::{Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms},
+    policy::{
+        Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms, guarded,
+    },
 };
 
 /// Ends a connection from outside, with the reason.
@@ -232,7 +234,7 @@ impl Services {
                 upgrade: asked.upgrade,
                 size: asked.size,
             };
-            policy.decide_request(&facts, now)
+            guarded(Action::Deny, || policy.decide_request(&facts, now))
         };
         // A budget is drawn from by the terms of old: other ones want another tunnel or request.
         let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
@@ -243,7 +245,8 @@ impl Services {
                     client: connection.client.ip(),
                     authority,
                 };
-                let now = policy.decide_connection(&flow, now);
+                let deny = ConnectionAction::Deny;
+                let now = guarded(deny, || policy.decide_connection(&flow, now));
                 let same = budget(&now.terms) == budget(terms);
                 (now.action == ConnectionAction::Tunnel && same, now.reason)
             }

@@ -4,11 +4,14 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics.
+//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
+//! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
+//! told.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
 mod arrival;
+mod body;
 mod budget;
 mod context;
 mod denial;
@@ -17,19 +20,24 @@ mod failure;
 mod finish;
 mod forward;
 mod live;
+mod memory;
 mod outgoing;
 mod pipeline;
 mod request_id;
 mod respond;
 mod services;
+mod upgrade;
 
 pub use arrival::{Arrival, Connection};
+pub use body::ChunkFault;
 pub use budget::{Allowance, Budgets, Metered};
 pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
+pub use memory::{Held, Memory};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
 pub use services::{Limits, Responders, Route, Routes, Services};
+pub use upgrade::UpgradeGate;

@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts},
+    policy::{Action, Decision, Reason, RequestFacts, guarded},
+    upstream::connector::PROXY_REFUSED,
 };
 
 /// The only implementor of Pingora's proxy trait.
@@ -144,7 +145,7 @@ impl ProxyHttp for Pipeline {
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),
-                address: Some(to.address),
+                address: to.address,
                 terms: context.terms.clone(),
                 doing: Doing::Forward(Asked::of(session, arrival)),
             };
@@ -196,10 +197,12 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        let asked = context.arrival.as_ref().is_some_and(|a| a.upgrade);
-        if response.status == http::StatusCode::SWITCHING_PROTOCOLS && !asked {
-            let words = "upstream switches protocols unasked";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            let Some(gate) = context.arrival.as_ref().and_then(|a| a.gate.as_ref()) else {
+                let words = "upstream switches protocols unasked";
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+            };
+            gate.open();
         }
         Ok(())
     }
@@ -212,6 +215,10 @@ impl ProxyHttp for Pipeline {
     ) -> pingora::Result<()> {
         context.seen.status = Some(response.status.as_u16());
         forward::response_header(response);
+        if context.arrival.as_ref().is_some_and(|a| a.upgrade) {
+            // What the client sent for the upgraded connection is no request.
+            session.set_keepalive(None);
+        }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection ends the body.
             response.remove_header(&http::header::TRANSFER_ENCODING);
@@ -238,7 +245,9 @@ impl ProxyHttp for Pipeline {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Another address of the same, checked set; nothing was sent yet.
-        e.set_retry(context.attempts < context.addresses);
+        // A site's proxy that refused would do so again.
+        let refused = matches!(e.etype(), ErrorType::CustomCode(PROXY_REFUSED, _));
+        e.set_retry(!refused && context.attempts < context.addresses);
         e
     }
 
@@ -357,7 +366,7 @@ impl Pipeline {
             upgrade: arrival.upgrade,
             size: outgoing::size_of(session.req_header(), arrival),
         };
-        let mut decision = policy.decide_request(&facts, now);
+        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         if let Some(reason) = self.services.overrules_request(decision.action) {
             decision.action = Action::Deny;
             decision.reason = reason;

@@ -13,8 +13,11 @@ use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    body::ChunkFault,
+    context::Seen,
     denial::DECISION_HEADER,
     live::{Leash, Standing},
+    memory::Held,
 };
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
@@ -25,6 +28,8 @@ use crate::{
 /// [`BODY_TIME`].
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 const BODY_TIME: Duration = Duration::from_secs(300);
+/// Most bodies of chats fit; larger ones grow as they come.
+const SET_ASIDE: usize = 256 << 10;
 const SLOW_BODY: &str = "the body did not come in time; send it without pauses";
 /// What a refused client still sends is read this long, so that it reads the refusal instead of a
 /// reset; and no longer than it keeps sending.
@@ -47,8 +52,13 @@ impl From<Box<Error>> for RespondError {
     }
 }
 
-/// Reads the request's body, at most `limit` bytes.
-pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, RespondError> {
+/// Reads the request's body, at most `limit` bytes, and no more than there is room for beside all the
+/// others; `held` is to live as long as the body.
+pub async fn read_body(
+    session: &mut Session,
+    limit: usize,
+    held: &mut Held,
+) -> Result<Bytes, RespondError> {
     let declared = session
         .get_header(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -64,7 +74,7 @@ pub async fn read_body(session: &mut Session, limit: usize) -> Result<Bytes, Res
     session
         .as_downstream_mut()
         .set_read_timeout(Some(BODY_PAUSE));
-    let reading = read_within(session, limit, declared);
+    let reading = read_within(session, limit, declared, held);
     tokio::time::timeout(BODY_TIME, reading)
         .await
         .unwrap_or_else(|_| Err(too_slow()))
@@ -74,10 +84,14 @@ async fn read_within(
     session: &mut Session,
     limit: usize,
     declared: Option<usize>,
+    held: &mut Held,
 ) -> Result<Bytes, RespondError> {
     let Some(first) = session.as_downstream_mut().read_request_body().await? else {
         return Ok(Bytes::new());
     };
+    if !held.grow(first.len()) {
+        return Err(no_room());
+    }
     let Some(second) = session.as_downstream_mut().read_request_body().await? else {
         return if first.len() > limit {
             Err(too_large(limit))
@@ -85,16 +99,29 @@ async fn read_within(
             Ok(first)
         };
     };
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(first.len() * 2).min(limit));
+    if !held.grow(second.len()) {
+        return Err(no_room());
+    }
+    // What is announced may never come: only so much is set aside for it.
+    let announced = declared.unwrap_or(first.len() * 2).min(SET_ASIDE);
+    let mut body = BytesMut::with_capacity(announced.min(limit));
     body.extend_from_slice(&first);
     body.extend_from_slice(&second);
     while let Some(chunk) = session.as_downstream_mut().read_request_body().await? {
         if body.len() + chunk.len() > limit {
             return Err(too_large(limit));
         }
+        if !held.grow(chunk.len()) {
+            return Err(no_room());
+        }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+fn no_room() -> RespondError {
+    let words = "too many large bodies at once; try again";
+    RespondError::Refuse(Reason::Overloaded, words.into())
 }
 
 fn too_large(limit: usize) -> RespondError {
@@ -110,6 +137,9 @@ fn too_slow() -> RespondError {
 
 /// What is wrong with the body that a client sends, as opposed to its connection.
 pub fn body_fault(e: &Error) -> Option<(Reason, &'static str)> {
+    if let Some(fault) = ChunkFault::behind(e) {
+        return Some((fault.reason(), fault.words()));
+    }
     match e.etype() {
         ErrorType::ReadTimedout => Some((Reason::BodyTimeout, SLOW_BODY)),
         // Pingora keeps these types to itself.
@@ -133,18 +163,30 @@ pub async fn drain(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
+/// What goes on around an answer.
+pub struct Around<'a> {
+    pub leash: &'a Leash,
+    /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
+    pub closing: &'a CancellationToken,
+    /// For an end that nobody tells us about.
+    pub seen: &'a mut Seen,
+}
+
 /// Calls the handler and writes its answer. Returns the status written.
-///
-/// `closing`: an open-ended stream (MCP) has no end to wait for, and ends when we stop.
 pub async fn respond(
     session: &mut Session,
     handler: &dyn Handler,
     request: LocalRequest,
     rule: &RuleName,
-    leash: &Leash,
     stand: impl Fn() -> Result<Standing, Reason>,
-    closing: &CancellationToken,
+    around: Around<'_>,
 ) -> Result<u16, RespondError> {
+    let Around {
+        leash,
+        closing,
+        seen,
+    } = around;
+    seen.read = request.body.len() as u64;
     let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let note = request.exchange.note.clone();
     let is_head = request.parts.method == Method::HEAD;
@@ -172,6 +214,7 @@ pub async fn respond(
         standing = Some(stand().map_err(cut)?);
     }
     let (header, body) = build_header(session, response, rule, id)?;
+    seen.status = Some(status);
     session
         .write_response_header(Box::new(header), false)
         .await?;
@@ -190,7 +233,11 @@ pub async fn respond(
                 item = stream.next() => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
-                    Some(Ok(chunk)) => session.write_response_body(Some(chunk), false).await?,
+                    Some(Ok(chunk)) => {
+                        let length = chunk.len() as u64;
+                        session.write_response_body(Some(chunk), false).await?;
+                        seen.sent += length;
+                    }
                     Some(Err(abort)) => {
                         let error = Error::explain(ErrorType::InternalError, abort.to_string());
                         return Err(RespondError::Broken(Reason::UpstreamFailed, error));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::Budgets, live::Live};
+use super::{budget::Budgets, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     handler::Handler,
@@ -14,7 +14,7 @@ use crate::{
     policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
     store::Totals,
     tls::LeafCache,
-    upstream::{connector::CountingConnector, dial::Dialer, private_ca::PrivateCas},
+    upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
 };
 
 /// Bounds of the edge and the pipeline. Sizes in bytes.
@@ -29,6 +29,10 @@ pub struct Limits {
     /// Between two reads of an upstream's response.
     pub upstream_timeout: Duration,
     pub connections: usize,
+    /// Refusals for overload that are written at the same time.
+    pub farewells: usize,
+    /// Connections to upstreams that are kept for the next request.
+    pub idle_upstreams: usize,
     pub drain_timeout: Duration,
     /// Largest request body that is answered here; a handler may want less.
     pub body_bytes: usize,
@@ -83,6 +87,17 @@ impl Routes {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
+
+    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
+    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
+    pub fn host_is_ours(&self, host: &Host) -> bool {
+        match host {
+            Host::Ip(_) => true,
+            Host::Name(name) => {
+                !name.contains('.') || name.ends_with(".localhost") || *host == self.vendor.host
+            }
+        }
+    }
 }
 
 pub struct Services {
@@ -98,10 +113,13 @@ pub struct Services {
     pub responders: Responders,
     pub routes: Routes,
     pub private_cas: ArcSwap<PrivateCas>,
+    pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
     pub limits: Limits,
+    /// For heads and bodies of all requests together.
+    pub memory: Arc<Memory>,
     /// Cancelled when we stop: no new work, and what has no end of its own ends.
     pub closing: CancellationToken,
 }
@@ -126,18 +144,5 @@ impl Services {
 
     fn unaudited(&self, denied: bool) -> Option<Reason> {
         (!denied && !self.audit.healthy()).then_some(Reason::AuditUnavailable)
-    }
-
-    /// Host header values that a browser cannot be tricked into sending to a loopback listener:
-    /// addresses, single labels (container names), `localhost`, and the vendor's own name.
-    pub fn host_is_ours(&self, host: &Host) -> bool {
-        match host {
-            Host::Ip(_) => true,
-            Host::Name(name) => {
-                !name.contains('.')
-                    || name.ends_with(".localhost")
-                    || *host == self.routes.vendor.host
-            }
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! State that outlives the process: one redb file, `airlock.redb` in the state folder.
 //!
-//! Today it holds the schema version and the running totals; sessions and users come with the front
-//! door. Beside it, as files of their own: the kill switch ([`lockdown`]) and the token of the control
-//! plane ([`token`]). The totals are kept in memory by [`totals::Totals`] and written now and then: a request
+//! It holds the schema version, the running totals ([`totals`]), and what `session` keeps
+//! ([`records`]). An older file is brought up to date when it is opened, in one transaction. Beside
+//! it, as files of their own: the kill switch ([`lockdown`]) and the token of the control plane
+//! ([`token`]). Totals and last activities are kept in memory and written now and then: a request
 //! never waits for the disk here.
 
 pub mod lockdown;
+pub mod records;
 pub mod token;
 pub mod totals;
 
@@ -13,11 +15,22 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+pub use records::{Change, Table};
 pub use totals::{Totals, TotalsSnapshot};
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("totals");
-const SCHEMA: u64 = 1;
+
+type Step = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
+
+/// What makes each schema out of the one before; the first makes schema 1 out of an empty file.
+const STEPS: [Step; 2] = [create_totals, records::create_tables];
+const SCHEMA: u64 = STEPS.len() as u64;
+
+fn create_totals(write: &redb::WriteTransaction) -> Result<(), redb::Error> {
+    write.open_table(TOTALS).map(drop)?;
+    Ok(())
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -57,22 +70,32 @@ impl Store {
             },
         })?;
         let store = Self { database, path };
-        store.check_schema()?;
+        store.migrate()?;
         Ok(store)
     }
 
-    fn check_schema(&self) -> Result<(), StoreError> {
-        let found = self.transact(|write| {
+    /// Nothing is written to a file of a newer schema, nor to one that is up to date.
+    fn migrate(&self) -> Result<(), StoreError> {
+        let run = || -> Result<u64, redb::Error> {
+            let write = self.database.begin_write()?;
             let mut meta = write.open_table(META)?;
-            let found = meta.get("schema_version")?.map(|v| v.value());
-            if found.is_none() {
-                meta.insert("schema_version", SCHEMA)?;
+            let found = meta.get("schema_version")?.map_or(0, |v| v.value());
+            let missing = usize::try_from(found).ok().and_then(|n| STEPS.get(n..));
+            let Some(steps) = missing.filter(|steps| !steps.is_empty()) else {
+                drop(meta);
+                write.abort()?;
+                return Ok(found);
+            };
+            for step in steps {
+                step(&write)?;
             }
-            write.open_table(TOTALS)?;
-            Ok(found)
-        })?;
-        match found {
-            Some(found) if found > SCHEMA => Err(StoreError::Newer {
+            meta.insert("schema_version", SCHEMA)?;
+            drop(meta);
+            write.commit()?;
+            Ok(SCHEMA)
+        };
+        match run().map_err(|e| self.failed(&e))? {
+            found if found > SCHEMA => Err(StoreError::Newer {
                 path: self.path.clone(),
                 found,
             }),
@@ -166,6 +189,61 @@ mod tests {
             store.save_totals(&totals).unwrap();
         }
         assert_eq!(Store::open(dir.path()).unwrap().totals().unwrap(), totals);
+    }
+
+    #[test]
+    fn a_file_of_the_first_schema_keeps_its_totals_and_gets_what_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let database = Database::create(dir.path().join("airlock.redb")).unwrap();
+            let write = database.begin_write().unwrap();
+            let mut meta = write.open_table(META).unwrap();
+            meta.insert("schema_version", 1).unwrap();
+            drop(meta);
+            let mut totals = write.open_table(TOTALS).unwrap();
+            totals.insert("refused", 9).unwrap();
+            drop(totals);
+            write.commit().unwrap();
+        }
+        for _ in 0..2 {
+            let store = Store::open(dir.path()).unwrap();
+            assert_eq!(store.totals().unwrap().refused, 9);
+            for table in Table::ALL {
+                assert_eq!(store.records(table).unwrap(), [], "{}", table.name());
+            }
+            let read = store.database.begin_read().unwrap();
+            let meta = read.open_table(META).unwrap();
+            assert_eq!(meta.get("schema_version").unwrap().unwrap().value(), 2);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_kept_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |key: &str, value: Option<&[u8]>| Change {
+            table: Table::Users,
+            key: key.to_owned(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let store = Store::open(dir.path()).unwrap();
+        store.write(&[]).unwrap();
+        store
+            .write(&[
+                put("b", Some(b"1")),
+                put("a", Some(b"2")),
+                put("gone", None),
+            ])
+            .unwrap();
+        store
+            .write(&[put("b", None), put("a", Some(b"3"))])
+            .unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(
+            store.records(Table::Users).unwrap(),
+            [("a".to_owned(), b"3".to_vec())]
+        );
+        assert_eq!(store.records(Table::Sessions).unwrap(), []);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use rustls::{
     ClientConfig, RootCertStore,
-    client::WebPkiServerVerifier,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::{CertificateDer, pem::PemObject},
 };
 
@@ -88,12 +88,31 @@ impl ClientTls {
         }
         let config = Arc::new(match ca_file {
             None => plain(self.system.clone())?,
-            Some(path) => private(&read_ca_file(path)?, path)?,
+            Some(path) => private(path)?,
         });
         // Whoever came first stays, so that all share one session cache.
         let mut configs = self.configs.lock();
         Ok(configs.entry(key).or_insert(config).clone())
     }
+
+    /// Who judges the certificate of such an upstream, for a handshake that is no connection.
+    pub fn verifier_for(
+        &self,
+        ca_file: Option<&Path>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+        match ca_file {
+            None => Ok(webpki_verifier(&self.system)?),
+            Some(path) => Ok(Arc::new(private_verifier(path)?)),
+        }
+    }
+}
+
+fn webpki_verifier(
+    roots: &Arc<RootCertStore>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsConfigError> {
+    WebPkiServerVerifier::builder_with_provider(roots.clone(), provider())
+        .build()
+        .map_err(|e| TlsConfigError::Tls(rustls::Error::General(e.to_string())))
 }
 
 fn plain(roots: Arc<RootCertStore>) -> Result<ClientConfig, TlsConfigError> {
@@ -108,12 +127,10 @@ fn plain(roots: Arc<RootCertStore>) -> Result<ClientConfig, TlsConfigError> {
     Ok(finish(builder.with_root_certificates(roots)))
 }
 
-fn private(
-    certificates: &[CertificateDer<'static>],
-    path: &Path,
-) -> Result<ClientConfig, TlsConfigError> {
+fn private_verifier(path: &Path) -> Result<CaOrPinned, TlsConfigError> {
+    let certificates = read_ca_file(path)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
+    for certificate in &certificates {
         roots
             .add(certificate.clone())
             .map_err(|e| TlsConfigError::BadCertificate {
@@ -121,10 +138,12 @@ fn private(
                 detail: e.to_string(),
             })?;
     }
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-        .build()
-        .map_err(|e| TlsConfigError::Tls(rustls::Error::General(e.to_string())))?;
-    let verifier = CaOrPinned::new(webpki, certificates.to_vec());
+    let webpki = webpki_verifier(&Arc::new(roots))?;
+    Ok(CaOrPinned::new(webpki, certificates))
+}
+
+fn private(path: &Path) -> Result<ClientConfig, TlsConfigError> {
+    let verifier = private_verifier(path)?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         // "Dangerous" is any verifier of one's own; this one only adds an exact match.

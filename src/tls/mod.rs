@@ -6,6 +6,7 @@
 //! | [`leaf`] | one certificate and one `ServerConfig` per intercepted name | `listener`, `proxy` |
 //! | [`client_hello`] | the first flight of a client, read and kept for replay | `listener` |
 //! | [`roots`] | the system's roots, and the bundle handed to clients | `app`, `cli ca`, `cli exec` |
+//! | [`ech`] | asking a server whether it takes encrypted hellos | `upstream` |
 //! | [`connector`] | `ClientConfig`s for upstreams, one per private CA | `upstream`, `gateway` |
 //!
 //! Nothing here opens a socket, and no verification can be switched off. The CA's private key is
@@ -14,6 +15,7 @@
 pub mod ca;
 pub mod client_hello;
 pub mod connector;
+pub mod ech;
 pub(crate) mod files;
 pub mod leaf;
 mod lru;

@@ -1,16 +1,24 @@
 //! Resolve once, check every answer, dial only what was checked.
+//!
+//! Behind a site's proxy ([`SiteProxy`]) what is resolved, checked and dialled is the proxy; the
+//! destination is judged by its name and sent to it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
-use super::{gate::Gate, keep_alive::keep_alive, resolver::Resolver};
+use super::{
+    gate::Gate,
+    keep_alive::keep_alive,
+    resolver::Resolver,
+    site_proxy::{SiteProxy, SiteProxyError},
+};
 use crate::{
     metrics::Metrics,
     net::{Authority, Host},
     policy::{
-        Reason,
-        address::{AddressPolicy, CheckedAddr, check},
+        Lockdown, Reason,
+        address::{AddressPolicy, CheckedAddr, check, check_unresolved},
     },
 };
 
@@ -30,6 +38,7 @@ pub struct Dialer {
     /// A reload swaps it.
     policy: arc_swap::ArcSwap<AddressPolicy>,
     gate: Arc<Gate>,
+    proxy: Option<Arc<SiteProxy>>,
     /// Bound once the listeners are; empty before that, when nothing is dialled.
     own_listeners: arc_swap::ArcSwap<Vec<SocketAddr>>,
 }
@@ -41,8 +50,15 @@ impl Dialer {
             metrics,
             policy: arc_swap::ArcSwap::from_pointee(policy),
             gate: Arc::default(),
+            proxy: None,
             own_listeners: Default::default(),
         }
+    }
+
+    /// What this site makes everything go through.
+    pub fn behind(mut self, proxy: Option<SiteProxy>) -> Self {
+        self.proxy = proxy.map(Arc::new);
+        self
     }
 
     /// Addresses that nothing may be dialled at, because we listen there.
@@ -75,9 +91,75 @@ impl Dialer {
             .map_err(|_| Reason::PolicyChanged)
     }
 
+    /// How a client's `authority` is reached, judged as far as it can be. Servers that the
+    /// configuration names are dialled by us whatever the site's proxy is.
+    pub async fn way(&self, authority: &Authority) -> Result<Way, DialError> {
+        let named = self.policy.load().permits_private(authority);
+        let proxy = self.proxy.as_ref();
+        match proxy.filter(|p| !named && !p.exempts(&authority.host)) {
+            Some(proxy) => self.through(proxy, authority).await,
+            None => self.direct(authority).await,
+        }
+    }
+
+    /// The same for a request of this process's own, to the LLM.
+    async fn own_way(&self, authority: &Authority) -> Result<Way, DialError> {
+        let here = match &authority.host {
+            Host::Ip(ip) => ip.to_canonical().is_loopback(),
+            Host::Name(name) => &**name == "localhost",
+        };
+        let proxy = self.proxy.as_ref().filter(|p| p.takes_own_requests());
+        match proxy.filter(|p| !here && !p.exempts(&authority.host)) {
+            Some(proxy) => self.through(proxy, authority).await,
+            None => self.direct(authority).await,
+        }
+    }
+
+    async fn direct(&self, authority: &Authority) -> Result<Way, DialError> {
+        Ok(Way {
+            addresses: self.check(authority).await?,
+            proxy: None,
+        })
+    }
+
+    async fn through(
+        &self,
+        proxy: &Arc<SiteProxy>,
+        authority: &Authority,
+    ) -> Result<Way, DialError> {
+        let fail = |reason, detail: &str| DialError {
+            authority: authority.clone(),
+            reason,
+            detail: detail.into(),
+        };
+        // Wherever the proxy is, what goes through it leaves this machine.
+        if self.gate.level() != Lockdown::Off {
+            return Err(fail(Reason::LockedDown, "airlock is locked down"));
+        }
+        if authority == proxy.authority() {
+            let words = "it is the upstream proxy itself";
+            return Err(fail(Reason::AddressClosed, words));
+        }
+        let own = self.own_listeners.load();
+        check_unresolved(authority, &self.policy.load(), &own).map_err(|reason| {
+            fail(
+                reason,
+                "a private name or address, which no upstream proxy is asked for",
+            )
+        })?;
+        let addresses = self.check(proxy.authority()).await.map_err(|e| DialError {
+            detail: format!("upstream proxy: {}", e.detail),
+            ..e
+        })?;
+        Ok(Way {
+            addresses,
+            proxy: Some(proxy.clone()),
+        })
+    }
+
     /// The addresses of `authority`, every one of them checked. One closed address closes all:
     /// a name that answers with a public and a private address is an attack or a mistake.
-    pub async fn check(&self, authority: &Authority) -> Result<Vec<CheckedAddr>, DialError> {
+    async fn check(&self, authority: &Authority) -> Result<Vec<CheckedAddr>, DialError> {
         let fail = |reason: Reason, detail: String| DialError {
             authority: authority.clone(),
             reason,
@@ -115,23 +197,73 @@ impl Dialer {
         }
     }
 
-    /// Connects to `authority`, trying its addresses in order within `timeout` in all.
+    /// Connects to a client's `authority`, trying its addresses in order within `timeout` in all.
     pub async fn dial(
         &self,
         authority: &Authority,
         timeout: Duration,
+    ) -> Result<Dialed, DialError> {
+        let deadline = Instant::now() + timeout;
+        let way = self.way(authority).await?;
+        self.go(way, authority, deadline).await
+    }
+
+    /// The same for a request of this process's own, to the LLM.
+    pub async fn dial_own(
+        &self,
+        authority: &Authority,
+        timeout: Duration,
+    ) -> Result<Dialed, DialError> {
+        let deadline = Instant::now() + timeout;
+        let way = self.own_way(authority).await?;
+        self.go(way, authority, deadline).await
+    }
+
+    async fn go(
+        &self,
+        way: Way,
+        authority: &Authority,
+        deadline: Instant,
     ) -> Result<Dialed, DialError> {
         let fail = |reason, detail: String| DialError {
             authority: authority.clone(),
             reason,
             detail,
         };
-        let deadline = tokio::time::Instant::now() + timeout;
-        let mut last = fail(Reason::ConnectTimeout, format!("no answer in {timeout:?}"));
-        for address in self.check(authority).await? {
-            match self.connect(address, deadline).await {
-                Ok(stream) => return Ok(Dialed { stream, address }),
+        let mut last = fail(Reason::ConnectTimeout, "no answer in time".into());
+        for address in way.addresses {
+            let connected = self.connect(address, deadline).await;
+            let stream = match (connected, &way.proxy) {
+                (Ok(stream), None) => Ok(stream),
+                (Ok(mut stream), Some(proxy)) => {
+                    let asking = proxy.ask(&mut stream, authority);
+                    match tokio::time::timeout_at(deadline, asking).await {
+                        Ok(Ok(())) => Ok(stream),
+                        Ok(Err(e)) => Err((refusal(&e), e.to_string())),
+                        Err(_) => Err((
+                            Reason::ConnectTimeout,
+                            "the upstream proxy did not answer in time".into(),
+                        )),
+                    }
+                }
+                (Err((reason, detail)), None) => Err((reason, detail)),
+                (Err((reason, detail)), Some(_)) => {
+                    Err((reason, format!("upstream proxy: {detail}")))
+                }
+            };
+            match stream {
+                Ok(stream) => {
+                    return Ok(Dialed {
+                        stream,
+                        address,
+                        through_proxy: way.proxy.is_some(),
+                    });
+                }
                 Err((reason, detail)) => last = fail(reason, detail),
+            }
+            if last.reason == Reason::UpstreamProxyRefused {
+                // Its other addresses would say the same.
+                break;
             }
         }
         Err(last)
@@ -140,7 +272,7 @@ impl Dialer {
     async fn connect(
         &self,
         address: CheckedAddr,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<TcpStream, (Reason, String)> {
         #[allow(
             clippy::disallowed_methods,
@@ -153,7 +285,7 @@ impl Dialer {
                 Reason::ConnectTimeout,
                 format!("{} did not answer in time", address.socket()),
             )),
-            Ok(Err(e)) => Err((Reason::ConnectFailed, plain_words(&e))),
+            Ok(Err(e)) => Err((reason_of(&e), plain_words(&e))),
             Ok(Ok(stream)) => {
                 // Streamed tokens are small writes; Nagle would hold them back.
                 let _ = stream.set_nodelay(true);
@@ -169,6 +301,16 @@ impl Dialer {
     }
 }
 
+/// Whose fault a failed connect was: the destination's, or ours because no descriptor is left.
+pub(super) fn reason_of(e: &std::io::Error) -> Reason {
+    // EMFILE and ENFILE; std has no stable kind for them.
+    match e.raw_os_error() {
+        #[cfg(unix)]
+        Some(23 | 24) => Reason::Overloaded,
+        _ => Reason::ConnectFailed,
+    }
+}
+
 /// The system's words for a failed connect, without the error number.
 fn plain_words(e: &std::io::Error) -> String {
     match e.kind() {
@@ -177,16 +319,34 @@ fn plain_words(e: &std::io::Error) -> String {
     }
 }
 
+/// What it is called that a site's proxy made no connection.
+pub(super) fn refusal(e: &SiteProxyError) -> Reason {
+    match e {
+        SiteProxyError::Refused(_) => Reason::UpstreamProxyRefused,
+        SiteProxyError::Malformed | SiteProxyError::Broken(_) => Reason::ConnectFailed,
+    }
+}
+
+/// How an authority is reached: checked addresses, its own or those of the site's proxy.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub addresses: Vec<CheckedAddr>,
+    /// Asked there for the authority, which it looks up itself.
+    pub proxy: Option<Arc<SiteProxy>>,
+}
+
 /// A connected socket, and the checked address it goes to.
 #[derive(Debug)]
 pub struct Dialed {
     pub stream: TcpStream,
     pub address: CheckedAddr,
+    /// The address is the proxy's.
+    pub through_proxy: bool,
 }
 
 impl Dialed {
     /// True when bytes written here leave this machine.
     pub fn leaves_machine(&self) -> bool {
-        !self.address.socket().ip().is_loopback()
+        self.through_proxy || !self.address.socket().ip().is_loopback()
     }
 }

@@ -296,7 +296,10 @@ impl Connector {
         let bad = || ConnectError::Address(uri.to_string());
         let authority = uri.authority().ok_or_else(bad)?;
         let authority = Authority::parse(authority.as_str(), None).map_err(|_| bad())?;
-        let dialed = self.dialer.dial(&authority, self.connect_timeout).await?;
+        let dialed = self
+            .dialer
+            .dial_own(&authority, self.connect_timeout)
+            .await?;
         let wire = dialed.leaves_machine().then(|| Arc::new(Wire::default()));
         let Dialed { stream, .. } = dialed;
         // Small requests must not wait for more.

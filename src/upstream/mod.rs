@@ -3,12 +3,14 @@
 //! [`dial::Dialer`] resolves once, checks every answer, dials only what was checked, and counts.
 //! `proxy` takes a checked address for Pingora's peers, which dial through [`connector`];
 //! [`gate::Gate`] is the kill switch below all of it.
-//! `gateway` and the commands go through the HTTP client on top of the dialer.
+//! `gateway` and the commands go through the HTTP client on top of the dialer; [`ech`] asks a tunnel's
+//! server what it does with encrypted ClientHellos.
 
 pub mod connector;
 pub mod control;
 pub mod counted;
 pub mod dial;
+pub mod ech;
 pub mod gate;
 pub mod http_client;
 #[cfg(target_os = "linux")]
@@ -18,3 +20,4 @@ pub mod loopback;
 pub mod own;
 pub mod private_ca;
 pub mod resolver;
+pub mod site_proxy;

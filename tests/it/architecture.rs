@@ -122,6 +122,29 @@ fn a_module_imports_only_from_its_own_layer_or_a_lower_one() {
     );
 }
 
+/// EGRESS 55: a panic in a decision is a refusal, because nobody asks a checkpoint unguarded.
+#[test]
+fn the_edge_and_the_pipeline_ask_for_decisions_under_guard() {
+    let mut asked = 0;
+    for source in sources() {
+        if !["listener", "proxy"].contains(&&*source.module) {
+            continue;
+        }
+        for question in ["decide_request(", "decide_connection("] {
+            for (at, _) in source.code.match_indices(question) {
+                asked += 1;
+                let from = source.code[..at].rfind(';').unwrap_or(0);
+                assert!(
+                    source.code[from..at].contains("guarded("),
+                    "{} asks {question}..) without policy::guarded",
+                    source.name
+                );
+            }
+        }
+    }
+    assert!(asked >= 2, "the scanner is broken");
+}
+
 #[test]
 fn sockets_pingora_and_the_store_have_their_owners() {
     let mut wrong = Vec::new();

@@ -13,7 +13,11 @@ use tempfile::TempDir;
 
 use crate::support::Airlock;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 14] = [
+    "session",
+    "secret",
+    "user",
+    "key",
     "run",
     "demo",
     "exec",
@@ -397,7 +401,11 @@ fn ca_is_shown_exported_bundled_and_rotated_and_its_key_stays() {
     );
     assert!(!exported.contains("PRIVATE"), "the key was exported");
 
+    // As the compose file writes it: behind the action, too.
+    let behind = home.run(&["ca", "bundle", "--config", &home.config()]);
+    assert_eq!(behind.code, Some(0), "{}", behind.err);
     let bundle = home.run(&["ca", "bundle"]);
+    assert_eq!(bundle.out, behind.out);
     let held = fs::read_to_string(bundle.out.trim()).unwrap();
     assert!(
         held.contains(&exported),

@@ -164,5 +164,5 @@ macro_rules! targets {
 
 targets! {
     authority request_head client_hello address_text path config sse_stream json_rpc multipart
-    json_edit learn_line
+    json_edit learn_line token
 }

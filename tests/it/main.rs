@@ -3,7 +3,9 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`clients`] | the real Python SDKs, through both entries, with the LLM up, down and hung |
+//! | [`compose_net`] | the network of deploy/compose, made of namespaces: the plugin's packets go to Airlock alone |
 //! | [`deploy`], [`docs`] | shipped files and documents agree with the code |
+//! | [`fault`] | what breaks is refused with a reason and recorded, and nobody is starved |
 //! | [`isolate`] | `airlock exec --isolate`: no way out but Airlock, and what a person sees of it |
 //! | [`leak`] | nothing leaves, under a packet capture |
 //! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
@@ -14,8 +16,10 @@
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
 #![allow(
@@ -29,12 +33,17 @@
 mod architecture;
 mod cli;
 mod clients;
+#[cfg(target_os = "linux")]
+mod compose_net;
 mod config_page;
 mod corpus;
 mod demo;
 mod deploy;
 mod docs;
+#[cfg(target_os = "linux")]
+mod fault;
 mod fuzz;
+mod identity;
 #[cfg(target_os = "linux")]
 mod isolate;
 mod leak;
@@ -43,3 +52,4 @@ mod pipeline;
 mod reload;
 mod support;
 mod terms;
+mod vectors;

@@ -34,6 +34,7 @@ use crate::{
     upstream::{
         dial::Dialer,
         http_client::{HttpClient, Origin, Response, SendError},
+        site_proxy::SiteProxy,
     },
 };
 
@@ -131,11 +132,10 @@ impl Tools {
                 addresses.permit_private(url.authority.clone());
             }
         }
-        let dialer = Arc::new(Dialer::new(
-            Arc::new(Metrics::new()),
-            addresses,
-            RESOLVE_TIMEOUT,
-        ));
+        let dialer = Arc::new(
+            Dialer::new(Arc::new(Metrics::new()), addresses, RESOLVE_TIMEOUT)
+                .behind(SiteProxy::of(&config.egress)),
+        );
         dialer.set_own_listeners(
             config
                 .listeners

@@ -24,7 +24,7 @@ pub async fn explain(
             // Dialled once more, for the reason as a value.
             let dialled = tools
                 .dialer
-                .dial(&base.authority, config.llm.connect_timeout)
+                .dial_own(&base.authority, config.llm.connect_timeout)
                 .await;
             match dialled {
                 Ok(_) => (

@@ -192,7 +192,7 @@ fn lengths(corpus: &mut Corpus<'_>) {
     let label = |n: usize| "a".repeat(n);
     let name_of = |length: usize| {
         let mut out = String::new();
-        while out.len() + 64 + stranger.len() + 1 <= length {
+        while out.len() + 64 + stranger.len() < length {
             out.push_str(&label(62));
             out.push('.');
         }

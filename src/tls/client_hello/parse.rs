@@ -224,7 +224,12 @@ impl<'a> Hello<'a> {
                 self.versions =
                     versions(data).ok_or_else(|| invalid("version list is malformed"))?;
             }
-            ENCRYPTED_CLIENT_HELLO => self.ech = true,
+            ENCRYPTED_CLIENT_HELLO => {
+                outer_ech(data).ok_or_else(|| {
+                    invalid("encrypted_client_hello is not one of an outer hello")
+                })?;
+                self.ech = true;
+            }
             // GREASE and everything else is between the client and whoever terminates TLS.
             _ => {}
         }
@@ -272,6 +277,19 @@ fn protocols(data: &[u8]) -> Option<Vec<&[u8]>> {
         found.push(list.vec8().filter(|p| !p.is_empty())?);
     }
     (r.is_empty() && !found.is_empty()).then_some(found)
+}
+
+/// RFC 9849 5: type outer, cipher suite, config id, encapsulated key, payload. A real one and GREASE
+/// have this form; the inner form belongs into what is encrypted.
+fn outer_ech(data: &[u8]) -> Option<()> {
+    const OUTER: u8 = 0;
+    let mut r = Reader(data);
+    if r.u8()? != OUTER {
+        return None;
+    }
+    let (_kdf, _aead, _config_id) = (r.u16()?, r.u16()?, r.u8()?);
+    let (_enc, payload) = (r.vec16()?, r.vec16()?);
+    (r.is_empty() && !payload.is_empty()).then_some(())
 }
 
 fn versions(data: &[u8]) -> Option<Vec<u16>> {

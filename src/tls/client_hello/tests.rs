@@ -145,6 +145,35 @@ fn encrypted_client_hello_is_noticed_whether_real_or_grease() {
 }
 
 #[test]
+fn what_is_no_outer_encrypted_client_hello_is_refused() {
+    let suite = [0_u8, 1, 0, 1, 9];
+    let rows: &[(&str, Vec<u8>)] = &[
+        ("an empty one", Vec::new()),
+        (
+            "the inner form, which belongs into the encrypted part",
+            vec![1],
+        ),
+        ("an unknown form", vec![2]),
+        (
+            "one that is cut",
+            [&[0][..], &suite, &vec16(&[5; 32])].concat(),
+        ),
+        (
+            "no payload",
+            [&[0][..], &suite, &vec16(&[5; 32]), &vec16(&[])].concat(),
+        ),
+        (
+            "bytes behind the payload",
+            [&[0][..], &suite, &vec16(&[5; 32]), &vec16(&[6; 99]), &[0]].concat(),
+        ),
+    ];
+    for (name, data) in rows {
+        let error = parse(&hello(&[sni(b"allowed.test"), ext(0xfe0d, data)])).unwrap_err();
+        assert!(matches!(error, HelloError::Invalid(_)), "{name}: {error}");
+    }
+}
+
+#[test]
 fn grease_and_unknown_extensions_are_let_be() {
     let grease = hello(&[
         ext(0x0a0a, &[]),

@@ -88,6 +88,92 @@ fn a_stream_that_outlives_the_drain_is_cut_and_recorded_and_the_exit_is_0() {
         "{records:#?}"
     );
     assert_eq!(records[0]["detail"], "cut");
+    assert_eq!(records[0]["status"], 200, "{records:#?}");
+    let sent = records[0]["bytes_out"].as_u64().unwrap();
+    assert!(
+        (11..1100).contains(&sent) && sent.is_multiple_of(11),
+        "{records:#?}"
+    );
+}
+
+#[test]
+fn a_local_answer_that_is_cut_says_how_far_it_came() {
+    // An LLM that begins an answer and never ends it.
+    let llm = Origin::scripted(|mut guest| {
+        while let Some(head) = guest.head() {
+            if head.starts_with(b"GET ") {
+                let models = r#"{"object":"list","data":[{"id":"tiny","object":"model"}]}"#;
+                guest.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{models}",
+                    models.len()
+                ));
+                continue;
+            }
+            let event = r#"data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"tiny","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}"#;
+            guest.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{event}\n\n\r\n",
+                event.len() + 2
+            ));
+            while guest.line().is_some() {}
+        }
+    });
+    let mut airlock = Airlock::start(&format!(
+        "listeners:\n  explicit: 127.0.0.1:0\n  reverse:\n    listen: 127.0.0.1:0\n  admin: 127.0.0.1:0\n\
+         llm:\n  base_url: http://{}/v1\nlimits:\n  drain_timeout: 200ms\n",
+        llm.address
+    ));
+    let body =
+        r#"{"model":"gemini-2.5-flash","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let mut wire = Wire::to(airlock.ready.reverse);
+    wire.send(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    wire.head().unwrap();
+    assert!(wire.line().is_some(), "the stream has begun");
+    airlock.process.signal("TERM");
+    airlock
+        .process
+        .exit(Duration::from_secs(5))
+        .expect("it does not wait for ever");
+    let records = airlock.records();
+    let record = records.last().expect("what was cut has its record");
+    assert_eq!(
+        (&record["status"], &record["ended"], &record["bytes_in"]),
+        (&200.into(), &"client_gone".into(), &body.len().into()),
+        "{record}"
+    );
+    assert!(record["bytes_out"].as_u64().unwrap() > 0, "{record}");
+}
+
+#[test]
+fn a_second_signal_cuts_what_a_first_one_lets_end() {
+    for (first, second) in [("TERM", "INT"), ("INT", "TERM"), ("TERM", "TERM")] {
+        let origin = events(600);
+        let mut airlock = before(&origin, "60s");
+        let mut wire = Wire::to(airlock.ready.reverse);
+        wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        wire.head().unwrap();
+        airlock.process.signal(first);
+        eventually("it drains", || airlock.admin("/readyz").0 == 503);
+        assert!(
+            airlock.process.exit(Duration::from_millis(50)).is_none(),
+            "{first}: the stream was cut by the first"
+        );
+        airlock.process.signal(second);
+        let status = airlock.process.exit(Duration::from_secs(5));
+        assert_eq!(
+            status.expect("the second ends it").code(),
+            Some(0),
+            "{first}, {second}"
+        );
+        let record = &airlock.records()[0];
+        assert_eq!(
+            (&record["status"], &record["detail"]),
+            (&200.into(), &"cut".into()),
+            "{record}"
+        );
+    }
 }
 
 /// A page keeps its WebSocket, an agent its MCP stream, a browser its tunnel: none of them has an end.

@@ -6,12 +6,15 @@
 mod client_gone;
 mod connect;
 mod forward;
+mod framing;
 mod garbage;
 mod headers;
 mod heads;
 mod intercept;
 mod lifecycle;
+mod pipelining;
 mod reverse;
+mod tls;
 mod transparent;
 mod tunnel;
 

@@ -179,6 +179,15 @@ impl Setup {
         Airlock::start(&self.yaml())
     }
 
+    /// Under a limit of the shell that starts it, as in `ulimit -n 256`.
+    pub fn start_under(&self, limit: &str) -> Airlock {
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", &format!("{limit}; exec \"$@\""), "sh"])
+            .arg(env!("CARGO_BIN_EXE_airlock"));
+        Airlock::launch(command, scratch(), &self.yaml())
+    }
+
     /// In a mount namespace with an `/etc/hosts` of its own. `None` where the kernel allows none
     /// (a failure if `AIRLOCK_REQUIRE_NETNS` is set, as it is in CI).
     pub fn start_in_namespace(&self) -> Option<Airlock> {

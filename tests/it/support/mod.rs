@@ -14,5 +14,8 @@ pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
 pub use origin::{Guest, Origin, eventually, eventually_within};
 pub use python::{Entry, Sdk, run_script};
-pub use tls::{Identity, TlsWire, client_hello, handshake, shown, trusting};
+pub use tls::{
+    Identity, TlsWire, client_hello, handshake, outer_ech, shown, speaking, trusting,
+    with_extension, without_extension,
+};
 pub use wire::{Reply, Wire};

@@ -60,6 +60,11 @@ impl Process {
         (process, ready)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name: `TERM`, `KILL`.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();

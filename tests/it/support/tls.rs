@@ -16,18 +16,7 @@ pub type TlsWire = Wire<StreamOwned<ClientConnection, Wire<TcpStream>>>;
 
 /// Trusts the certificates of this PEM file and nothing else.
 pub fn trusting(pem: &Path) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(pem).expect("the PEM file is there") {
-        roots
-            .add(certificate.expect("it is PEM"))
-            .expect("it is a certificate");
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+    Arc::new(speaking(pem, rustls::DEFAULT_VERSIONS))
 }
 
 /// Shakes hands as a client of `name` over what is connected already.
@@ -107,4 +96,77 @@ impl Identity {
             server: Arc::new(server),
         }
     }
+}
+
+/// What browsers put into the `encrypted_client_hello` extension: the outer form, and noise.
+/// A real one looks the same from outside.
+pub fn outer_ech() -> Vec<u8> {
+    let mut data = vec![0, 0, 1, 0, 1, 0x5a, 0, 32];
+    data.extend([0x17; 32]);
+    data.extend([0, 144]);
+    data.extend([0x2b; 144]);
+    data
+}
+
+/// The same hello with one more extension, and every length put right.
+pub fn with_extension(hello: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
+    let mut out = hello.to_vec();
+    out.extend(kind.to_be_bytes());
+    out.extend((data.len() as u16).to_be_bytes());
+    out.extend(data);
+    put_lengths_right(&mut out, extensions_at(hello));
+    out
+}
+
+/// The same hello without an extension.
+pub fn without_extension(hello: &[u8], kind: u16) -> Vec<u8> {
+    let at = extensions_at(hello);
+    let mut out = hello[..at].to_vec();
+    out.extend([0, 0]);
+    let mut rest = &hello[at + 2..];
+    while rest.len() >= 4 {
+        let length = 4 + usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        if rest[..2] != kind.to_be_bytes() {
+            out.extend(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    put_lengths_right(&mut out, at);
+    out
+}
+
+/// Where the length of the extensions stands.
+fn extensions_at(hello: &[u8]) -> usize {
+    // Record header 5, handshake header 4, version 2, random 32, session id, suites, compression.
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    at + 1 + usize::from(hello[at])
+}
+
+fn put_lengths_right(hello: &mut [u8], extensions: usize) {
+    let length = (hello.len() - extensions - 2) as u16;
+    hello[extensions..extensions + 2].copy_from_slice(&length.to_be_bytes());
+    let message = (hello.len() - 9) as u32;
+    hello[6..9].copy_from_slice(&message.to_be_bytes()[1..]);
+    let record = (hello.len() - 5) as u16;
+    hello[3..5].copy_from_slice(&record.to_be_bytes());
+}
+
+/// [`trusting`], in these versions of TLS alone.
+pub fn speaking(
+    pem: &Path,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(pem).expect("the PEM file is there") {
+        roots
+            .add(certificate.expect("it is PEM"))
+            .expect("it is a certificate");
+    }
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }

@@ -163,6 +163,11 @@ impl<S: Read + Write> Wire<S> {
         self.buffer.is_empty() && !self.fill() && self.buffer.is_empty()
     }
 
+    /// Bytes are there that nobody has asked for yet.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     fn read_chunks(&mut self, reply: &mut Reply) {
         loop {
             let Some(line) = self.line() else {

@@ -1,0 +1,23 @@
+//! The session token: who a request is from, signed.
+//!
+//! `base64url(payload) "." base64url(HMAC-SHA256)`, payload `{session_id, username, role, exp}`
+//! (docs/SESSIONS.md). [`KeyRing::sign`] makes one, [`KeyRing::verify`] is the only way to get
+//! [`Verified`] claims out of one. The front door and `session` call both.
+//!
+//! Pure: `now` is passed in, keys and random ids come from `session`. Nothing here looks into a
+//! store, so a token that verifies may still be revoked: ask `session::Sessions::verify`.
+
+mod claims;
+mod key;
+mod mac;
+mod ring;
+
+pub use claims::{
+    Claims, ClaimsError, MAX_PAYLOAD, NotAName, NotARole, Role, SessionId, UnixTime, Username,
+};
+pub use key::{MAX_KEY, MIN_KEY, SigningKey, WeakKey};
+pub use mac::{Mac, TAG};
+pub use ring::{KeyRing, MAX_TOKEN, Previous, SignedBy, TokenError, Verified};
+
+#[cfg(test)]
+mod tests;
