@@ -142,9 +142,55 @@ fn framing(corpus: &mut Corpus<'_>) {
     ] {
         corpus.head(sentence, template, reason);
     }
+    for (sentence, body) in [
+        ("a chunk extension", "3;a=b\r\nabc\r\n0\r\n\r\n"),
+        ("an extension of the last chunk", "3\r\nabc\r\n0;a\r\n\r\n"),
+        ("an extension with a line end", "3;a\nb\r\nabc\r\n0\r\n\r\n"),
+        ("a quoted extension", "3;a=\"b\"\r\nabc\r\n0\r\n\r\n"),
+        ("a bare line feed behind a chunk's size", "3\nabc\r\n0\r\n\r\n"),
+        ("a bare carriage return behind a chunk's size", "3\rabc\r\n0\r\n\r\n"),
+        ("a bare line feed behind the last chunk", "3\r\nabc\r\n0\n\r\n"),
+        ("a bare line feed at the end of the chunks", "3\r\nabc\r\n0\r\n\n"),
+        ("a chunk's size with a plus", "+3\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk's size with a minus", "-3\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk's size with a prefix", "0x3\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk's size with a blank", "3 \r\nabc\r\n0\r\n\r\n"),
+        ("a chunk's size of 68 bits", "10000000000000003\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk without a size", "3\r\nabc\r\n\r\n\r\n"),
+    ] {
+        corpus.head(sentence, format!("{CHUNKED}{body}"), Reason::AmbiguousFraming);
+    }
+    for (sentence, body) in [
+        ("a chunk that is longer than its size", "2\r\nabc\r\n0\r\n\r\n"),
+        ("chunks that are none", "zz\r\n\r\n"),
+    ] {
+        corpus.head(sentence, format!("{CHUNKED}{body}"), Reason::MalformedRequest);
+    }
+
+    corpus.group(38);
+    for (sentence, trailer) in [
+        ("a trailer without a colon", "abc\r\n"),
+        ("a folded trailer", "A: b\r\n c\r\n"),
+        ("a NUL in a trailer", "A: \0\r\n"),
+        ("a trailer with a space before its colon", "Host : evil.test\r\n"),
+        ("a trailer without a name", ": evil.test\r\n"),
+    ] {
+        corpus.head(sentence, format!("{CHUNKED}3\r\nabc\r\n0\r\n{trailer}\r\n"), Reason::MalformedRequest);
+    }
+    // Behind a trailer nothing is judged by it: what is dropped changes neither host nor path.
+    if let Some(place) = corpus.ground.limited.clone() {
+        for trailer in ["Host: evil.test", "Authorization: Bearer x", "Content-Length: 9", "Transfer-Encoding: chunked", "X-Airlock-Decision: forward"] {
+            let sentence = format!("a trailer that carries {}, to a path that no rule has", trailer.split(':').next().unwrap_or_default());
+            let template = format!("{{method}} {{to}}/airlock-selftest HTTP/1.1\r\nHost: {{host}}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n{trailer}\r\n\r\n");
+            corpus.of_place(&sentence, &template, &place, Reason::HostKnownRequestNot);
+        }
+    }
 }
 
+const CHUNKED: &str = "POST {to}{path} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n";
+
 fn lines(corpus: &mut Corpus<'_>) {
+    corpus.group(37);
     for (sentence, template) in [
         ("bare line feeds", "GET {to}{path} HTTP/1.1\nHost: {host}\n\n"),
         ("one bare line feed", "GET {to}{path} HTTP/1.1\r\nHost: {host}\nX: y\r\n\r\n"),

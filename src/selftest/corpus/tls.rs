@@ -96,6 +96,10 @@ fn fragments(corpus: &mut Corpus<'_>) {
         .extension(ENCRYPTED_CLIENT_HELLO, outer(9, 144))
         .extension(ENCRYPTED_CLIENT_HELLO, outer(8, 144));
     corpus.hello("two encrypted hellos", &[twice.bytes()], &invalid(), &invalid());
+    // Interception ends what it says to somebody else: the outer name is all that is served.
+    let handshake = Expected::Handshake;
+    let hello = Hello::named(&name).extension(ENCRYPTED_CLIENT_HELLO, outer(9, 144));
+    corpus.hello("GREASE beside the name of an intercepted host", &[hello.bytes()], &handshake, &handshake);
 
     corpus.group(31);
     let hello = Hello::named(&name);
