@@ -1,6 +1,6 @@
 //! `airlock selftest`: the corpus of docs/EGRESS.md against the running instance.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::ExitCode};
+use std::{collections::BTreeMap, io, net::SocketAddr, process::ExitCode};
 
 use anstyle::AnsiColor;
 use anyhow::Context;
@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    selftest::{Doors, Lane, Meter, Report, Selection, Subject, Tally, Traits, corpus::GROUPS},
+    selftest::{
+        self, Doors, Lane, Meter, Report, Selection, Subject, Tally, Traits, corpus::GROUPS,
+    },
     upstream::control::{self, ControlError},
 };
 
@@ -37,6 +39,9 @@ pub struct Args {
     /// Only this group of docs/EGRESS.md, 1 to 55 (may be given again)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=55))]
     group: Vec<u8>,
+    /// Print the corpus with its bytes, for a proxy at this address, and play nothing
+    #[arg(long, value_name = "HOST:PORT", hide = true)]
+    dump: Option<SocketAddr>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +50,10 @@ struct Running {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(proxy) = args.dump {
+        selftest::dump(proxy, &mut io::stdout().lock())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let environment = environment();
     let config = args.config.load(&environment)?;
     let selection = Selection {

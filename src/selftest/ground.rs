@@ -113,6 +113,32 @@ impl Ground {
         }
     }
 
+    /// The policy of docs/EGRESS.md, as `tests/it/corpus` and `tests/matrix` set it up.
+    pub fn documented(own: Vec<SocketAddr>) -> Self {
+        let place = |host: &str, path: &str| {
+            Some(Place {
+                host: host.into(),
+                path: path.into(),
+                method: "GET".into(),
+            })
+        };
+        Self {
+            answered: place("inside.test", "/open/a.png"),
+            vendor: place("inside.test", "/open/a.png"),
+            limited: place("inside.test", "/open/a.png"),
+            read_only: place("read.test", "/a.png"),
+            tunnelled: Some("allowed.test".into()),
+            wildcard: Some("w.test".into()),
+            international: Some(["bücher.test".into(), "xn--bcher-kva.test".into()]),
+            stranger: STRANGERS[0].into(),
+            clients: clients_of(&own),
+            own,
+            // The upstream of a reverse route.
+            known: vec!["127.0.0.1".into()],
+            exact: true,
+        }
+    }
+
     /// Whom a request in this lane is sent to so that nothing but its form can refuse it.
     pub fn place(&self, lane: Lane) -> Option<&Place> {
         match lane {

@@ -11,6 +11,7 @@
 mod case;
 pub mod corpus;
 mod driver;
+mod dump;
 mod ground;
 mod hello;
 mod lane;
@@ -22,6 +23,7 @@ mod subject;
 
 pub use case::{Case, Expected, Judgement, Opening, Script, Step, Verdict};
 pub use driver::{Doors, Driver};
+pub use dump::dump;
 pub use ground::{Ground, Place, is_safe};
 pub use lane::Lane;
 pub use meter::{Counts, Meter};

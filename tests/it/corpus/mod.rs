@@ -10,7 +10,7 @@ mod page;
 
 use std::{collections::BTreeMap, net::SocketAddr, thread};
 
-use airlock::selftest::{Case, Failure, Ground, Lane, Place, Report, corpus};
+use airlock::selftest::{Case, Failure, Ground, Lane, Report, corpus};
 use bench::Bench;
 
 use crate::support::{Airlock, Setup};
@@ -55,31 +55,12 @@ fn without_tunnel(trap: SocketAddr) -> Setup {
     }
 }
 
-fn place(host: &str, path: &str) -> Place {
-    Place {
-        host: host.into(),
-        path: path.into(),
-        method: "GET".into(),
-    }
-}
-
 fn ground(airlock: &Airlock, tunnels: bool) -> Ground {
-    let ready = &airlock.ready;
-    Ground {
-        answered: Some(place("inside.test", "/open/a.png")),
-        vendor: Some(place("inside.test", "/open/a.png")),
-        limited: Some(place("inside.test", "/open/a.png")),
-        read_only: Some(place("read.test", "/a.png")),
-        tunnelled: tunnels.then(|| "allowed.test".into()),
-        wildcard: Some("w.test".into()),
-        international: Some(["bücher.test".into(), "xn--bcher-kva.test".into()]),
-        stranger: "evil.test".into(),
-        own: vec![ready.explicit, ready.admin],
-        clients: vec![ready.explicit.ip()],
-        // The upstream of the route.
-        known: vec!["127.0.0.1".into()],
-        exact: true,
+    let mut ground = Ground::documented(vec![airlock.ready.explicit, airlock.ready.admin]);
+    if !tunnels {
+        ground.tunnelled = None;
     }
+    ground
 }
 
 /// Plays every case; what failed, lane by lane.
