@@ -59,7 +59,7 @@ pub struct Built {
 pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<Built, StartError> {
     install_provider();
     let mut notes = config.notes.clone();
-    make_state_dir(config)?;
+    notes.extend(make_state_dir(config)?);
     let metrics = Arc::new(Metrics::new());
     let store = Arc::new(Store::open(&config.state_dir)?);
     let totals = Arc::new(Totals::starting_from(store.totals()?));
@@ -114,7 +114,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
-    let private_cas = private_cas(config)?;
+    let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
     let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
@@ -170,18 +170,55 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     })
 }
 
-/// The state folder holds keys: only its owner may look in.
-pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
+/// The state folder holds keys: only its owner may look in. Told is what was changed to make it so.
+pub fn make_state_dir(config: &Config) -> Result<Option<String>, StartError> {
     let path = &config.state_dir;
-    let fail = |e: std::io::Error| StartError::StateDir {
+    let fail = |problem: String| StartError::StateDir {
         path: path.display().to_string(),
-        problem: e.to_string(),
+        problem,
     };
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(fail)
+    builder.create(path).map_err(|e| fail(e.to_string()))?;
+    #[cfg(unix)]
+    return close_to_others(path).map_err(fail);
+    #[cfg(not(unix))]
+    Ok(None)
+}
+
+/// A folder that was there before may be open to the group or the world.
+#[cfg(unix)]
+fn close_to_others(path: &Path) -> Result<Option<String>, String> {
+    use std::os::unix::fs::PermissionsExt;
+    const OURS: [&str; 3] = ["ca", "airlock.redb", "audit.jsonl"];
+    let words = |e: std::io::Error| e.to_string();
+    let mode = std::fs::metadata(path).map_err(words)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(None);
+    }
+    let mut entries = std::fs::read_dir(path).map_err(words)?.peekable();
+    let empty = entries.peek().is_none();
+    if !empty && !OURS.iter().any(|name| path.join(name).exists()) {
+        return Err(format!(
+            "others may look in (mode {:04o}) and it holds something else; name a folder of its own, or \
+             close this one by chmod 700",
+            mode & 0o7777
+        ));
+    }
+    let shown = path.display();
+    match std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)) {
+        Ok(()) => Ok(Some(format!(
+            "the state folder {shown} was open to others (mode {:04o}); it is 0700 now",
+            mode & 0o7777
+        ))),
+        // A volume of another owner: the keys in it are 0600 all the same, or stop the start.
+        Err(e) => Ok(Some(format!(
+            "the state folder {shown} is open to others (mode {:04o}) and cannot be closed: {e}",
+            mode & 0o7777
+        ))),
+    }
 }
 
 pub(super) fn note_of(event: &CaEvent) -> Option<String> {
@@ -260,8 +297,8 @@ fn routes(reverse: Option<&Reverse>) -> Routes {
 }
 
 /// CAs of forwarded upstreams; the LLM's own goes into its client.
-pub(super) fn private_cas(config: &Config) -> Result<PrivateCas, StartError> {
-    Ok(PrivateCas::load(named_cas(config))?)
+pub(super) fn private_cas(config: &Config, tls: &ClientTls) -> Result<PrivateCas, StartError> {
+    Ok(PrivateCas::load(named_cas(config), tls)?)
 }
 
 /// What looks after encrypted ClientHellos in tunnels; it verifies servers as `tls` does.

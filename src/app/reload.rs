@@ -240,8 +240,10 @@ impl Reloader {
             .map_err(|e| e.errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let old = self.services.policy.load_full();
         let generation = old.generation() + 1;
-        let private_cas = build::private_cas(&config).map_err(one)?.at(generation);
         let tls = ClientTls::new(self.roots.store());
+        let private_cas = build::private_cas(&config, &tls)
+            .map_err(one)?
+            .at(generation);
         let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();

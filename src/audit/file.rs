@@ -32,10 +32,15 @@ impl RotatingFile {
         if ends_inside_a_line(&path)? {
             file.write_all(b"\n")?;
         }
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = metadata.len();
         Ok(Self {
             path,
-            max_bytes,
+            // A device or a pipe has no end, and is not ours to rename: /dev/null least of all.
+            max_bytes: match metadata.is_file() {
+                true => max_bytes,
+                false => u64::MAX,
+            },
             keep,
             size,
             out: BufWriter::with_capacity(FILE_BUFFER, file),

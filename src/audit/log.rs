@@ -263,6 +263,21 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_never_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let mut file = RotatingFile::open(path.clone(), 100, 3).unwrap();
+        for _ in 0..10 {
+            file.write(&record("/")).unwrap();
+        }
+        file.flush().unwrap();
+        assert!(path.is_symlink(), "it was renamed");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn every_record_is_one_json_line_and_dropping_the_log_loses_none() {
         let dir = tempfile::tempdir().unwrap();

@@ -61,6 +61,7 @@ pub async fn run(
         publish: wish.publish,
         state_dir: config.state_dir.clone(),
         ca_bundle,
+        config_file: config.file.as_ref().map(|file| file.path.clone()),
         temporary: folder("TMPDIR"),
         runtime_folder: folder("XDG_RUNTIME_DIR"),
         variables: variables.into_iter().collect(),

@@ -154,6 +154,9 @@ pub fn put_out_of_sight(plan: &Plan, own: &Path) -> io::Result<()> {
             return covered;
         }
     }
+    if let Some(file) = plan.sealed.as_deref().filter(|file| file.exists()) {
+        seal(file);
+    }
     if let Some(folder) = &plan.runtime_folder {
         // A convenience for programs that want the folder; where it cannot be made they go without.
         let _ = fs::create_dir_all(folder);
@@ -165,6 +168,16 @@ pub fn put_out_of_sight(plan: &Plan, own: &Path) -> io::Result<()> {
         fs::write(&plan.ca_bundle, bundle)?;
     }
     Ok(())
+}
+
+/// Makes a file read-only at its place: it cannot be written, replaced or removed there. A folder above
+/// it can still be renamed, which is why this is a bar and no promise (docs/ISOLATION.md).
+fn seal(file: &Path) {
+    let sealed =
+        mount(&["--bind"], &[file, file]).and_then(|()| mount(&["-o", "remount,bind,ro"], &[file]));
+    if let Err(e) = sealed {
+        tracing::warn!(error = %e, "the program can write airlock's configuration");
+    }
 }
 
 /// A new `/run`: without sockets, with the links (NixOS has its drivers there) and the kept folders.

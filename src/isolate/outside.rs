@@ -53,6 +53,8 @@ pub struct Isolated {
     /// Hidden from the program, but for the bundle.
     pub state_dir: PathBuf,
     pub ca_bundle: PathBuf,
+    /// The configuration file, read-only for the program.
+    pub config_file: Option<PathBuf>,
     /// `TMPDIR` and `XDG_RUNTIME_DIR`.
     pub temporary: Option<PathBuf>,
     pub runtime_folder: Option<PathBuf>,
@@ -156,6 +158,10 @@ fn plan(isolated: &Isolated, folder: &Path) -> Result<Plan, IsolateError> {
         hidden_folders: hidden.folders,
         hidden_sockets: hidden.sockets,
         ca_bundle: isolated.ca_bundle.clone(),
+        sealed: isolated
+            .config_file
+            .as_ref()
+            .and_then(|file| fs::canonicalize(file).ok()),
         runtime_folder: isolated.runtime_folder.clone(),
     })
 }

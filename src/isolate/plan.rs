@@ -28,6 +28,8 @@ pub struct Plan {
     pub hidden_sockets: Vec<PathBuf>,
     /// Public file that must be readable at its place although its folder is hidden.
     pub ca_bundle: PathBuf,
+    /// Airlock's configuration, which is read again when it changes: not for the program to write.
+    pub sealed: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`, made anew and empty.
     pub runtime_folder: Option<PathBuf>,
 }

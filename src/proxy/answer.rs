@@ -3,19 +3,26 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
-use pingora::{Error, ErrorType, http::RequestHeader, proxy::Session};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 
 use super::{
     arrival::Arrival,
     context::RequestContext,
-    denial::Denial,
+    denial::{DECISION_HEADER, Denial},
     forward,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, Around, RespondError},
 };
 use crate::{
-    handler::{Exchange, LocalRequest},
+    handler::{
+        Exchange, LocalRequest,
+        cors::{Caller, OriginPolicy},
+    },
     policy::{Reason, Responder, RuleName},
 };
 
@@ -108,11 +115,29 @@ impl Pipeline {
     }
 }
 
+/// A page that may read answers may read why there is none. Others see "Failed to fetch".
+fn readable_by_its_page(
+    asked: &http::HeaderMap,
+    header: &mut ResponseHeader,
+) -> pingora::Result<()> {
+    if !asked.contains_key(http::header::ORIGIN) {
+        return Ok(());
+    }
+    header.append_header(http::header::VARY, "Origin")?;
+    if let Caller::Page(origin) = OriginPolicy::private_only().judge(asked) {
+        header.insert_header(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
+        let ours = format!("{DECISION_HEADER}, proxy-status");
+        header.insert_header(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, ours)?;
+    }
+    Ok(())
+}
+
 /// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     session.set_keepalive(None);
     let body = denial.body();
-    let header = denial.header(body.len())?;
+    let mut header = denial.header(body.len())?;
+    readable_by_its_page(&session.req_header().headers, &mut header)?;
     session
         .write_response_header(Box::new(header), false)
         .await

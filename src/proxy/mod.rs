@@ -2,7 +2,7 @@
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
-//! [`respond`]) or send on ([`forward`], within what [`outgoing`] lets go; [`failure`] tells whose fault
+//! [`respond`]) or send on ([`forward`] and back by [`response`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
@@ -25,6 +25,7 @@ mod outgoing;
 mod pipeline;
 mod request_id;
 mod respond;
+mod response;
 mod services;
 mod upgrade;
 

@@ -26,6 +26,7 @@ use super::{
     forward,
     live::{Asked, Doing, Subject},
     outgoing::{self, Outgoing, Stopped},
+    response,
     services::Services,
 };
 use crate::{
@@ -197,6 +198,9 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if let Some(words) = response::ill_formed(response) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
+        }
         if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             let Some(gate) = context.arrival.as_ref().and_then(|a| a.gate.as_ref()) else {
                 let words = "upstream switches protocols unasked";
@@ -214,8 +218,11 @@ impl ProxyHttp for Pipeline {
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         context.seen.status = Some(response.status.as_u16());
-        forward::response_header(response);
-        if context.arrival.as_ref().is_some_and(|a| a.upgrade) {
+        let Some(arrival) = &context.arrival else {
+            return Error::e_explain(ErrorType::InternalError, "no decision for this request");
+        };
+        response::clean(response, &arrival.authority.host);
+        if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
         }

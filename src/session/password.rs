@@ -1,4 +1,4 @@
-//! Passwords: argon2id with OWASP's first choice of parameters (docs/adr/0011).
+//! Passwords: argon2id with OWASP's first choice of parameters (docs/adr/0009).
 //!
 //! One hash at a time, and few that wait: each takes 19 MiB and tens of milliseconds, and strangers
 //! can ask for it.

@@ -45,7 +45,7 @@ impl std::fmt::Debug for CountingConnector {
 }
 
 impl CountingConnector {
-    async fn dial(&self, address: &PingoraAddr) -> pingora::Result<TcpStream> {
+    pub(super) async fn dial(&self, address: &PingoraAddr) -> pingora::Result<TcpStream> {
         let PingoraAddr::Inet(inet) = address else {
             return Error::e_explain(ErrorType::ConnectError, "only TCP upstreams are dialled");
         };

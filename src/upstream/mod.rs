@@ -12,12 +12,14 @@ pub mod counted;
 pub mod dial;
 pub mod ech;
 pub mod gate;
+mod hosts;
 pub mod http_client;
 #[cfg(target_os = "linux")]
 pub mod isolation;
 pub mod keep_alive;
 pub mod loopback;
 pub mod own;
+pub mod pinned;
 pub mod private_ca;
 pub mod resolver;
 pub mod site_proxy;

@@ -1,4 +1,5 @@
-//! CAs that are named for one upstream and trusted for nothing else, as Pingora's peers want them.
+//! CAs that are named for one upstream and trusted for nothing else, as Pingora's peers want them, or
+//! [`super::pinned`] where Pingora cannot judge by them.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,9 +8,12 @@ use pingora::{
     protocols::tls::CaType,
     utils::tls::{WrappedX509, parse_x509},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
-use crate::net::Authority;
+use crate::{net::Authority, tls::ClientTls};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -21,10 +25,19 @@ pub struct PrivateCaError {
     problem: String,
 }
 
+/// How an upstream with a CA of its own is verified.
+#[derive(Clone)]
+pub enum Trust {
+    /// By Pingora, against these.
+    Ca(Arc<CaType>),
+    /// By us: the file may hold the server's own certificate.
+    Own(Arc<ClientConfig>),
+}
+
 /// Loaded at start, so that a wrong path stops the start and not a request.
 #[derive(Default)]
 pub struct PrivateCas {
-    by_authority: HashMap<Authority, Arc<CaType>>,
+    by_authority: HashMap<Authority, Trust>,
     /// Connections that were verified by other CAs are not used again.
     generation: u64,
 }
@@ -32,6 +45,7 @@ pub struct PrivateCas {
 impl PrivateCas {
     pub fn load<'a>(
         named: impl IntoIterator<Item = (&'a Authority, &'a Path)>,
+        tls: &ClientTls,
     ) -> Result<Self, PrivateCaError> {
         let mut by_authority = HashMap::new();
         for (authority, path) in named {
@@ -42,16 +56,26 @@ impl PrivateCas {
             };
             let pem = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
             let mut certificates: Vec<WrappedX509> = Vec::new();
+            let mut own = false;
             for der in pem {
                 let der = der.map_err(|e| fail(e.to_string()))?;
                 // Pingora's own constructor panics on bad DER; look first.
-                x509_parser::parse_x509_certificate(&der).map_err(|e| fail(e.to_string()))?;
+                let (_, seen) =
+                    x509_parser::parse_x509_certificate(&der).map_err(|e| fail(e.to_string()))?;
+                // A CA has no host names; a server's own certificate has.
+                own |= seen.is_ca() && matches!(seen.subject_alternative_name(), Ok(Some(_)));
                 certificates.push(WrappedX509::new(der.to_vec(), parse_x509));
             }
             if certificates.is_empty() {
                 return Err(fail("holds no certificate".into()));
             }
-            by_authority.insert(authority.clone(), certificates.into());
+            let trust = if own {
+                let config = tls.config_for(Some(path));
+                Trust::Own(config.map_err(|e| fail(e.to_string()))?)
+            } else {
+                Trust::Ca(certificates.into())
+            };
+            by_authority.insert(authority.clone(), trust);
         }
         Ok(Self {
             by_authority,
@@ -68,7 +92,7 @@ impl PrivateCas {
         self.generation
     }
 
-    pub fn of(&self, authority: &Authority) -> Option<Arc<CaType>> {
+    pub fn of(&self, authority: &Authority) -> Option<Trust> {
         if self.by_authority.is_empty() {
             return None;
         }
@@ -86,7 +110,8 @@ mod tests {
         let path = dir.path().join("ca.pem");
         std::fs::write(&path, "nothing").unwrap();
         let authority = Authority::parse("sparkle:13000", None).unwrap();
-        let error = PrivateCas::load([(&authority, path.as_path())])
+        let tls = ClientTls::new(rustls::RootCertStore::empty());
+        let error = PrivateCas::load([(&authority, path.as_path())], &tls)
             .err()
             .unwrap()
             .to_string();

@@ -1,10 +1,12 @@
 //! Name look-ups: bounded in number and time, answered once per name for a few seconds.
 //!
-//! The system's resolver is used (`/etc/hosts`, mDNS and container DNS all count for a local LLM).
+//! The system's resolver is used (mDNS and container DNS count for a local LLM), behind its hosts file,
+//! which is read here: names are absolute, and never completed by a search domain.
 //! Only `dial` calls this, and only for a destination that policy has already allowed.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +15,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::hosts;
 use crate::{metrics::Metrics, policy::Reason};
 
 /// How long an answer stands. Short: every dial checks the address again anyway.
@@ -83,6 +86,18 @@ impl Resolver {
         let lookup = tokio::spawn(async move {
             // The permit lives as long as the blocking look-up, not as long as our patience.
             let _permit = permit;
+            let named = {
+                let name = name.clone();
+                let read = move || hosts::look_up(Path::new(hosts::HOSTS), &name);
+                tokio::task::spawn_blocking(read).await.unwrap_or_default()
+            };
+            if !named.is_empty() {
+                return Ok(named.into_iter().take(ADDRESSES_PER_NAME).collect());
+            }
+            if let Some(own) = own_loopback(&name) {
+                return Ok(own);
+            }
+            let name = absolute(&name);
             #[allow(
                 clippy::disallowed_methods,
                 reason = "the one place that resolves names"
@@ -91,7 +106,7 @@ impl Resolver {
             found.map(|all| {
                 all.map(|a: SocketAddr| a.ip())
                     .take(ADDRESSES_PER_NAME)
-                    .collect()
+                    .collect::<Vec<IpAddr>>()
             })
         });
         match tokio::time::timeout(self.timeout, lookup).await {
@@ -110,9 +125,33 @@ impl Resolver {
     }
 }
 
+/// With a final dot no search domain is put behind it, whatever `resolv.conf` says: `sparkle` must not
+/// become `sparkle.example.org`, which somebody else may own.
+fn absolute(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.'))
+}
+
+/// `localhost` and what is below it are this machine; no name server is asked (RFC 6761 6.3).
+fn own_loopback(name: &str) -> Option<Vec<IpAddr>> {
+    (name == "localhost" || name.ends_with(".localhost"))
+        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_asked_for_as_they_are() {
+        for name in ["sparkle", "a.b", "a.b."] {
+            let asked = absolute(name);
+            assert!(asked.ends_with('.') && !asked.ends_with(".."), "{asked}");
+        }
+        assert!(own_loopback("localhost").is_some());
+        assert!(own_loopback("x.localhost").is_some());
+        assert!(own_loopback("localhost.evil.test").is_none());
+        assert!(own_loopback("notlocalhost").is_none());
+    }
 
     #[tokio::test]
     async fn localhost_resolves_to_loopback_and_is_asked_once() {

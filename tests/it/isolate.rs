@@ -276,6 +276,26 @@ fn the_programs_end_is_told_as_it_was() {
     assert_eq!(home.private_folders(), 0);
 }
 
+/// A running airlock reads its configuration again when it changes.
+#[test]
+fn the_program_cannot_write_the_configuration_of_its_firewall() {
+    let Some(home) = Home::new() else { return };
+    let before = fs::read_to_string(home.path("airlock.yaml")).unwrap();
+    let file = home.text("airlock.yaml");
+    for (name, script) in [
+        ("append", "echo 'mode: report' >> \"$0\""),
+        ("replace", "cp \"$0\" \"$0.new\" && mv -f \"$0.new\" \"$0\""),
+        ("remove", "rm -f \"$0\""),
+        ("make writable", "chmod 666 \"$0\""),
+        ("truncate", ": > \"$0\""),
+    ] {
+        let output = home.run(&[], &["sh", "-c", script, &file]);
+        assert_ne!(output.status.code(), Some(0), "{name}: {}", words(&output));
+        assert_eq!(fs::read_to_string(&file).unwrap(), before, "{name}");
+    }
+    assert_eq!(home.run(&[], &["cat", &file]).status.code(), Some(0));
+}
+
 #[test]
 fn what_the_program_leaves_running_ends_with_it() {
     let Some(home) = Home::new() else { return };

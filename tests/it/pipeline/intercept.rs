@@ -115,6 +115,47 @@ fn hello(identity: &Identity) -> Origin {
     })
 }
 
+/// What `openssl req -x509` makes is its own CA; the LLM's client takes it, and so does forwarding.
+#[test]
+fn an_upstream_with_a_self_signed_certificate_is_reached_by_that_very_one() {
+    let identity = Identity::self_signed(&["up.test"]);
+    let origin = hello(&identity);
+    let Some((airlock, authority)) = forwarding(&origin, &identity.ca_pem) else {
+        return;
+    };
+    let mut wire = inside(&airlock, &authority);
+    for n in 0..3 {
+        let reply = wire.ask(format!("GET /{n} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "hello"), "{n}");
+    }
+
+    for (name, shown, named) in [
+        (
+            "another key",
+            Identity::self_signed(&["up.test"]),
+            identity.ca_pem.clone(),
+        ),
+        {
+            let other = Identity::self_signed(&["other.test"]);
+            let pem = other.ca_pem.clone();
+            ("another name", other, pem)
+        },
+    ] {
+        let origin = hello(&shown);
+        let Some((airlock, authority)) = forwarding(&origin, &named) else {
+            return;
+        };
+        let reply = inside(&airlock, &authority)
+            .ask(format!("GET / HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (502, "upstream_tls_failed"),
+            "{name}: {}",
+            reply.text()
+        );
+    }
+}
+
 #[test]
 fn an_upstream_whose_ca_is_named_is_reached_through_the_interception() {
     let identity = Identity::of(&["up.test"]);

@@ -371,6 +371,58 @@ fn the_state_folder_and_what_is_in_it_are_for_their_owner() {
 }
 
 #[test]
+fn an_open_state_folder_is_closed_or_refused() {
+    let open = |path: &Path, mode: u32| {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+
+    let airlock = Setup::rules(PICTURE).start();
+    open(&airlock.state(), 0o755);
+    let airlock = airlock.restart();
+    assert_eq!(mode(&airlock.state()), 0o700);
+    assert!(
+        airlock.process.stderr().contains("was open to others"),
+        "{}",
+        airlock.process.stderr()
+    );
+
+    // Somebody else's folder is not ours to close.
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    open(&shared, 0o755);
+    fs::write(shared.join("thesis.txt"), "").unwrap();
+    let (code, stderr) = fails(
+        folder.path(),
+        &format!(
+            "version: 1\nstate_dir: {}\nlisteners:\n  explicit: 127.0.0.1:0\n  reverse:\n    listen: 127.0.0.1:0\n  admin: 127.0.0.1:0\n",
+            shared.display()
+        ),
+    );
+    assert!(code.is_some_and(|c| c != 0), "{code:?}");
+    assert!(stderr.contains("chmod 700"), "{stderr}");
+    assert_eq!(mode(&shared), 0o755);
+}
+
+#[test]
+fn the_control_plane_does_not_wait_for_slow_visitors_and_takes_so_many() {
+    let airlock = Setup::rules(PICTURE).start();
+    let mut slow = Wire::to(airlock.ready.admin);
+    slow.send("GET /healthz HTTP/1.1\r\nHo");
+    let many: Vec<Wire> = (0..100).map(|_| Wire::to(airlock.ready.admin)).collect();
+    // Past the bound they are closed; the slow ones are, too, and room is made.
+    assert!(slow.closed(), "a head may take for ever");
+    drop(many);
+    eventually("the next visitor is served", || {
+        let mut wire = Wire::to(airlock.ready.admin);
+        wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        wire.try_reply(false)
+            .is_some_and(|reply| reply.status == 200)
+    });
+}
+
+#[test]
 fn a_kill_leaves_whole_records_and_a_folder_that_starts_again() {
     let mut airlock = Setup::rules(PICTURE).start();
     let door = airlock.ready.explicit;

@@ -13,6 +13,7 @@ mod heads;
 mod intercept;
 mod lifecycle;
 mod pipelining;
+mod response;
 mod reverse;
 mod tls;
 mod transparent;

@@ -1,0 +1,417 @@
+//! What of an upstream's response head may reach a client.
+//!
+//! [`ill_formed`] finds heads that another reader could take in another way: Pingora's own parser
+//! forgives other transfer codings and repeated lengths (it refuses control characters, and joins folded
+//! lines). [`clean`] takes out what is for
+//! the next hop alone, what passes for ours, and what makes a browser open a connection of its own:
+//! beside the page that it was asked for, and past this program. Called by `pipeline` for forwarded
+//! requests; values are looked at, never logged.
+
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+
+use super::forward::{named, nominated};
+use crate::net::Host;
+
+/// Why this head is not passed on.
+pub fn ill_formed(response: &ResponseHeader) -> Option<&'static str> {
+    let headers = &response.headers;
+    if !(100..600).contains(&response.status.as_u16()) {
+        return Some("its status is not one of HTTP's");
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = match (lengths.next(), lengths.next()) {
+        (None, _) => None,
+        (Some(length), None) => match decimal(length) {
+            Some(length) => Some(length),
+            None => return Some("Content-Length is not one plain decimal number"),
+        },
+        (Some(_), Some(_)) => return Some("more than one Content-Length"),
+    };
+    let bodiless = response.status.is_informational() || response.status == StatusCode::NO_CONTENT;
+    if bodiless && length.is_some_and(|n| n > 0) {
+        return Some("a body where none may be");
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            let chunks_may_be = response.version == Version::HTTP_11 && !bodiless;
+            (!chunks_may_be).then_some("chunks where none may be")
+        }
+        (Some(_), _) => Some("Transfer-Encoding is not exactly one chunked"),
+    }
+}
+
+fn decimal(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    let digits = !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// Strips what an upstream must not say to the client, and what it says to the next hop alone.
+/// `host`: the one that was judged.
+pub fn clean(response: &mut ResponseHeader, host: &Host) {
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    for name in nominated(&response.headers) {
+        if !(switches && name == header::UPGRADE) {
+            response.remove_header(&name);
+        }
+    }
+    for name in named(&response.headers, opens_a_door) {
+        response.remove_header(&name);
+    }
+    if !switches {
+        response.remove_header(&header::UPGRADE);
+    }
+    keep_if(response, &header::LINK, |link| !makes_connect(link));
+    keep_if(response, &header::REFRESH, |refresh| stays(refresh, host));
+    keep_if(response, &header::SET_COOKIE, |cookie| is_for(cookie, host));
+    without_reports(response);
+}
+
+/// Response headers that would open another door beside this one, pass for ours, or are the proxy's
+/// behind us alone.
+fn opens_a_door(name: &HeaderName) -> bool {
+    match name.as_str() {
+        // Other servers and protocols for the same name; Alt-Svc may carry keys for encrypted hellos.
+        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" => true,
+        // Reports in the background, whose addresses stand in them.
+        "expect-ct" | "public-key-pins" | "public-key-pins-report-only" => true,
+        "content-security-policy-report-only" => true,
+        // Look-ups and loads that nobody clicked on.
+        "x-dns-prefetch-control" | "speculation-rules" => true,
+        "keep-alive" | "trailer" => true,
+        name => ["x-airlock-", "proxy-", "attribution-reporting-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix)),
+    }
+}
+
+/// Drops the values of a header that do not pass; the others keep their order.
+fn keep_if(
+    response: &mut ResponseHeader,
+    name: &HeaderName,
+    passes: impl Fn(&HeaderValue) -> bool,
+) {
+    let all: Vec<HeaderValue> = response.headers.get_all(name).iter().cloned().collect();
+    if all.iter().all(&passes) {
+        return;
+    }
+    response.remove_header(name);
+    for value in all.into_iter().filter(passes) {
+        // It was a value of this very header before.
+        let _ = response.append_header(name.clone(), value);
+    }
+}
+
+/// A link that makes a browser connect or look up by itself. Links of one line are not told apart:
+/// with one such among them all go, which costs a hint and nothing else.
+fn makes_connect(link: &HeaderValue) -> bool {
+    let text = lower(link);
+    ["preconnect", "prefetch", "preload", "prerender"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// `5; url=/next` stays on its host; another one is a load that nobody clicked on.
+fn stays(refresh: &HeaderValue, host: &Host) -> bool {
+    let text = lower(refresh);
+    let Some((_, url)) = text.split_once("url") else {
+        // Seconds alone. Browsers take a bare URL, too.
+        return text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b" .;,".contains(&b));
+    };
+    let url = url
+        .trim_start()
+        .trim_start_matches('=')
+        .trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    // Browsers read a backslash as a slash and skip tabs: what is not plain goes.
+    if url.contains(['\\', '\t']) {
+        return false;
+    }
+    let rest = url
+        .strip_prefix("https:")
+        .or_else(|| url.strip_prefix("http:"))
+        .unwrap_or(url);
+    match rest.strip_prefix("//") {
+        Some(rest) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let name = authority.split(':').next().unwrap_or_default();
+            Host::parse(name).is_ok_and(|target| target == *host)
+        }
+        // No host of its own; with another scheme it is no path.
+        None => rest.len() == url.len() && !scheme_first(url),
+    }
+}
+
+fn scheme_first(url: &str) -> bool {
+    let end = url.find(['/', '?', '#']).unwrap_or(url.len());
+    url.get(..end).is_some_and(|start| start.contains(':'))
+}
+
+/// A cookie for the host that was judged, or a domain that it is in.
+fn is_for(cookie: &HeaderValue, host: &Host) -> bool {
+    let text = lower(cookie);
+    // The last one counts (RFC 6265 5.3).
+    let domain = text.split(';').skip(1).filter_map(|attribute| {
+        let (name, value) = attribute.split_once('=')?;
+        (name.trim() == "domain").then(|| value.trim().trim_start_matches('.').to_owned())
+    });
+    let Some(domain) = domain.last().filter(|domain| !domain.is_empty()) else {
+        return true;
+    };
+    match host {
+        Host::Ip(ip) => domain == ip.to_string(),
+        Host::Name(name) => {
+            domain == **name
+                || (domain.contains('.')
+                    && name
+                        .strip_suffix(&domain)
+                        .is_some_and(|rest| rest.ends_with('.')))
+        }
+    }
+}
+
+/// Takes the addresses of reports out of content security policies, and nothing else.
+fn without_reports(response: &mut ResponseHeader) {
+    let name = header::CONTENT_SECURITY_POLICY;
+    let reports = |directive: &str| {
+        let word = directive.split_whitespace().next().unwrap_or_default();
+        word.eq_ignore_ascii_case("report-uri") || word.eq_ignore_ascii_case("report-to")
+    };
+    let policies: Vec<HeaderValue> = response.headers.get_all(&name).iter().cloned().collect();
+    let tells = |policy: &HeaderValue| lower(policy).contains("report-");
+    if !policies.iter().any(tells) {
+        return;
+    }
+    response.remove_header(&name);
+    for policy in policies {
+        let text = String::from_utf8_lossy(policy.as_bytes());
+        // A comma begins another policy of the same line.
+        let kept: Vec<String> = text
+            .split(',')
+            .map(|one| {
+                let kept: Vec<&str> = one.split(';').filter(|d| !reports(d)).collect();
+                kept.join(";")
+            })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&kept.join(",")) {
+            let _ = response.append_header(name.clone(), value);
+        }
+    }
+}
+
+fn lower(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()
+}
+
+/// The names that are left, for tests.
+#[cfg(test)]
+fn names(headers: &http::HeaderMap) -> Vec<&str> {
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host::parse("a.site.test").unwrap()
+    }
+
+    fn cleaned(headers: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in headers {
+            response.append_header(*name, *value).unwrap();
+        }
+        clean(&mut response, &host());
+        response
+    }
+
+    #[test]
+    fn an_upstream_cannot_open_another_door_or_forge_our_marker() {
+        let response = cleaned(&[
+            ("alt-svc", "h3=\":443\""),
+            ("x-airlock-decision", "allow"),
+            ("proxy-status", "airlock"),
+            ("link", "<https://evil.test>; rel=\"Preconnect\""),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("upgrade", "h2c"),
+            ("trailer", "x"),
+            ("speculation-rules", "\"/rules.json\""),
+            ("attribution-reporting-register-source", "{}"),
+            ("content-security-policy-report-only", "default-src 'self'"),
+            ("x-dns-prefetch-control", "on"),
+            ("x-kept", "1"),
+        ]);
+        assert_eq!(names(&response.headers), ["connection", "x-kept"]);
+    }
+
+    #[test]
+    fn links_that_load_nothing_stay() {
+        let response = cleaned(&[
+            ("link", "</next>; rel=next"),
+            ("link", "<https://evil.test/x.js>; rel=modulepreload"),
+            ("link", "<//evil.test>; rel=dns-prefetch"),
+        ]);
+        let links: Vec<_> = response.headers.get_all("link").iter().collect();
+        assert_eq!(links, ["</next>; rel=next"]);
+    }
+
+    #[test]
+    fn a_refresh_stays_on_its_host() {
+        for (value, kept) in [
+            ("5", true),
+            ("0; url=/next", true),
+            ("0;URL='/next?a=b:c'", true),
+            ("0; url=https://a.site.test/x", true),
+            ("0; url=//a.site.test", true),
+            ("0; url=https://evil.test/", false),
+            ("0; url=https://a.site.test@evil.test/", false),
+            ("0; url=//evil.test", false),
+            ("0; url=\\\\evil.test", false),
+            ("0; url=/\\evil.test", false),
+            ("0; url=https:/evil.test", false),
+            ("0; url=https:evil.test", false),
+            ("0; url=javascript:alert(1)", false),
+            ("0; https://evil.test/", false),
+            ("0; url=https://b.site.test/", false),
+        ] {
+            let response = cleaned(&[("refresh", value)]);
+            assert_eq!(response.headers.contains_key("refresh"), kept, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_for_its_host_or_a_domain_above_it() {
+        for (value, kept) in [
+            ("a=1", true),
+            ("a=1; Domain=a.site.test; Path=/", true),
+            ("a=1; domain=.site.test", true),
+            ("a=1; Domain=", true),
+            ("a=domain=evil.test", true),
+            ("a=1; Domain=evil.test", false),
+            ("a=1; Domain=test", false),
+            ("a=1; Domain=ite.test", false),
+            ("a=1; Domain=b.a.site.test", false),
+            ("a=1; Domain=a.site.test; Domain=evil.test", false),
+        ] {
+            let response = cleaned(&[("set-cookie", "first=1"), ("set-cookie", value)]);
+            let left = response.headers.get_all("set-cookie").iter().count();
+            assert_eq!(left, 1 + usize::from(kept), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_policy_for_content_keeps_all_but_its_reports() {
+        for (value, kept) in [
+            ("default-src 'self'", "default-src 'self'"),
+            (
+                "default-src 'self'; Report-URI https://evil.test/r; img-src *; report-to x",
+                "default-src 'self'; img-src *",
+            ),
+            ("report-uri /r, script-src 'none'", ", script-src 'none'"),
+        ] {
+            let response = cleaned(&[("content-security-policy", value)]);
+            assert_eq!(response.headers["content-security-policy"], kept);
+        }
+    }
+
+    #[test]
+    fn heads_that_could_be_read_in_two_ways_are_found() {
+        let raw = |bytes: &'static [u8]| {
+            pingora::http::header_value_from_raw(bytes::Bytes::from_static(bytes))
+        };
+        type Row = (&'static str, u16, Vec<(&'static str, HeaderValue)>, bool);
+        let rows: Vec<Row> = vec![
+            (
+                "a plain one",
+                200,
+                vec![("content-length", raw(b"3"))],
+                true,
+            ),
+            (
+                "chunks",
+                200,
+                vec![("transfer-encoding", raw(b"Chunked"))],
+                true,
+            ),
+            (
+                "a 204 that says 0",
+                204,
+                vec![("content-length", raw(b"0"))],
+                true,
+            ),
+            ("obs-text", 200, vec![("x", raw(b"caf\xe9"))], true),
+            (
+                "two lengths alike",
+                200,
+                vec![("content-length", raw(b"3")), ("content-length", raw(b"3"))],
+                false,
+            ),
+            (
+                "two lengths in one",
+                200,
+                vec![("content-length", raw(b"3, 3"))],
+                false,
+            ),
+            (
+                "a length with a plus",
+                200,
+                vec![("content-length", raw(b"+3"))],
+                false,
+            ),
+            (
+                "another coding",
+                200,
+                vec![("transfer-encoding", raw(b"gzip, chunked"))],
+                false,
+            ),
+            (
+                "a made-up coding",
+                200,
+                vec![("transfer-encoding", raw(b"xchunked"))],
+                false,
+            ),
+            (
+                "chunked twice",
+                200,
+                vec![
+                    ("transfer-encoding", raw(b"chunked")),
+                    ("transfer-encoding", raw(b"chunked")),
+                ],
+                false,
+            ),
+            (
+                "a 204 with a body",
+                204,
+                vec![("content-length", raw(b"3"))],
+                false,
+            ),
+            (
+                "a 103 with chunks",
+                103,
+                vec![("transfer-encoding", raw(b"chunked"))],
+                false,
+            ),
+            ("a status of 999", 999, vec![], false),
+        ];
+        for (name, status, headers, good) in rows {
+            let mut response = ResponseHeader::build(status, None).unwrap();
+            response.set_version(Version::HTTP_11);
+            for (name, value) in headers {
+                response.append_header(name, value).unwrap();
+            }
+            assert_eq!(ill_formed(&response).is_none(), good, "{name}");
+        }
+        let mut old = ResponseHeader::build(200, None).unwrap();
+        old.set_version(Version::HTTP_10);
+        old.append_header("transfer-encoding", "chunked").unwrap();
+        assert!(ill_formed(&old).is_some(), "HTTP/1.0 has no chunks");
+    }
+}
