@@ -61,6 +61,12 @@ race-quick *ARGS: (race "--quick" ARGS)
 bench *ARGS:
     ./run cargo bench {{ARGS}}
 
+# The corpus of docs/EGRESS.md against mitmproxy, squid and tinyproxy, side by side, into docs/MATRIX.md.
+# About three minutes. Needs squid and tinyproxy (Debian packages), and once pip for mitmproxy.
+matrix *ARGS:
+    ./run cargo build --bin airlock
+    python3 tests/matrix/matrix.py {{ARGS}}
+
 fmt:
     cargo fmt --all
 

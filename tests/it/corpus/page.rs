@@ -15,7 +15,7 @@ is generated from the corpus by `tests/it/corpus`**, which plays every case agai
 the test fails if the page says anything else than the run. `just egress-doc` writes it anew.
 
 The cases are data in `src/selftest/corpus`. [`airlock selftest`](SELFTEST.md) plays the same ones against
-your own running instance.
+your own running instance, and `just matrix` sends the same bytes to other proxies ([MATRIX.md](MATRIX.md)).
 
 Policy under test: `allowed.test:443` and `*.w.test:443` are relayed, `inside.test` and `read.test` are
 intercepted and answered on this machine, one reverse route; private addresses are closed; everything
