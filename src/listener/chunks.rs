@@ -205,6 +205,7 @@ mod tests {
             ("0x", b"0x1\r\nx\r\n", true),
             ("a digit separator", b"1_0\r\n", true),
             ("no size", b"\r\n\r\n", true),
+            ("a size of sixteen digits", b"0000000000000001\r\nx", true),
             ("a size over 64 bits", b"10000000000000001\r\nx", true),
             ("a bare LF behind the size", b"1\nx\r\n0\r\n\r\n", true),
             ("a bare CR behind the size", b"1\rx", true),
@@ -250,6 +251,39 @@ mod tests {
             fault,
             Some(ChunkFault::Malformed("the trailers are too long"))
         );
+        // To the byte: `A:`, the value, CR LF, and the blank line's CR.
+        let ended = |length: usize| {
+            let mut chunks = Chunks::default();
+            let value = "b".repeat(length - 5);
+            chunks.push(format!("0\r\nA:{value}\r\n\r\n").as_bytes())
+        };
+        assert_eq!(ended(MAX_TRAILERS), Ok(Some(3 + MAX_TRAILERS + 1)));
+        assert!(ended(MAX_TRAILERS + 1).is_err());
+    }
+
+    #[test]
+    fn every_byte_is_taken_in_a_trailer_where_a_header_has_it() {
+        for b in 0..=u8::MAX {
+            let ended = |before: &str, after: &str| {
+                let bytes = [before.as_bytes(), &[b], after.as_bytes()].concat();
+                Chunks::default()
+                    .push(&bytes)
+                    .is_ok_and(|end| end.is_some())
+            };
+            let token = b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            assert_eq!(ended("0\r\n", ": v\r\n\r\n"), token, "first {b:#04x}");
+            let name = token || b == b':';
+            assert_eq!(ended("0\r\nX", "Y: v\r\n\r\n"), name, "name {b:#04x}");
+            let value = b == b'\t' || (b >= 0x20 && b != 0x7f);
+            assert_eq!(ended("0\r\nX: v", "w\r\n\r\n"), value, "value {b:#04x}");
+            let size = b.is_ascii_hexdigit();
+            let whole = [b"0", &[b][..], b"\r\n"].concat();
+            assert_eq!(
+                Chunks::default().push(&whole).is_ok(),
+                size,
+                "size {b:#04x}"
+            );
+        }
     }
 
     #[test]

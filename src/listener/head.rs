@@ -493,6 +493,8 @@ pub fn rewrite_to_origin(
 }
 
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -718,6 +720,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_client_that_speaks_tls_is_told_so() {
+        let words = |bytes: &[u8]| super::hopeless(bytes, 0).map(|e| e.message);
+        assert!(words(b"\x16").is_some_and(|w| w.contains("TLS came")));
+        assert!(words(b"get").is_some_and(|w| w.contains("upper-case")));
+    }
+
+    #[test]
+    fn a_remembered_host_is_taken_for_the_same_text_only() {
+        let mut known = KnownHost::default();
+        let mut host = |text: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: {text}\r\n\r\n");
+            let head = parse_next(head.as_bytes(), Port::HTTP, &mut known);
+            head.map(|h| h.host.map(|a| a.to_string()))
+        };
+        for (text, want) in [
+            ("a.test", "a.test:80"),
+            ("a.test", "a.test:80"),
+            ("b.test", "b.test:80"),
+            ("a.test:8080", "a.test:8080"),
+            ("a.test", "a.test:80"),
+        ] {
+            assert_eq!(host(text), Ok(Some(want.to_owned())), "{text}");
+        }
+        // A bad one is not remembered, and does not make the last good one stand for it.
+        assert!(host("a..test").is_err());
+        assert!(host("a..test").is_err());
+        assert_eq!(host("a.test"), Ok(Some("a.test:80".to_owned())));
     }
 
     #[test]

@@ -192,7 +192,35 @@ mod tests {
     }
 
     #[test]
+    fn each_type_of_a_schema_is_its_own_and_an_unknown_one_is_let_be() {
+        let samples = [
+            ("string", json!("a")),
+            ("integer", json!(1)),
+            ("number", json!(1.5)),
+            ("boolean", json!(true)),
+            ("array", json!([])),
+            ("object", json!({})),
+            ("null", json!(null)),
+        ];
+        for (kind, _) in &samples {
+            for (of, value) in &samples {
+                let want = kind == of || (*kind, *of) == ("number", "integer");
+                assert_eq!(is_of_type(value, kind), want, "{value} as {kind}");
+            }
+        }
+        assert!(is_of_type(&json!(1), "a type of a later dialect"));
+    }
+
+    #[test]
     fn results_have_the_wire_shape() {
+        let envelope = ToolResult::envelope("done", json!([1]), json!(null));
+        let Some(Content::Text(text)) = envelope.content.first() else {
+            panic!("an envelope is text");
+        };
+        assert_eq!(
+            serde_json::from_str::<Value>(text).expect("json"),
+            json!({"answer": "done", "data": [1], "ext": null})
+        );
         assert_eq!(
             serde_json::to_value(ToolResult::text("t")).expect("json"),
             json!({"content": [{"type": "text", "text": "t"}], "isError": false})

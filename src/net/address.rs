@@ -370,5 +370,8 @@ mod tests {
     fn codes_are_unique() {
         let codes: std::collections::HashSet<_> = C::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!(codes.len(), C::ALL.len());
+        for class in C::ALL {
+            assert_eq!(class.to_string(), class.as_str());
+        }
     }
 }

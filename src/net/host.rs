@@ -376,6 +376,7 @@ mod tests {
         let long_label = "a".repeat(64);
         let long_name = format!("{}.test", ["abcdefgh"; 29].join("."));
         let huge = "a".repeat(5000);
+        let odd = "%".repeat(1025);
         let rows: &[(&str, &str, HostError)] = &[
             ("empty", "", E::Empty),
             ("a dot alone", ".", E::EmptyLabel),
@@ -466,6 +467,12 @@ mod tests {
                 E::NameTooLong(long_name.len()),
             ),
             ("an absurd length", &huge, E::NameTooLong(5000)),
+            (
+                "over the bound of what is looked at, whatever it holds",
+                &odd,
+                E::NameTooLong(1025),
+            ),
+            ("at that bound", &odd[1..], E::PercentEncoded),
             ("hyphen first", "-a.test", E::LabelEdge("-a".into())),
             ("hyphen last", "a-.test", E::LabelEdge("a-".into())),
             ("underscore first", "_a.test", E::LabelEdge("_a".into())),

@@ -46,3 +46,20 @@ impl std::fmt::Display for Entry {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Entry;
+
+    #[test]
+    fn an_entry_has_one_name_everywhere() {
+        for (entry, name) in Entry::ALL
+            .into_iter()
+            .zip(["explicit", "reverse", "transparent"])
+        {
+            assert_eq!(entry.as_str(), name);
+            assert_eq!(entry.to_string(), name);
+            assert_eq!(serde_json::to_value(entry).unwrap(), name);
+        }
+    }
+}

@@ -38,3 +38,5 @@ pub use terms::{RequestSize, Terms};
 mod terms_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words_tests;

@@ -1,10 +1,10 @@
 //! Pingora's sockets, opened here so that they are counted like every other one of ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::{
-    Error, ErrorType, OrErr,
+    Error, ErrorType,
     connectors::L4Connect,
     protocols::l4::{socket::SocketAddr as PingoraAddr, stream::Stream as L4Stream},
 };
@@ -45,31 +45,26 @@ impl std::fmt::Debug for CountingConnector {
 }
 
 impl CountingConnector {
-    pub(super) async fn dial(&self, address: &PingoraAddr) -> pingora::Result<TcpStream> {
+    /// The error's kind tells a timeout, ours or the system's.
+    pub(super) async fn dial(&self, address: &PingoraAddr) -> io::Result<TcpStream> {
         let PingoraAddr::Inet(inet) = address else {
-            return Error::e_explain(ErrorType::ConnectError, "only TCP upstreams are dialled");
+            return Err(io::Error::other("only TCP upstreams are dialled"));
         };
         #[allow(
             clippy::disallowed_methods,
             reason = "the address was checked by the dialer"
         )]
         let connecting = TcpStream::connect(inet);
-        let connected = tokio::time::timeout(self.timeout, connecting).await;
+        let connected = tokio::time::timeout(self.timeout, connecting)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let outcome = match &connected {
-            Ok(Ok(_)) => "ok",
-            Ok(Err(e)) => reason_of(e).code(),
-            Err(_) => Reason::ConnectTimeout.code(),
+            Ok(_) => "ok",
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => Reason::ConnectTimeout.code(),
+            Err(e) => reason_of(e).code(),
         };
         self.metrics.socket(classify(inet.ip()).as_str(), outcome);
-        if let Ok(Err(e)) = &connected
-            && reason_of(e) == Reason::Overloaded
-        {
-            // Ours, not the upstream's: `proxy::failure` reads it off the type.
-            return Error::e_explain(NO_DESCRIPTOR, "no file descriptor is left");
-        }
-        let stream = connected
-            .or_err(ErrorType::ConnectTimedout, "no answer in time")?
-            .or_err(ErrorType::ConnectError, "while connecting upstream")?;
+        let stream = connected?;
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
         Ok(stream)
@@ -79,8 +74,23 @@ impl CountingConnector {
 #[async_trait]
 impl L4Connect for CountingConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
-        Ok(self.dial(address).await?.into())
+        match self.dial(address).await {
+            Ok(stream) => Ok(stream.into()),
+            Err(e) => Err(undialled(e)),
+        }
     }
+}
+
+/// What Pingora is told of a failed [`CountingConnector::dial`].
+pub(super) fn undialled(e: io::Error) -> Box<Error> {
+    if e.kind() == io::ErrorKind::TimedOut {
+        return Error::explain(ErrorType::ConnectTimedout, "no answer in time");
+    }
+    if reason_of(&e) == Reason::Overloaded {
+        // Ours, not the upstream's: `proxy::failure` reads it off the type.
+        return Error::explain(NO_DESCRIPTOR, "no file descriptor is left");
+    }
+    Error::because(ErrorType::ConnectError, "while connecting upstream", e)
 }
 
 /// Pingora's name for a site's proxy that answered with this status instead of connecting.
@@ -107,7 +117,14 @@ impl ProxiedConnector {
 #[async_trait]
 impl L4Connect for ProxiedConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
-        let mut stream = self.sockets.dial(address).await?;
+        let mut stream = match self.sockets.dial(address).await {
+            Ok(stream) => stream,
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                return Error::e_explain(ErrorType::ConnectTimedout, "upstream proxy");
+            }
+            Err(e) if reason_of(&e) == Reason::Overloaded => return Err(undialled(e)),
+            Err(e) => return broken(SiteProxyError::Unreachable(e)),
+        };
         let asking = self.proxy.ask(&mut stream, &self.target);
         match tokio::time::timeout(self.sockets.timeout, asking).await {
             Ok(Ok(())) => Ok(stream.into()),
@@ -115,10 +132,12 @@ impl L4Connect for ProxiedConnector {
                 ErrorType::CustomCode(PROXY_REFUSED, status),
                 "no connection was made",
             ),
-            Ok(Err(e @ (SiteProxyError::Malformed | SiteProxyError::Broken(_)))) => {
-                Error::e_because(ErrorType::ConnectError, "upstream proxy", e)
-            }
+            Ok(Err(e)) => broken(e),
             Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "upstream proxy"),
         }
     }
+}
+
+fn broken(e: SiteProxyError) -> pingora::Result<L4Stream> {
+    Error::e_because(ErrorType::ConnectError, "upstream proxy", e)
 }

@@ -96,6 +96,14 @@ impl Dialer {
     pub async fn way(&self, authority: &Authority) -> Result<Way, DialError> {
         let named = self.policy.load().permits_private(authority);
         let proxy = self.proxy.as_ref();
+        // Its address is open, for us alone.
+        if proxy.is_some_and(|p| p.authority() == authority) {
+            return Err(DialError {
+                authority: authority.clone(),
+                reason: Reason::AddressClosed,
+                detail: "it is the upstream proxy itself".into(),
+            });
+        }
         match proxy.filter(|p| !named && !p.exempts(&authority.host)) {
             Some(proxy) => self.through(proxy, authority).await,
             None => self.direct(authority).await,
@@ -136,10 +144,6 @@ impl Dialer {
         if self.gate.level() != Lockdown::Off {
             return Err(fail(Reason::LockedDown, "airlock is locked down"));
         }
-        if authority == proxy.authority() {
-            let words = "it is the upstream proxy itself";
-            return Err(fail(Reason::AddressClosed, words));
-        }
         let own = self.own_listeners.load();
         check_unresolved(authority, &self.policy.load(), &own).map_err(|reason| {
             fail(
@@ -148,7 +152,7 @@ impl Dialer {
             )
         })?;
         let addresses = self.check(proxy.authority()).await.map_err(|e| DialError {
-            detail: format!("upstream proxy: {}", e.detail),
+            detail: format!("the upstream proxy could not be reached: {}", e.detail),
             ..e
         })?;
         Ok(Way {
@@ -247,9 +251,10 @@ impl Dialer {
                     }
                 }
                 (Err((reason, detail)), None) => Err((reason, detail)),
-                (Err((reason, detail)), Some(_)) => {
-                    Err((reason, format!("upstream proxy: {detail}")))
-                }
+                (Err((reason, detail)), Some(_)) => Err((
+                    reason,
+                    format!("the upstream proxy could not be reached: {detail}"),
+                )),
             };
             match stream {
                 Ok(stream) => {
@@ -320,10 +325,12 @@ fn plain_words(e: &std::io::Error) -> String {
 }
 
 /// What it is called that a site's proxy made no connection.
-pub(super) fn refusal(e: &SiteProxyError) -> Reason {
+fn refusal(e: &SiteProxyError) -> Reason {
     match e {
         SiteProxyError::Refused(_) => Reason::UpstreamProxyRefused,
-        SiteProxyError::Malformed | SiteProxyError::Broken(_) => Reason::ConnectFailed,
+        SiteProxyError::Malformed | SiteProxyError::Broken(_) | SiteProxyError::Unreachable(_) => {
+            Reason::ConnectFailed
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::connector::CountingConnector;
+use super::connector::{CountingConnector, undialled};
 
 /// Dials like [`CountingConnector`], and shakes hands as a client of one name.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl PinnedConnector {
 #[async_trait]
 impl L4Connect for PinnedConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
-        let tcp = self.tcp.dial(address).await?;
+        let tcp = self.tcp.dial(address).await.map_err(undialled)?;
         let shaking = TlsConnector::from(self.config.clone()).connect(self.name.clone(), tcp);
         let tls = tokio::time::timeout(self.timeout, shaking)
             .await

@@ -37,6 +37,8 @@ pub enum SiteProxyError {
     Malformed,
     #[error("the upstream proxy closed the connection: {0}")]
     Broken(#[from] std::io::Error),
+    #[error("the upstream proxy could not be reached: {0}")]
+    Unreachable(std::io::Error),
 }
 
 fn words(status: u16) -> String {

@@ -18,6 +18,7 @@
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
+//! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
 //! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
@@ -50,6 +51,7 @@ mod leak;
 mod learn;
 mod pipeline;
 mod reload;
+mod site_proxy;
 mod support;
 mod terms;
 mod vectors;

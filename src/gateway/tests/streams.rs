@@ -126,11 +126,16 @@ async fn without_a_key_none_is_sent() {
 #[tokio::test]
 async fn connections_are_used_again() {
     let (llm, gateway, _) = chat_with(vec![say(text("a")), say(stop()), say(DONE)]).await;
-    for _ in 0..5 {
+    // When a connection is back in its pool cannot be seen from here: on a busy machine a question
+    // may come before it is.
+    for asked in 1..=50 {
         read(gateway.handle(plugin(CHAT)).await).await;
+        if llm.connections.load(std::sync::atomic::Ordering::SeqCst) < asked {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(llm.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    panic!("each of 50 questions had a connection of its own");
 }
 
 #[tokio::test]

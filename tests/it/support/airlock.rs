@@ -188,6 +188,21 @@ impl Setup {
         Airlock::launch(command, scratch(), &self.yaml())
     }
 
+    /// With these variables, and no others, in its environment.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Airlock {
+        assert!(self.names.is_empty(), "names need a namespace");
+        // What starts it clears the environment; this comes after.
+        let mut command = Command::new("env");
+        command
+            .args(
+                variables
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            )
+            .arg(env!("CARGO_BIN_EXE_airlock"));
+        Airlock::launch(command, scratch(), &self.yaml())
+    }
+
     /// In a mount namespace with an `/etc/hosts` of its own. `None` where the kernel allows none
     /// (a failure if `AIRLOCK_REQUIRE_NETNS` is set, as it is in CI).
     pub fn start_in_namespace(&self) -> Option<Airlock> {

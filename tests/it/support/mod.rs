@@ -7,6 +7,7 @@ mod llm;
 mod origin;
 mod process;
 mod python;
+mod site_proxy;
 mod tls;
 mod wire;
 
@@ -14,6 +15,7 @@ pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
 pub use origin::{Guest, Origin, eventually, eventually_within};
 pub use python::{Entry, Sdk, run_script};
+pub use site_proxy::{Answer, SiteProxy};
 pub use tls::{
     Identity, TlsWire, client_hello, handshake, outer_ech, shown, speaking, trusting,
     with_extension, without_extension,
