@@ -8,7 +8,7 @@ mod bench;
 mod command;
 mod page;
 
-use std::{collections::BTreeMap, net::SocketAddr, thread};
+use std::{net::SocketAddr, thread};
 
 use airlock::selftest::{Case, Failure, Ground, Lane, Report, corpus};
 use bench::Bench;
@@ -63,15 +63,30 @@ fn ground(airlock: &Airlock, tunnels: bool) -> Ground {
     ground
 }
 
+/// A case waits for its audit record, which is written some time later: several at once, each with an
+/// airlock of its own, take no more work and less time.
+const PARTS: usize = 3;
+
 /// Plays every case; what failed, lane by lane.
 fn play() -> (Vec<Case>, Vec<Failure>) {
-    let lanes = Lane::ALL.map(|lane| (lane, thread::spawn(move || Bench::of(lane).play())));
-    let mut played = BTreeMap::new();
-    for (lane, thread) in lanes {
-        played.insert(lane, thread.join().expect("a lane does not panic"));
+    let mut threads = Vec::new();
+    for lane in Lane::ALL {
+        let parts = match lane {
+            Lane::Admin | Lane::InProcess => 1,
+            _ => PARTS,
+        };
+        for part in 0..parts {
+            threads.push(thread::spawn(move || Bench::of(lane).play(part, parts)));
+        }
     }
-    let (cases, failed): (Vec<_>, Vec<_>) = played.into_values().unzip();
-    (cases.concat(), failed.concat())
+    let (mut cases, mut failed) = (Vec::new(), Vec::new());
+    for thread in threads {
+        let (own, wrong) = thread.join().expect("a lane does not panic");
+        cases.extend(own);
+        failed.extend(wrong);
+    }
+    failed.sort_by_key(|failure| (failure.group, failure.entry));
+    (cases, failed)
 }
 
 #[test]
