@@ -261,6 +261,30 @@ mod tests {
     }
 
     #[test]
+    fn hosts_overlap_where_one_name_can_be_of_both() {
+        let pattern = |text: &str| DomainPattern::parse(text).unwrap();
+        for (host, other, want) in [
+            ("a.test", "a.test", true),
+            ("a.test", "b.test", false),
+            ("x.a.test", "*.a.test", true),
+            ("y.x.a.test", "*.a.test", true),
+            ("a.test", "*.a.test", false),
+            ("ba.test", "*.a.test", false),
+            ("*.a.test", "x.a.test", true),
+            ("*.a.test", "a.test", false),
+            ("*.a.test", "xa.test", false),
+            ("*.a.test", "*.a.test", true),
+            ("*.x.a.test", "*.a.test", true),
+            ("*.a.test", "*.x.a.test", true),
+            ("*.a.test", "*.b.test", false),
+        ] {
+            let others = pattern(other);
+            let found = overlaps(&pattern(host), &HashSet::from([&others]));
+            assert_eq!(found, want, "{host} and {other}");
+        }
+    }
+
+    #[test]
     fn what_is_looser_is_named_and_what_is_not_is_quiet() {
         let one = "  - {name: a, hosts: [a.test], action: tunnel}\n";
         let wide = "  - {name: w, hosts: ['*.a.test'], paths: [/x/*], action: forward}\n";

@@ -85,6 +85,7 @@ mod tests {
             );
             assert_eq!(found, (tunnel, intercept, forward, answered), "{level}");
             assert_eq!(Lockdown::parse(level.as_str()), Some(level));
+            assert_eq!(level.to_string(), level.as_str());
             // A refusal keeps its own reason.
             assert!(!level.forbids_request(Action::Deny));
         }

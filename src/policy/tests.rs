@@ -246,6 +246,80 @@ fn connections() {
 }
 
 #[test]
+fn paths_are_found_by_whole_by_folder_and_by_ending_and_the_first_rule_counts() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "nopack git.test deny paths=*/secret/info/refs",
+            "refs git.test forward paths=*/info/refs",
+            "exact git.test sink paths=/a/info/refs,/a",
+            "below git.test llm paths=/b/*",
+            "late git.test sink paths=*/b/c",
+        ],
+    );
+    for (name, line, want) in [
+        (
+            "by ending",
+            "GET git.test:443/x/y/info/refs",
+            "forward refs rule_allows",
+        ),
+        (
+            "by ending, whole",
+            "GET git.test:443/info/refs",
+            "forward refs rule_allows",
+        ),
+        (
+            "a longer name is no ending",
+            "GET git.test:443/xinfo/refs",
+            "deny refs host_known_request_not",
+        ),
+        (
+            "denied by ending",
+            "GET git.test:443/x/secret/info/refs",
+            "deny nopack rule_denies",
+        ),
+        (
+            "the ending stands before the whole",
+            "GET git.test:443/a/info/refs",
+            "forward refs rule_allows",
+        ),
+        (
+            "the ending stands before the folder",
+            "GET git.test:443/b/info/refs",
+            "forward refs rule_allows",
+        ),
+        ("whole", "GET git.test:443/a", "sink exact rule_allows"),
+        (
+            "by folder",
+            "GET git.test:443/b/c/d",
+            "llm below rule_allows",
+        ),
+        (
+            "the folder stands before the ending",
+            "GET git.test:443/b/c",
+            "llm below rule_allows",
+        ),
+        (
+            "the ending elsewhere",
+            "GET git.test:443/x/b/c",
+            "sink late rule_allows",
+        ),
+        (
+            "the folder is not in itself",
+            "GET git.test:443/b",
+            "deny refs host_known_request_not",
+        ),
+        (
+            "nothing",
+            "GET git.test:443/x",
+            "deny refs host_known_request_not",
+        ),
+    ] {
+        assert_eq!(request(&p, line), want, "{name}: {line}");
+    }
+}
+
+#[test]
 fn requests() {
     let p = policy(
         Mode::Enforce,

@@ -287,7 +287,7 @@ impl Rules<'_> {
             Responder::Copilot => Some(1),
             Responder::ModelScope => Some(2),
             Responder::Sink => Some(3),
-            Responder::Llm | Responder::Mcp => None,
+            Responder::Llm | Responder::Mcp | Responder::FrontDoor => None,
         }
     }
 
