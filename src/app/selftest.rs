@@ -50,6 +50,7 @@ impl SelfTests {
                 reverse: of("reverse"),
                 transparent_tls: of("transparent_tls"),
                 transparent_http: of("transparent_http"),
+                front_door: of("front_door"),
                 admin: of("admin"),
             },
             vendor: config.listeners.reverse.clone().unwrap_or_default().host,

@@ -110,6 +110,7 @@ async fn doors_of_the_running(admin: SocketAddr) -> anyhow::Result<Doors> {
         reverse: of("reverse"),
         transparent_tls: of("transparent_tls"),
         transparent_http: of("transparent_http"),
+        front_door: of("front_door"),
         admin: Some(admin),
     })
 }
@@ -121,6 +122,7 @@ fn doors_of(config: &Config) -> Doors {
         reverse: listeners.reverse.as_ref().map(|r| r.listen),
         transparent_tls: listeners.transparent_tls,
         transparent_http: listeners.transparent_http,
+        front_door: listeners.front_door.as_ref().map(|d| d.listen),
         admin: None,
     }
 }

@@ -27,6 +27,7 @@ pub struct Doors {
     pub reverse: Option<SocketAddr>,
     pub transparent_tls: Option<SocketAddr>,
     pub transparent_http: Option<SocketAddr>,
+    pub front_door: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
@@ -37,6 +38,7 @@ impl Doors {
             Lane::Reverse => self.reverse,
             Lane::TransparentTls => self.transparent_tls,
             Lane::TransparentHttp => self.transparent_http,
+            Lane::FrontDoor => self.front_door,
             Lane::Admin => self.admin,
             Lane::InProcess => None,
         }
@@ -48,13 +50,21 @@ impl Doors {
             reverse,
             transparent_tls,
             transparent_http,
+            front_door,
             admin,
         } = self;
-        [explicit, reverse, transparent_tls, transparent_http, admin]
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect()
+        [
+            explicit,
+            reverse,
+            transparent_tls,
+            transparent_http,
+            front_door,
+            admin,
+        ]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect()
     }
 }
 

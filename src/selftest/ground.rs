@@ -19,7 +19,12 @@ use super::{
 };
 
 const PORTS: [Port; 2] = [Port::HTTP, Port::HTTPS];
-const ENTRIES: [Entry; 3] = [Entry::Explicit, Entry::Reverse, Entry::Transparent];
+const ENTRIES: [Entry; 4] = [
+    Entry::Explicit,
+    Entry::Reverse,
+    Entry::Transparent,
+    Entry::FrontDoor,
+];
 /// Reserved names that are nobody's (RFC 6761), in the order in which they are tried.
 const STRANGERS: [&str; 3] = ["evil.test", "evil.invalid", "evil.example"];
 /// GETs that stand-ins answer without counting them as unknown, and one that nobody knows.
@@ -142,7 +147,7 @@ impl Ground {
     /// Whom a request in this lane is sent to so that nothing but its form can refuse it.
     pub fn place(&self, lane: Lane) -> Option<&Place> {
         match lane {
-            Lane::Reverse => self.vendor.as_ref(),
+            Lane::Reverse | Lane::FrontDoor => self.vendor.as_ref(),
             Lane::ExplicitPlain
             | Lane::ConnectTunnel
             | Lane::ConnectIntercepted

@@ -19,6 +19,8 @@ pub enum Lane {
     TransparentTls,
     /// A redirected plain connection.
     TransparentHttp,
+    /// A call of ComfyUI's page, to the front door.
+    FrontDoor,
     /// The control plane.
     Admin,
     /// A checkpoint of this program called directly: configuration, addresses after look-up.
@@ -26,24 +28,26 @@ pub enum Lane {
 }
 
 impl Lane {
-    pub const ALL: [Lane; 8] = [
+    pub const ALL: [Lane; 9] = [
         Lane::ExplicitPlain,
         Lane::ConnectTunnel,
         Lane::ConnectIntercepted,
         Lane::Reverse,
         Lane::TransparentTls,
         Lane::TransparentHttp,
+        Lane::FrontDoor,
         Lane::Admin,
         Lane::InProcess,
     ];
 
     /// The lanes in which a request is read: each has its own way to name the host.
-    pub const REQUESTS: [Lane; 5] = [
+    pub const REQUESTS: [Lane; 6] = [
         Lane::ExplicitPlain,
         Lane::ConnectIntercepted,
         Lane::Reverse,
         Lane::TransparentTls,
         Lane::TransparentHttp,
+        Lane::FrontDoor,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -54,6 +58,7 @@ impl Lane {
             Lane::Reverse => "reverse",
             Lane::TransparentTls => "transparent_tls",
             Lane::TransparentHttp => "transparent_http",
+            Lane::FrontDoor => "front_door",
             Lane::Admin => "admin",
             Lane::InProcess => "in_process",
         }

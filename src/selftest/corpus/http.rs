@@ -415,6 +415,8 @@ fn kept_alive(corpus: &mut Corpus<'_>) {
     let template = format!("GET / HTTP/1.1\r\nHost: {stranger}\r\n\r\n");
     corpus.second("an answer, then a host that no rule has", &template, &[Lane::TransparentHttp], &closed);
     corpus.second("an answer, then another host", &template, &bound, &mismatch);
+    let foreign = Expected::Refused(vec![Reason::HostNotAllowed]);
+    corpus.second("an answer, then another host", &template, &[Lane::FrontDoor], &foreign);
     for case in corpus.cases.iter_mut().filter(|c| c.group == 45 && c.expected == closed) {
         case.destination = Authority::parse(&stranger, Some(Port::HTTP)).ok();
     }
@@ -422,10 +424,13 @@ fn kept_alive(corpus: &mut Corpus<'_>) {
         ("an answer, then a malformed head", "GET {to}{path} HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n"),
         ("an answer, then bare line feeds", "GET {to}{path} HTTP/1.1\nHost: {host}\n\n"),
         ("an answer, then the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        ("an answer, then a climb above the root", "GET {to}/../x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     ] {
         corpus.second(sentence, template, &Lane::REQUESTS, &malformed);
     }
+    // Behind the front door's prefix that is no climb above the root.
+    let lanes: Vec<Lane> = Lane::REQUESTS.into_iter().filter(|l| *l != Lane::FrontDoor).collect();
+    let climb = "GET {to}/../x HTTP/1.1\r\nHost: {host}\r\n\r\n";
+    corpus.second("an answer, then a climb above the root", climb, &lanes, &malformed);
     let upgrade = "GET {to}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let refused = Expected::Refused(vec![Reason::UpgradeNotAllowed]);
     corpus.second("an answer, then a WebSocket", upgrade, &Lane::REQUESTS, &refused);

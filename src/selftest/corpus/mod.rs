@@ -186,8 +186,9 @@ impl<'g> Corpus<'g> {
             Lane::ConnectIntercepted,
             Lane::TransparentTls,
             Lane::Reverse,
+            Lane::FrontDoor,
         ] {
-            if lane == Lane::Reverse && !rebound {
+            if matches!(lane, Lane::Reverse | Lane::FrontDoor) && !rebound {
                 continue;
             }
             let Some(slots) = self.slots(lane) else {
@@ -197,6 +198,10 @@ impl<'g> Corpus<'g> {
             let sentence = match lane {
                 Lane::TransparentTls => format!("{sentence}, as the Host inside"),
                 _ => sentence.to_owned(),
+            };
+            let reason = match (lane, reason) {
+                (Lane::FrontDoor, Reason::AuthorityMismatch) => Reason::HostNotAllowed,
+                _ => reason,
             };
             self.push(
                 lane,
@@ -274,6 +279,11 @@ impl<'g> Corpus<'g> {
         expected: Expected,
     ) {
         for lane in lanes {
+            // Behind the prefix of the front door a path climbs into ComfyUI's own, which are another
+            // matter: they may hold encoded slashes, and lead to it.
+            if *lane == Lane::FrontDoor && self.group == 43 {
+                continue;
+            }
             let Some(slots) = self.slots(*lane) else {
                 continue;
             };
@@ -382,6 +392,7 @@ impl<'g> Corpus<'g> {
                     | Lane::ConnectIntercepted
                     | Lane::Reverse
                     | Lane::TransparentTls
+                    | Lane::FrontDoor
                     | Lane::Admin
                     | Lane::InProcess => None,
                 }
@@ -396,7 +407,7 @@ impl<'g> Corpus<'g> {
             .vendor
             .as_ref()
             .is_some_and(|v| v.host == place.host);
-        if lane == Lane::Reverse && !reverse {
+        if matches!(lane, Lane::Reverse | Lane::FrontDoor) && !reverse {
             return None;
         }
         slots(lane, place, None)

@@ -1,7 +1,7 @@
 //! From a case as it is written to the bytes of a lane, and the reason its form is refused for there.
 
 use super::{Lane, Opening, Place};
-use crate::{net::Authority, policy::Reason};
+use crate::{net::Authority, page, policy::Reason};
 
 /// The host that a head case is sent to, and how its lane names it.
 pub(super) struct Slots {
@@ -25,6 +25,11 @@ pub(super) fn slots(lane: Lane, place: &Place, destination: Option<Authority>) -
         Lane::ExplicitPlain => (format!("http://{name}"), name, Opening::Direct),
         Lane::ConnectIntercepted | Lane::TransparentTls => (String::new(), name, inside),
         Lane::Reverse => (String::new(), "localhost".into(), Opening::Direct),
+        Lane::FrontDoor => (
+            page::COPILOT_PATH.into(),
+            "localhost".into(),
+            Opening::Direct,
+        ),
         Lane::TransparentHttp => (String::new(), name, Opening::Direct),
         Lane::ConnectTunnel | Lane::Admin | Lane::InProcess => return None,
     };

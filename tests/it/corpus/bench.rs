@@ -47,6 +47,7 @@ impl Bench {
             reverse: Some(ready.reverse),
             transparent_tls: ready.transparent_tls,
             transparent_http: ready.transparent_http,
+            front_door: ready.front_door,
             admin: Some(ready.admin),
         };
         let root = airlock.state().join("ca/root.pem");

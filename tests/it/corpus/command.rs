@@ -19,6 +19,9 @@ const SHIPPED: &str = "listeners:
   reverse:
     listen: 127.0.0.1:0
   admin: 127.0.0.1:0
+front_door:
+  listen: 127.0.0.1:0
+  comfyui: http://127.0.0.1:1
 llm:
   discover: false
 limits:
@@ -48,6 +51,7 @@ fn the_shipped_policy_withstands_it_and_nothing_is_dialled() {
         "connect_tunnel",
         "connect_intercepted",
         "reverse",
+        "front_door",
     ] {
         let cases = entries[entry]["cases"].as_u64().unwrap();
         assert!(cases > 300, "{entry}: {report:#}");

@@ -117,6 +117,7 @@ fn words(lane: Lane) -> (&'static str, &'static str) {
             "a redirected ClientHello, and requests inside",
         ),
         Lane::TransparentHttp => ("redirected HTTP", "a redirected plain request"),
+        Lane::FrontDoor => ("front door", "a call of ComfyUI's page to the front door"),
         Lane::Admin => ("admin", "a request to the control plane"),
         Lane::InProcess => (
             "checks",
