@@ -321,6 +321,18 @@ mod tests {
                 "8.8.4.4:443",
                 ours,
             ),
+            (
+                "the same through a NAT64 gateway",
+                "a.test:443",
+                "[64:ff9b::8.8.4.4]:443",
+                ours,
+            ),
+            (
+                "its neighbour through the gateway",
+                "a.test:443",
+                "[64:ff9b::8.8.4.5]:443",
+                Ok(AddressClass::Public),
+            ),
         ];
         for (what, name, addr, want) in rows {
             let got = check(&authority(name), addr.parse().unwrap(), &policy, &own);
