@@ -29,6 +29,7 @@ use airlock::{
     },
     mcp::{Message, Packet},
     net::{AddressClass, Authority, DomainPattern, Host, Port, classify},
+    page::{Blocked, Coding, Kind, Replacements, Rewrite, RewriteError, Rewritten, Violation},
     policy::{
         AddressPolicy, PathPattern, address,
         learn::{Learner, Options},
@@ -44,7 +45,7 @@ use airlock::{
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 12] = [
+pub const TARGETS: [(&str, Run); 14] = [
     ("authority", authority),
     ("request_head", request_head),
     ("client_hello", client_hello),
@@ -56,6 +57,8 @@ pub const TARGETS: [(&str, Run); 12] = [
     ("multipart", multipart),
     ("json_edit", json_edit),
     ("learn_line", learn_line),
+    ("page_rewrite", page_rewrite),
+    ("csp_report", csp_report),
     ("token", token),
 ];
 
@@ -622,6 +625,62 @@ pub fn learn_line(data: &[u8]) {
         let config = compiled(&yaml).unwrap_or_else(|e| panic!("does not load: {e}\n{yaml}"));
         let live = learned.rules.iter().filter(|r| r.live).count();
         assert_eq!(config.policy.rule_count(), live + of_packs());
+    }
+}
+
+/// However a page comes in, it goes out alike, and without an address of the vendor in it.
+pub fn page_rewrite(data: &[u8]) {
+    const LIMIT: usize = 256 << 10;
+    const CODINGS: [Coding; 5] = [
+        Coding::Identity,
+        Coding::Gzip,
+        Coding::Deflate,
+        Coding::Brotli,
+        Coding::Zstd,
+    ];
+    let (which, data) = data.split_at(data.len().min(3));
+    let [coding, sizes @ ..] = which else {
+        return;
+    };
+    let coding = CODINGS[usize::from(*coding) % CODINGS.len()];
+    let replacements = Replacements::new(["vendor.test", "vendor-pre.test"], "/ours");
+    let rewrite = |sizes: &[u8]| -> Result<Rewritten, RewriteError> {
+        let mut rewrite = Rewrite::new(Kind::Document, coding, replacements.clone(), LIMIT)?;
+        for piece in cut(data, sizes) {
+            rewrite.push(piece)?;
+        }
+        rewrite.finish()
+    };
+    let whole = rewrite(&[]);
+    let pieces = rewrite(sizes);
+    if coding == Coding::Identity {
+        assert_eq!(whole.is_ok(), data.len() <= LIMIT);
+        assert_eq!(pieces, whole);
+    }
+    if let (Ok(whole), Ok(pieces)) = (&whole, &pieces) {
+        assert_eq!(whole, pieces);
+    }
+    if let Ok(whole) = whole {
+        assert_eq!(
+            replacements.apply(&whole.body),
+            whole.body,
+            "once is enough"
+        );
+    }
+}
+
+/// A report says a host and a path, and nothing of what stands behind them.
+pub fn csp_report(data: &[u8]) {
+    let Ok(violation) = Violation::parse(data) else {
+        return;
+    };
+    if let Some(page) = &violation.page {
+        assert!(page.starts_with('/') && page.bytes().all(|b| b.is_ascii_graphic()));
+        assert!(!page.contains(['?', '#']), "{page}");
+    }
+    match &violation.blocked {
+        Blocked::Host(authority) => stable_host(&authority.host),
+        Blocked::Inline | Blocked::Eval | Blocked::NoHost => {}
     }
 }
 

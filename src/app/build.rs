@@ -15,17 +15,19 @@ use super::{
 };
 use crate::{
     audit::{AuditLog, AuditSettings},
-    config::{Config, Reverse},
+    config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
+    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
-    net::{Authority, Port, Scheme},
+    net::{Authority, Host, Port, Scheme},
+    page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{Limits, Memory, Responders, Route, Routes, Services},
+    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -33,8 +35,12 @@ use crate::{
         system_bundle_path, write_bundle,
     },
     upstream::{
-        connector::CountingConnector, dial::Dialer, ech::EchGuard, http_client::HttpClient,
-        private_ca::PrivateCas, site_proxy::SiteProxy,
+        connector::CountingConnector,
+        dial::Dialer,
+        ech::EchGuard,
+        http_client::{HttpClient, Origin},
+        private_ca::PrivateCas,
+        site_proxy::SiteProxy,
     },
 };
 
@@ -114,6 +120,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
+    notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
     let limits = &config.limits;
@@ -131,7 +139,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         dialer,
         leafs: arc_swap::ArcSwap::new(leafs),
         responders,
-        routes: routes(config.listeners.reverse.as_ref()),
+        routes: routes(&config.listeners),
+        front_door,
         private_cas: arc_swap::ArcSwap::from_pointee(private_cas),
         ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
@@ -271,13 +280,50 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
+        front_door: Arc::new(ReportResponder::new(metrics.clone())),
     }
 }
 
-fn routes(reverse: Option<&Reverse>) -> Routes {
+fn front_door(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<FrontDoor>>, StartError> {
+    let Some(door) = &config.listeners.front_door else {
+        return Ok(None);
+    };
+    let tls = tls.config_for(door.ca_file.as_deref())?;
+    let deps = FrontDoorDeps {
+        clean: clean_headers,
+        comfyui: Origin::of(&door.comfyui),
+        client: HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout),
+        settings: PageSettings {
+            connection_allowlist: door.connection_allowlist,
+        },
+        metrics: metrics.clone(),
+    };
+    Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
+}
+
+fn door_route(door: &config::FrontDoor) -> DoorRoute {
+    DoorRoute {
+        names: OwnNames {
+            named: door.hosts.clone(),
+            beyond_loopback: !door.listen.ip().is_loopback(),
+            plain_websockets: door.plain_websockets.clone(),
+        },
+        comfyui: door.comfyui.authority.clone(),
+        tls: door.comfyui.scheme == Scheme::Https,
+        own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
+    }
+}
+
+fn routes(listeners: &Listeners) -> Routes {
     let fallback = Reverse::default();
-    let reverse = reverse.unwrap_or(&fallback);
+    let reverse = listeners.reverse.as_ref().unwrap_or(&fallback);
     Routes {
+        door: listeners.front_door.as_ref().map(door_route),
         vendor: Authority::new(reverse.host.clone(), Port::HTTPS),
         routes: reverse
             .routes
@@ -320,10 +366,12 @@ pub(super) fn ech_guard(
 
 fn named_cas(config: &Config) -> impl Iterator<Item = (&Authority, &Path)> {
     let routes = config.listeners.reverse.iter().flat_map(|r| &r.routes);
+    let door = config.listeners.front_door.iter();
     config
         .upstreams
         .iter()
         .map(|u| (&u.url.authority, &u.ca_file))
         .chain(routes.map(|r| (&r.upstream.authority, &r.ca_file)))
+        .chain(door.map(|d| (&d.comfyui.authority, &d.ca_file)))
         .filter_map(|(authority, ca)| Some((authority, ca.as_deref()?)))
 }

@@ -154,6 +154,7 @@ async fn bind(config: &Config) -> Result<Vec<Listening>, StartError> {
         (Door::Reverse, l.reverse.as_ref().map(|r| r.listen)),
         (Door::TransparentTls, l.transparent_tls),
         (Door::TransparentHttp, l.transparent_http),
+        (Door::FrontDoor, l.front_door.as_ref().map(|d| d.listen)),
     ];
     let mut bound = Vec::new();
     for (door, address) in wanted {
@@ -170,6 +171,7 @@ fn name_of(door: Door) -> &'static str {
         Door::Reverse => "reverse",
         Door::TransparentTls => "transparent_tls",
         Door::TransparentHttp => "transparent_http",
+        Door::FrontDoor => "front_door",
     }
 }
 

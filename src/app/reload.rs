@@ -293,7 +293,7 @@ impl Reloader {
             packs,
             loosened,
             restart_needed,
-            notes,
+            mut notes,
         } = prepared;
         let services = &self.services;
         if let Some((new, leafs)) = leafs {
@@ -304,6 +304,9 @@ impl Reloader {
         services.ech.store(Arc::new(ech));
         services.dialer.set_policy(addresses);
         let old = services.policy.swap(policy.clone());
+        if let Some(door) = &services.front_door {
+            notes.extend(door.follow(&policy));
+        }
         let cut = services.sweep();
         services.metrics.policy_loaded(policy.generation());
         // Freeing a hundred thousand rules is no work for whoever serves requests.

@@ -36,6 +36,7 @@ enum EntryArg {
     Explicit,
     Reverse,
     Transparent,
+    FrontDoor,
 }
 
 impl From<EntryArg> for Entry {
@@ -44,6 +45,7 @@ impl From<EntryArg> for Entry {
             EntryArg::Explicit => Entry::Explicit,
             EntryArg::Reverse => Entry::Reverse,
             EntryArg::Transparent => Entry::Transparent,
+            EntryArg::FrontDoor => Entry::FrontDoor,
         }
     }
 }

@@ -8,19 +8,25 @@ use super::{
     settings::{ConfigArg, environment, runtime},
     stop::Stops,
 };
-use crate::app::{
-    App, Running,
-    reload::{Reloader, Trigger},
+use crate::{
+    app::{
+        App, Running,
+        reload::{Reloader, Trigger},
+    },
+    config,
 };
 
 /// Start the proxy and run until stopped
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --config airlock.yaml --log debug\n\nA changed file is taken at once; SIGHUP and `airlock reload` ask for it."
+    after_help = "Examples:\n  airlock run\n  LOCAL_LLM_BASE_URL=http://sparkle:8000/v1 airlock run\n  airlock run --front-door\n  airlock run --config airlock.yaml --log debug\n\nA changed file is taken at once; SIGHUP and `airlock reload` ask for it."
 )]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Stand before ComfyUI on 127.0.0.1:8189, where the configuration does not say otherwise
+    #[arg(long)]
+    front_door: bool,
     /// What to log, as in RUST_LOG: `debug`, or `info,airlock=trace`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG")]
     log: Option<String>,
@@ -42,7 +48,11 @@ struct Ready<'a> {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     crate::logging::install(args.log.as_deref(), args.log_json);
-    let environment = environment();
+    let mut environment = environment();
+    if args.front_door {
+        // As a variable, so that a reload finds it as well.
+        environment.insert(config::FRONT_DOOR_SWITCH.into(), "on".into());
+    }
     let config = args.config.load(&environment)?;
     runtime()?.block_on(async move {
         // Taken before anyone is told that it runs: an untaken signal would end it.

@@ -21,7 +21,7 @@ use super::{
     ReverseRoute, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
-    identity,
+    front_door, identity,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -91,9 +91,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("mode")
         .and_then(|f| read_mode(f, errors))
         .unwrap_or_default();
-    let listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
+    let mut listeners = s.take("listeners").map_or_else(Listeners::default, |f| {
         sections::listeners(f, places, errors)
     });
+    listeners.front_door = front_door::front_door(s.take("front_door"), places, errors);
     let packs = s
         .take("packs")
         .map_or_else(|| vec![DEFAULT_PACK.to_owned()], |f| read_packs(f, errors));
@@ -164,6 +165,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     routes
         .clone()
         .for_each(|r| addresses.permit_private(r.upstream.authority.clone()));
+    let door = listeners.front_door.iter();
+    door.clone()
+        .for_each(|d| addresses.permit_private(d.comfyui.authority.clone()));
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
@@ -193,6 +197,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
             }
         });
     }
+    // Its own server, whatever is closed outside; the addresses above hold for it, too.
+    all.extend(listeners.front_door.iter().flat_map(front_door::rules));
     note_closed_addresses(&all, &addresses, &mut notes);
     if mode == Mode::Report {
         notes.push("mode is report: what policy would refuse is let through and noted".into());

@@ -9,6 +9,7 @@ mod compile;
 mod egress;
 mod env;
 pub(crate) mod error;
+mod front_door;
 mod identity;
 mod model;
 pub(crate) mod reader;
@@ -24,6 +25,7 @@ use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
+pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
     AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
     Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute, SecretsConfig,

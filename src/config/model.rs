@@ -18,7 +18,7 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{Secret, watch::Stamp};
+use super::{FrontDoor, Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,7 +69,9 @@ impl Config {
     pub fn ca_file_for(&self, authority: &Authority) -> Option<&PathBuf> {
         let llm = self.llm.base_url.iter().map(|url| (url, &self.llm.ca_file));
         let routes = self.listeners.reverse.iter().flat_map(|r| &r.routes);
+        let door = self.listeners.front_door.iter();
         llm.chain(routes.map(|r| (&r.upstream, &r.ca_file)))
+            .chain(door.map(|d| (&d.comfyui, &d.ca_file)))
             .chain(self.upstreams.iter().map(|u| (&u.url, &u.ca_file)))
             .filter(|(url, _)| url.authority == *authority)
             .find_map(|(_, ca)| ca.as_ref())
@@ -86,6 +88,8 @@ pub struct Listeners {
     pub transparent_http: Option<SocketAddr>,
     /// Health, metrics.
     pub admin: Option<SocketAddr>,
+    /// From the section `front_door`.
+    pub front_door: Option<FrontDoor>,
 }
 
 impl Default for Listeners {
@@ -96,6 +100,7 @@ impl Default for Listeners {
             transparent_tls: None,
             transparent_http: None,
             admin: Some(loopback(9464)),
+            front_door: None,
         }
     }
 }
@@ -109,14 +114,17 @@ impl Listeners {
             transparent_tls,
             transparent_http,
             admin,
+            front_door,
         } = self;
         let reverse = reverse.as_ref().map(|r| r.listen);
+        let front_door = front_door.as_ref().map(|d| d.listen);
         [
             ("listeners.explicit", *explicit),
             ("listeners.reverse.listen", reverse),
             ("listeners.transparent_tls", *transparent_tls),
             ("listeners.transparent_http", *transparent_http),
             ("listeners.admin", *admin),
+            ("front_door.listen", front_door),
         ]
         .into_iter()
         .filter_map(|(name, addr)| addr.map(|a| (name, a)))

@@ -178,17 +178,19 @@ fn read_action(s: &mut Section, errors: &mut Errors) -> Option<RuleAction> {
 }
 
 fn read_responder(field: Field, errors: &mut Errors) -> Option<Responder> {
+    // The front door's own answers are for its own paths, which no rule of a user's has to name.
+    let nameable = || {
+        let all = Responder::ALL.into_iter();
+        all.filter(|r| *r != Responder::FrontDoor)
+    };
     field.parse(errors, "the name of a responder", |text| {
-        Responder::ALL
-            .into_iter()
-            .find(|r| r.as_str() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = Responder::ALL.iter().map(|r| r.as_str()).collect();
-                format!(
-                    "{text:?} is no responder: write one of {}",
-                    names.join(", ")
-                )
-            })
+        nameable().find(|r| r.as_str() == text).ok_or_else(|| {
+            let names: Vec<_> = nameable().map(Responder::as_str).collect();
+            format!(
+                "{text:?} is no responder: write one of {}",
+                names.join(", ")
+            )
+        })
     })
 }
 
@@ -254,12 +256,20 @@ pub(crate) fn read_network(field: Field, errors: &mut Errors) -> Option<IpNet> {
 }
 
 fn read_entry(field: Field, errors: &mut Errors) -> Option<Entry> {
-    field.parse(errors, "explicit, reverse or transparent", |text| {
-        Entry::ALL
-            .into_iter()
-            .find(|e| e.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no entry: write explicit, reverse or transparent"))
-    })
+    field.parse(
+        errors,
+        "explicit, reverse, transparent or front_door",
+        |text| {
+            Entry::ALL
+                .into_iter()
+                .find(|e| e.as_str() == text)
+                .ok_or_else(|| {
+                    format!(
+                        "{text:?} is no entry: write explicit, reverse, transparent or front_door"
+                    )
+                })
+        },
+    )
 }
 
 pub(crate) fn read_mode(field: Field, errors: &mut Errors) -> Option<Mode> {

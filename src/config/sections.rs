@@ -52,7 +52,7 @@ impl Places<'_> {
         })
     }
 
-    fn ca_file(&self, s: &mut Section, errors: &mut Errors) -> Option<PathBuf> {
+    pub(super) fn ca_file(&self, s: &mut Section, errors: &mut Errors) -> Option<PathBuf> {
         let field = s.take("ca_file")?;
         field.parse(errors, "a PEM file", |text| {
             let path = self.resolve(text);

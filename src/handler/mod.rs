@@ -23,7 +23,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use uuid::Uuid;
 
-use crate::net::{Authority, Entry};
+use crate::{
+    net::{Authority, Entry},
+    policy::Reason,
+};
 
 /// Facts of the exchange a request belongs to, as the pipeline established them.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub struct NoteFields {
     pub upstream: Option<String>,
     /// The client ends the stream by leaving, and that is its normal end (an MCP session).
     pub open_ended: bool,
+    /// The upstream failed, and the answer says so.
+    pub failed: Option<Reason>,
     /// A short remark: `model gemini-2.5-flash -> qwen3`, `2 images kept local`.
     pub detail: Option<String>,
 }

@@ -35,6 +35,7 @@ pub enum Door {
     Reverse,
     TransparentTls,
     TransparentHttp,
+    FrontDoor,
 }
 
 impl Door {
@@ -43,6 +44,7 @@ impl Door {
             Door::Explicit => Entry::Explicit,
             Door::Reverse => Entry::Reverse,
             Door::TransparentTls | Door::TransparentHttp => Entry::Transparent,
+            Door::FrontDoor => Entry::FrontDoor,
         }
     }
     /// The setting that names its address.
@@ -52,6 +54,7 @@ impl Door {
             Door::Reverse => "listeners.reverse.listen",
             Door::TransparentTls => "listeners.transparent_tls",
             Door::TransparentHttp => "listeners.transparent_http",
+            Door::FrontDoor => "front_door.listen",
         }
     }
 }
@@ -224,7 +227,7 @@ impl Edge {
             leash: Leash::default(),
         });
         match door {
-            Door::Explicit | Door::Reverse | Door::TransparentHttp => {
+            Door::Explicit | Door::Reverse | Door::TransparentHttp | Door::FrontDoor => {
                 http::serve(&self, Box::new(EdgeStream::new(l4)), connection).await;
             }
             Door::TransparentTls => connect::transparent(&self, l4, connection).await,

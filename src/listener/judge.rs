@@ -8,8 +8,9 @@ use super::head::{Head, Target};
 use crate::net::Entry;
 use crate::{
     net::Authority,
+    page,
     policy::{Reason, RuleName, path},
-    proxy::{Arrival, Connection, Denial, Routes, request_id},
+    proxy::{Arrival, AtDoor, Connection, Denial, Routes, request_id},
 };
 
 /// Turns a parsed head into an [`Arrival`].
@@ -19,16 +20,21 @@ pub fn arrival(
     head: &Head,
     started: Instant,
 ) -> Result<Arrival, Denial> {
-    let mut route = None;
+    let (mut route, mut door) = (None, None);
     let (authority, raw_target) = match connection.entry {
-        _ if connection.bound_to.is_some() => bound(connection, head)?,
-        Entry::Explicit => explicit(head)?,
+        _ if connection.bound_to.is_some() => borrowed(bound(connection, head)?),
+        Entry::Explicit => borrowed(explicit(head)?),
         Entry::Reverse => {
             let (authority, target, found) = reverse(routes, head)?;
             route = found;
+            borrowed((authority, target))
+        }
+        Entry::Transparent => borrowed(transparent(head)?),
+        Entry::FrontDoor => {
+            let (authority, target, at) = front_door(routes, head)?;
+            door = Some(at);
             (authority, target)
         }
-        Entry::Transparent => transparent(head)?,
     };
     let refuse = |reason, detail: String| Denial {
         reason,
@@ -40,10 +46,13 @@ pub fn arrival(
     };
     let (raw_path, query) = match raw_target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
-        None => (raw_target, None),
+        None => (&*raw_target, None),
     };
-    let canonical =
-        path::canonical(raw_path).map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
+    let canonical = match &door {
+        Some(at) if at.for_comfyui => path::canonical_with_slashes(raw_path),
+        Some(_) | None => path::canonical(raw_path),
+    };
+    let canonical = canonical.map_err(|e| refuse(Reason::MalformedRequest, e.to_string()))?;
     if query.is_some_and(|q| q.contains(['"', '<', '>'])) {
         let words = "the query holds a character that must be percent-encoded";
         return Err(refuse(Reason::MalformedRequest, words.into()));
@@ -75,7 +84,12 @@ pub fn arrival(
         gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,
         route,
+        door,
     })
+}
+
+fn borrowed((authority, target): (Authority, &str)) -> (Authority, Cow<'_, str>) {
+    (authority, Cow::Borrowed(target))
 }
 
 fn mismatch(authority: &Authority, detail: String) -> Denial {
@@ -161,6 +175,55 @@ fn reverse<'h>(
             None => Err(Denial::early(Reason::Internal, "route is gone")),
         },
     }
+}
+
+/// Our own paths are for the stand-ins and the gateway, by the vendor's name as elsewhere, or for the
+/// front door itself; everything else is for ComfyUI.
+fn front_door<'h>(
+    routes: &Routes,
+    head: &'h Head,
+) -> Result<(Authority, Cow<'h, str>, AtDoor), Denial> {
+    let Some(door) = &routes.door else {
+        return Err(Denial::early(Reason::Internal, "there is no front door"));
+    };
+    let target = origin(head).ok_or_else(|| {
+        Denial::early(
+            Reason::WrongEntry,
+            "this is ComfyUI's front door; the proxy port is listeners.explicit",
+        )
+    })?;
+    let called = head
+        .host
+        .clone()
+        .ok_or_else(|| Denial::early(Reason::BadAuthority, "the front door needs a Host"))?;
+    if let Err(fault) = door.names.admits(&called.host) {
+        return Err(Denial {
+            reason: Reason::HostNotAllowed,
+            ..mismatch(&called, fault.to_string())
+        });
+    }
+    let at = |for_comfyui| AtDoor {
+        called: called.clone(),
+        for_comfyui,
+    };
+    let (raw, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    // Chosen by the path that is judged and sent, as for the routes of `reverse`.
+    let path = path::canonical_with_slashes(raw).unwrap_or(Cow::Borrowed(raw));
+    let below = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(rest) = below(page::COPILOT_PATH).or_else(|| below(page::LLM_PATH)) {
+        return Ok((
+            routes.vendor.clone(),
+            format!("{rest}{query}").into(),
+            at(false),
+        ));
+    }
+    if below(page::OWN_PREFIX).is_some() {
+        return Ok((door.own.clone(), Cow::Borrowed(target), at(false)));
+    }
+    Ok((door.comfyui.clone(), Cow::Borrowed(target), at(true)))
 }
 
 fn transparent(head: &Head) -> Result<(Authority, &str), Denial> {

@@ -13,9 +13,11 @@ use prometheus::{
 use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
+mod page;
 
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use page::PageCounters;
 
 /// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
 const OVERHEAD_BUCKETS: &[f64] = &[
@@ -69,6 +71,7 @@ pub struct Metrics {
     leaf_cache: IntCounterVec,
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
+    page: PageCounters,
     drift: IntCounterVec,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
@@ -176,6 +179,7 @@ impl Metrics {
                 &["outcome"],
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
+            page: PageCounters::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",

@@ -27,16 +27,24 @@ pub enum Entry {
     Reverse,
     /// Redirected TLS or HTTP: the client does not know that we are here.
     Transparent,
+    /// Before ComfyUI: its page, its API, its WebSocket.
+    FrontDoor,
 }
 
 impl Entry {
-    pub const ALL: [Entry; 3] = [Entry::Explicit, Entry::Reverse, Entry::Transparent];
+    pub const ALL: [Entry; 4] = [
+        Entry::Explicit,
+        Entry::Reverse,
+        Entry::Transparent,
+        Entry::FrontDoor,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Entry::Explicit => "explicit",
             Entry::Reverse => "reverse",
             Entry::Transparent => "transparent",
+            Entry::FrontDoor => "front_door",
         }
     }
 }

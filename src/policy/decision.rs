@@ -65,16 +65,19 @@ pub enum Responder {
     Sink,
     /// A placeholder picture in place of a vendor's image (WIRE.md 20).
     Image,
+    /// What the front door serves below `/airlock/` of its own: the reports of browsers.
+    FrontDoor,
 }
 
 impl Responder {
-    pub const ALL: [Responder; 6] = [
+    pub const ALL: [Responder; 7] = [
         Responder::Llm,
         Responder::Mcp,
         Responder::Copilot,
         Responder::ModelScope,
         Responder::Sink,
         Responder::Image,
+        Responder::FrontDoor,
     ];
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +87,7 @@ impl Responder {
             Responder::ModelScope => "model_scope",
             Responder::Sink => "sink",
             Responder::Image => "image",
+            Responder::FrontDoor => "front_door",
         }
     }
 }
@@ -179,6 +183,12 @@ reasons! {
     MalformedRequest = "malformed_request", 400;
     /// Content-Length and Transfer-Encoding together, or either of them ambiguous.
     AmbiguousFraming = "ambiguous_framing", 400;
+    /// The front door is not known by this name: a page of a foreign site that rebinds its name.
+    HostNotAllowed = "host_not_allowed", 421;
+    /// A page of another origin called the front door.
+    OriginNotAllowed = "origin_not_allowed", 403;
+    /// A WebSocket in the clear beyond this machine.
+    PlainWebsocket = "plain_websocket", 403;
     HeadTooLarge = "head_too_large", 431;
     HeadTimeout = "head_timeout", 408;
     BodyTooLarge = "body_too_large", 413;

@@ -241,6 +241,17 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::TlsHandshakeFailed => {
             "# no rule can allow it: the client has to send it differently".into()
         }
+        Reason::HostNotAllowed => format!(
+            "front_door:\n  hosts: [{}] # only if this name is yours",
+            authority.host
+        ),
+        Reason::PlainWebsocket => format!(
+            "front_door:\n  plain_websockets: [{}] # whoever listens in between reads it",
+            authority.host
+        ),
+        Reason::OriginNotAllowed => {
+            "# no rule can allow it: open ComfyUI by the address of the front door".into()
+        }
         Reason::EchRefused => {
             "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
              action: forward"

@@ -31,11 +31,37 @@ pub enum PathError {
     DotParameters,
     #[error("path climbs above the root: write it without '..'")]
     AboveRoot,
+    #[error("path holds '..' beside an encoded slash: write it without '..'")]
+    HiddenDots,
 }
 
 /// The canonical form of an origin-form path (no query, no fragment). Borrows when nothing changes.
 /// An empty path is `/`.
 pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
+    canonical_form(path, Slashes::Refused)
+}
+
+/// As [`canonical`], with encoded slashes kept as they are: ComfyUI names a file of a user's in one
+/// segment, `/userdata/workflows%2Fa.json`. A `..` beside one is refused, for the server decodes it.
+pub fn canonical_with_slashes(path: &str) -> Result<Cow<'_, str>, PathError> {
+    let canonical = canonical_form(path, Slashes::Kept)?;
+    let hides_dots = |segment: &str| {
+        segment.contains("%2F") && segment.split("%2F").any(|part| matches!(part, "." | ".."))
+    };
+    if canonical.split('/').any(hides_dots) {
+        return Err(PathError::HiddenDots);
+    }
+    Ok(canonical)
+}
+
+/// What becomes of `%2F`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slashes {
+    Refused,
+    Kept,
+}
+
+fn canonical_form(path: &str, slashes: Slashes) -> Result<Cow<'_, str>, PathError> {
     if path.is_empty() {
         return Ok(Cow::Borrowed("/"));
     }
@@ -45,7 +71,7 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
     if is_plain(path) {
         return Ok(Cow::Borrowed(path));
     }
-    let decoded = decode_unreserved(path)?;
+    let decoded = decode_unreserved(path, slashes)?;
     resolve_segments(&decoded).map(Cow::Owned)
 }
 
@@ -74,7 +100,7 @@ fn may_stand(b: u8) -> bool {
     is_unreserved(b) || b"/:@!$&'()*+,;=[]|".contains(&b)
 }
 
-fn decode_unreserved(path: &str) -> Result<String, PathError> {
+fn decode_unreserved(path: &str, slashes: Slashes) -> Result<String, PathError> {
     let mut out = String::with_capacity(path.len());
     // Decoded bytes outside ASCII, to be checked as UTF-8 in one piece.
     let mut high: Vec<u8> = Vec::new();
@@ -101,6 +127,7 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
             end_of_high(&mut high)?;
         }
         match byte {
+            b'/' if slashes == Slashes::Kept => out.push_str("%2F"),
             b'/' | b'\\' | 0x00..=0x1f | 0x7f => return Err(PathError::ForbiddenEscape),
             b if is_unreserved(b) => out.push(char::from(b)),
             b => {
@@ -311,6 +338,30 @@ mod tests {
             assert_eq!(canonical(&got).as_deref(), Ok(want), "{what}: stable");
         }
         assert!(matches!(canonical("/v1/models"), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn encoded_slashes_are_kept_for_a_server_that_wants_them() {
+        use PathError as E;
+        for (what, input, want) in [
+            (
+                "a file of a user's",
+                "/api/userdata/workflows%2fa%20b.json",
+                Ok("/api/userdata/workflows%2Fa%20b.json"),
+            ),
+            ("a plain path", "/v1/models", Ok("/v1/models")),
+            ("dots between plain slashes", "/a/../b%2Fc", Ok("/b%2Fc")),
+            ("dots that are a name", "/a%2F...%2Fb", Ok("/a%2F...%2Fb")),
+            ("a climb behind it", "/a%2F..%2Fb", Err(E::HiddenDots)),
+            ("a climb in front of it", "/..%2Fb", Err(E::HiddenDots)),
+            ("a climb at its end", "/a%2F%2e%2e", Err(E::HiddenDots)),
+            ("one dot", "/a%2F.%2Fb", Err(E::HiddenDots)),
+            ("encoded twice", "/a%252Fb", Err(E::DoubleEncoded)),
+            ("a backslash", "/a%5C..%5Cb", Err(E::ForbiddenEscape)),
+        ] {
+            let got = canonical_with_slashes(input);
+            assert_eq!(got.as_deref(), want.as_deref(), "{what}");
+        }
     }
 
     #[test]

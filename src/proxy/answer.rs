@@ -3,6 +3,7 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
+use http::HeaderName;
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -13,14 +14,14 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::{DECISION_HEADER, Denial},
-    forward,
+    door, forward,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, Around, RespondError},
 };
 use crate::{
     handler::{
-        Exchange, LocalRequest,
+        Exchange, Handler, LocalRequest,
         cors::{Caller, OriginPolicy},
     },
     policy::{Reason, Responder, RuleName},
@@ -35,7 +36,21 @@ impl Pipeline {
         responder: Responder,
         rule: &RuleName,
     ) -> pingora::Result<()> {
-        let handler = self.services.responders.of(responder);
+        let handler = self.services.responders.of(responder).clone();
+        let handler = door::dressed(&self.services, arrival, handler);
+        self.answer_with(&*handler, session, context, arrival, rule)
+            .await
+    }
+
+    /// Lets `handler` answer, whatever it is that was allowed.
+    pub(super) async fn answer_with(
+        &self,
+        handler: &dyn Handler,
+        session: &mut Session,
+        context: &mut RequestContext,
+        arrival: &Arrival,
+        rule: &RuleName,
+    ) -> pingora::Result<()> {
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
         let mut held = self.services.memory.hold();
@@ -51,7 +66,10 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
-                        doing: Doing::Respond(asked.clone(), context.egress.clone()),
+                        doing: match arrival.for_comfyui() {
+                            Some(_) => Doing::ComfyUi(asked.clone()),
+                            None => Doing::Respond(asked.clone(), context.egress.clone()),
+                        },
                     };
                     self.services
                         .stand(&arrival.connection, context.epoch, subject)
@@ -81,7 +99,13 @@ impl Pipeline {
             }
         };
         match outcome {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let failed = context.note.read().failed;
+                if let (Some(finish), Some(reason)) = (&mut context.finish, failed) {
+                    finish.failed(reason, None);
+                }
+                Ok(())
+            }
             Err(RespondError::Refuse(reason, detail)) => {
                 let denial = Denial {
                     reason,
@@ -163,18 +187,19 @@ fn request_parts(
     parts.uri = uri;
     parts.version = header.version;
     let nominated = forward::nominated(&header.headers);
+    let for_comfyui = arrival.for_comfyui().is_some();
+    let ends_here = |name: &HeaderName| match name.as_str() {
+        _ if nominated.contains(name) => true,
+        _ if for_comfyui => forward::stays_here(name),
+        // The front door has compared it; a handler knows nothing of the door's names.
+        "origin" => arrival.door.is_some(),
+        "connection" | "keep-alive" | "te" | "trailer" | "upgrade" => true,
+        name => name.starts_with("proxy-") || name.starts_with("x-airlock-"),
+    };
     parts.headers = header
         .headers
         .iter()
-        .filter(|(name, _)| {
-            !nominated.contains(name)
-                && !matches!(
-                    name.as_str(),
-                    "connection" | "keep-alive" | "te" | "trailer" | "upgrade"
-                )
-                && !name.as_str().starts_with("proxy-")
-                && !name.as_str().starts_with("x-airlock-")
-        })
+        .filter(|(name, _)| !ends_here(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Ok(parts)

@@ -49,9 +49,24 @@ pub struct Arrival {
     pub rewritten: bool,
     /// The reverse route it came by, an index into [`super::Routes`].
     pub route: Option<usize>,
+    /// It came by the front door.
+    pub door: Option<AtDoor>,
+}
+
+/// What the front door knows of a request.
+#[derive(Debug)]
+pub struct AtDoor {
+    /// The name that the browser called, which is also the origin of its page.
+    pub called: Authority,
+    /// It is for ComfyUI, and not for us.
+    pub for_comfyui: bool,
 }
 
 impl Arrival {
+    pub fn for_comfyui(&self) -> Option<&AtDoor> {
+        self.door.as_ref().filter(|door| door.for_comfyui)
+    }
+
     pub fn path(&self) -> &str {
         self.target.get(..self.path_length).unwrap_or(&self.target)
     }

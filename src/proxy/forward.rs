@@ -110,10 +110,16 @@ fn rewritten_by_pingora(host: &Host) -> bool {
 
 /// Whether the upstream is spoken to in TLS, and so which port its Host may leave out.
 fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
+    if arrival.for_comfyui().is_some() {
+        return services.routes.door.as_ref().is_some_and(|door| door.tls);
+    }
     match arrival.route.and_then(|r| services.routes.routes.get(r)) {
         Some(route) => route.tls,
         // A base URL of the reverse entry stands for the vendor's https.
-        None => arrival.connection.tls || arrival.connection.entry == Entry::Reverse,
+        None => match arrival.connection.entry {
+            Entry::Reverse | Entry::FrontDoor => true,
+            Entry::Explicit | Entry::Transparent => arrival.connection.tls,
+        },
     }
 }
 
@@ -144,7 +150,7 @@ const IDLE: Duration = Duration::from_secs(4);
 
 /// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
 /// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
-fn stays_here(name: &HeaderName) -> bool {
+pub fn stays_here(name: &HeaderName) -> bool {
     // Servers that speak CGI's language read `X_Forwarded_For` as `X-Forwarded-For`.
     let dashed;
     let name = match name.as_str() {
@@ -192,9 +198,14 @@ pub fn request_header(
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
     let ours;
-    let host = match route {
-        Some(route) => &route.host,
-        None => {
+    let host = match (route, arrival.for_comfyui()) {
+        (Some(route), _) => &route.host,
+        // As the browser called it: ComfyUI compares it with Origin, which passes unchanged.
+        (None, Some(door)) => {
+            ours = door.called.without_port(arrival.connection.default_port());
+            &ours
+        }
+        (None, None) => {
             ours = match speaks_tls(services, arrival) {
                 true => arrival.authority.without_port(Port::HTTPS),
                 false => arrival.authority.without_port(Port::HTTP),

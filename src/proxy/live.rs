@@ -75,6 +75,8 @@ pub struct Subject {
 pub enum Doing {
     Tunnel,
     Forward(Asked),
+    /// Sent on to the ComfyUI behind the front door, by Pingora or by the door itself.
+    ComfyUi(Asked),
     /// With what the answer has sent off this machine so far.
     Respond(Asked, EgressMeter),
 }
@@ -85,6 +87,16 @@ pub struct Asked {
     pub path: String,
     pub upgrade: bool,
     pub size: RequestSize,
+}
+
+impl Doing {
+    /// A request that is sent on, to ComfyUI or elsewhere.
+    pub fn sending_on(asked: Asked, arrival: &Arrival) -> Self {
+        match arrival.for_comfyui() {
+            Some(_) => Doing::ComfyUi(asked),
+            None => Doing::Forward(asked),
+        }
+    }
 }
 
 impl Asked {
@@ -211,6 +223,7 @@ impl Services {
         let locked = match doing {
             Doing::Tunnel => lockdown.forbids_connection(ConnectionAction::Tunnel),
             Doing::Forward(_) => lockdown.forbids_request(Action::Forward),
+            Doing::ComfyUi(_) => lockdown == Lockdown::All,
             Doing::Respond(_, egress) => match lockdown {
                 Lockdown::Off => false,
                 Lockdown::Egress => egress.bytes() > 0,
@@ -251,7 +264,7 @@ impl Services {
                 (now.action == ConnectionAction::Tunnel && same, now.reason)
             }
             // An answer of ours in its place means: it is not to be sent on.
-            Doing::Forward(asked) => {
+            Doing::Forward(asked) | Doing::ComfyUi(asked) => {
                 let now = request(asked);
                 let same = budget(&now.terms) == budget(terms);
                 (now.action == Action::Forward && same, now.reason)

@@ -6,7 +6,7 @@
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told.
+//! told; [`door`] is what the front door adds.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -15,6 +15,7 @@ mod body;
 mod budget;
 mod context;
 mod denial;
+mod door;
 mod expiry;
 mod failure;
 mod finish;
@@ -29,7 +30,7 @@ mod response;
 mod services;
 mod upgrade;
 
-pub use arrival::{Arrival, Connection};
+pub use arrival::{Arrival, AtDoor, Connection};
 pub use body::ChunkFault;
 pub use budget::{Allowance, Budgets, Metered};
 pub use denial::Denial;
@@ -40,5 +41,6 @@ pub use memory::{Held, Memory};
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
-pub use services::{Limits, Responders, Route, Routes, Services};
+pub use response::clean_headers;
+pub use services::{DoorRoute, Limits, Responders, Route, Routes, Services};
 pub use upgrade::UpgradeGate;

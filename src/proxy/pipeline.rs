@@ -21,6 +21,7 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::Denial,
+    door,
     failure::failure,
     finish::Finish,
     forward,
@@ -108,7 +109,17 @@ impl ProxyHttp for Pipeline {
                 match Outgoing::begin(&self.services, request, &arrival, &decision) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
-                        false
+                        match door::fetches(&self.services, session.req_header(), &arrival) {
+                            Some(door) => {
+                                let rule = &decision.rule;
+                                Box::pin(
+                                    self.answer_with(&*door, session, context, &arrival, rule),
+                                )
+                                .await?;
+                                true
+                            }
+                            None => false,
+                        }
                     }
                     Err(stopped) => {
                         let denial = Denial {
@@ -148,7 +159,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
-                doing: Doing::Forward(Asked::of(session, arrival)),
+                doing: Doing::sending_on(Asked::of(session, arrival), arrival),
             };
             let standing = self
                 .services
@@ -221,7 +232,12 @@ impl ProxyHttp for Pipeline {
         let Some(arrival) = &context.arrival else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
-        response::clean(response, &arrival.authority.host);
+        match arrival.for_comfyui() {
+            // ComfyUI's page knows it by the name that the browser called.
+            Some(door) => response::clean(response, &door.called.host),
+            None => response::clean(response, &arrival.authority.host),
+        }
+        door::tell_browser(&self.services, arrival, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -374,7 +390,11 @@ impl Pipeline {
             size: outgoing::size_of(session.req_header(), arrival),
         };
         let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
-        if let Some(reason) = self.services.overrules_request(decision.action) {
+        let overruled = self
+            .services
+            .overrules_request(decision.action, arrival.for_comfyui().is_some())
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+        if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
         }

@@ -5,9 +5,9 @@
 //! lines). [`clean`] takes out what is for
 //! the next hop alone, what passes for ours, and what makes a browser open a connection of its own:
 //! beside the page that it was asked for, and past this program. Called by `pipeline` for forwarded
-//! requests; values are looked at, never logged.
+//! requests, and by the front door, as [`clean_headers`], for what it fetches itself; values are looked at, never logged.
 
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 
 use super::forward::{named, nominated};
@@ -68,6 +68,21 @@ pub fn clean(response: &mut ResponseHeader, host: &Host) {
     keep_if(response, &header::REFRESH, |refresh| stays(refresh, host));
     keep_if(response, &header::SET_COOKIE, |cookie| is_for(cookie, host));
     without_reports(response);
+}
+
+/// As [`clean`], for a response that was not fetched by Pingora.
+pub fn clean_headers(status: StatusCode, headers: &mut HeaderMap, host: &Host) {
+    let Ok(mut response) = ResponseHeader::build(status, Some(headers.len())) else {
+        // A status that does not exist has no header worth passing on.
+        return headers.clear();
+    };
+    for (name, value) in headers.iter() {
+        // It was a header before.
+        let _ = response.append_header(name, value);
+    }
+    clean(&mut response, host);
+    headers.clear();
+    headers.extend(response.headers.iter().map(|(n, v)| (n.clone(), v.clone())));
 }
 
 /// Response headers that would open another door beside this one, pass for ours, or are the proxy's

@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::{budget::Budgets, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
+    front_door::FrontDoor,
     handler::Handler,
     metrics::Metrics,
     net::{Authority, Host},
-    policy::{Action, CompiledPolicy, ConnectionAction, Reason, Responder},
+    page::OwnNames,
+    policy::{Action, CompiledPolicy, ConnectionAction, Lockdown, Reason, Responder},
     store::Totals,
     tls::LeafCache,
     upstream::{connector::CountingConnector, dial::Dialer, ech::EchGuard, private_ca::PrivateCas},
@@ -46,17 +48,19 @@ pub struct Responders {
     pub model_scope: Arc<dyn Handler>,
     pub sink: Arc<dyn Handler>,
     pub image: Arc<dyn Handler>,
+    pub front_door: Arc<dyn Handler>,
 }
 
 impl Responders {
-    pub fn of(&self, responder: Responder) -> &dyn Handler {
+    pub fn of(&self, responder: Responder) -> &Arc<dyn Handler> {
         match responder {
-            Responder::Llm => &*self.llm,
-            Responder::Mcp => &*self.mcp,
-            Responder::Copilot => &*self.copilot,
-            Responder::ModelScope => &*self.model_scope,
-            Responder::Sink => &*self.sink,
-            Responder::Image => &*self.image,
+            Responder::Llm => &self.llm,
+            Responder::Mcp => &self.mcp,
+            Responder::Copilot => &self.copilot,
+            Responder::ModelScope => &self.model_scope,
+            Responder::Sink => &self.sink,
+            Responder::Image => &self.image,
+            Responder::FrontDoor => &self.front_door,
         }
     }
 }
@@ -71,13 +75,27 @@ pub struct Route {
     pub host: String,
 }
 
-/// What the reverse entry stands for.
+/// What the entries that are no proxies stand for.
 #[derive(Clone, Debug)]
 pub struct Routes {
     /// The vendor's host that a base URL replaces.
     pub vendor: Authority,
     /// Longest prefix first.
     pub routes: Vec<Route>,
+    /// `None`: there is no front door.
+    pub door: Option<DoorRoute>,
+}
+
+/// What the front door stands for.
+#[derive(Clone, Debug)]
+pub struct DoorRoute {
+    /// By which it may be called.
+    pub names: OwnNames,
+    pub comfyui: Authority,
+    /// ComfyUI is spoken to in TLS.
+    pub tls: bool,
+    /// What requests for its own paths are judged as.
+    pub own: Authority,
 }
 
 impl Routes {
@@ -112,6 +130,8 @@ pub struct Services {
     pub leafs: ArcSwap<LeafCache>,
     pub responders: Responders,
     pub routes: Routes,
+    /// `None`: there is none, and nothing arrives by it.
+    pub front_door: Option<Arc<FrontDoor>>,
     pub private_cas: ArcSwap<PrivateCas>,
     pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
@@ -134,9 +154,15 @@ impl Services {
         self.unaudited(action == ConnectionAction::Deny)
     }
 
-    /// As [`Self::overrules_connection`], for a request.
-    pub fn overrules_request(&self, action: Action) -> Option<Reason> {
-        if self.dialer.gate().level().forbids_request(action) {
+    /// As [`Self::overrules_connection`], for a request. ComfyUI behind the front door may be on this
+    /// machine, where a lockdown of what leaves it does not reach: the dialer's gate tells.
+    pub fn overrules_request(&self, action: Action, for_comfyui: bool) -> Option<Reason> {
+        let level = self.dialer.gate().level();
+        let forbidden = match for_comfyui && action == Action::Forward {
+            true => level == Lockdown::All,
+            false => level.forbids_request(action),
+        };
+        if forbidden {
             return Some(Reason::LockedDown);
         }
         self.unaudited(action == Action::Deny)

@@ -312,6 +312,7 @@ pub(super) fn reason_of(e: &std::io::Error) -> Reason {
     match e.raw_os_error() {
         #[cfg(unix)]
         Some(23 | 24) => Reason::Overloaded,
+        _ if e.kind() == std::io::ErrorKind::TimedOut => Reason::ConnectTimeout,
         _ => Reason::ConnectFailed,
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use airlock::policy::Reason;
 
-const METRICS_SOURCE: &str = include_str!("../../src/metrics/mod.rs");
+const METRICS_SOURCE: &str = concat!(
+    include_str!("../../src/metrics/mod.rs"),
+    include_str!("../../src/metrics/page.rs"),
+);
 const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 const DENIALS_PAGE: &str = include_str!("../../docs/DENIALS.md");
 

@@ -83,6 +83,9 @@ const MORSELS: &[&[u8]] = &[
     b"#",
     b"&a",
     b"!!str ",
+    b"https://vendor.test",
+    b"<script type=importmap>",
+    b"</script>",
 ];
 
 fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
@@ -164,5 +167,5 @@ macro_rules! targets {
 
 targets! {
     authority request_head client_hello address_text path config sse_stream json_rpc multipart
-    json_edit learn_line token
+    json_edit learn_line page_rewrite csp_report token
 }

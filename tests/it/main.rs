@@ -14,6 +14,7 @@
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
+//! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
@@ -41,6 +42,7 @@ mod deploy;
 mod docs;
 #[cfg(target_os = "linux")]
 mod fault;
+mod front_door;
 mod fuzz;
 mod identity;
 #[cfg(target_os = "linux")]

@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     listener::head,
     net::{Host, Port},
-    proxy::{Leash, Route},
+    page::OwnNames,
+    proxy::{DoorRoute, Leash, Route},
 };
 
 fn authority(text: &str) -> Authority {
@@ -26,6 +27,12 @@ fn routes() -> Routes {
             route("/comfy/queue", "queue.test:80"),
             route("/comfy", "comfy.test:8188"),
         ],
+        door: Some(DoorRoute {
+            names: OwnNames::default(),
+            comfyui: authority("comfy.test:8188"),
+            tls: false,
+            own: authority("own.test:80"),
+        }),
     }
 }
 

@@ -15,12 +15,20 @@ use super::{llm::Llm, process::Process};
 #[derive(Debug, Deserialize)]
 pub struct Ready {
     pub ready: bool,
+    #[serde(default = "nowhere")]
     pub explicit: SocketAddr,
+    #[serde(default = "nowhere")]
     pub reverse: SocketAddr,
+    pub front_door: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub transparent_tls: Option<SocketAddr>,
     pub transparent_http: Option<SocketAddr>,
     pub ca_bundle: PathBuf,
+}
+
+/// A listener that is off.
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
 }
 
 pub struct Airlock {

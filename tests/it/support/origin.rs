@@ -45,13 +45,18 @@ impl Origin {
     /// Answers every request (without a body) with these bytes, connection kept.
     pub fn answering(response: impl Into<Vec<u8>>) -> Self {
         let response = response.into();
+        Self::recording(move |_| response.clone())
+    }
+
+    /// Answers every request (without a body) with what `answer` makes of its head, connection kept.
+    pub fn recording(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = heads.clone();
         let mut origin = Self::scripted(move |mut guest| {
             while let Some(head) = guest.head() {
-                seen.lock()
-                    .unwrap()
-                    .push(String::from_utf8_lossy(&head).into_owned());
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let response = answer(&head);
+                seen.lock().unwrap().push(head);
                 guest.send(&response);
             }
         });

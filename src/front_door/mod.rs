@@ -1,0 +1,138 @@
+//! Airlock before ComfyUI: the page as the browser gets it, and what the browser says back.
+//!
+//! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
+//! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
+//! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
+//! everything else streams through `proxy::forward`. [`reports`] is `POST /airlock/csp`.
+//!
+//! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
+
+mod down;
+mod page;
+mod reports;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
+
+use crate::{
+    metrics::Metrics,
+    net::{DomainPattern, Host},
+    page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
+    policy::{CompiledPolicy, Responder, RuleAction},
+    upstream::http_client::{HttpClient, Origin},
+};
+
+pub use page::wants;
+pub use reports::ReportResponder;
+
+/// Bodies that are rewritten at a time; the others wait. A page loads six at once.
+const REWRITES: usize = 8;
+
+/// Takes out of a response what an upstream must not say to a client; `proxy` has it, for whatever is
+/// forwarded. The host is the one that the client called.
+pub type Clean = fn(StatusCode, &mut HeaderMap, &Host);
+
+pub struct FrontDoorDeps {
+    pub clean: Clean,
+    pub comfyui: Origin,
+    pub client: HttpClient,
+    pub settings: PageSettings,
+    pub metrics: Arc<Metrics>,
+}
+
+pub struct FrontDoor {
+    clean: Clean,
+    comfyui: Origin,
+    client: HttpClient,
+    settings: PageSettings,
+    metrics: Arc<Metrics>,
+    told: ArcSwap<Told>,
+    rewrites: Semaphore,
+}
+
+/// What follows from the policy.
+struct Told {
+    page: PagePolicy,
+    /// For what is no document: without hashes.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    replacements: Replacements,
+}
+
+impl Told {
+    fn of(policy: &CompiledPolicy, settings: PageSettings) -> Self {
+        let page = PagePolicy::compile(policy, settings);
+        Self {
+            headers: values(&page, &[]),
+            page,
+            replacements: Replacements::new(vendor_hosts(policy), COPILOT_PATH),
+        }
+    }
+}
+
+/// Hosts that the stand-in for the vendor answers: what the page's scripts have compiled in.
+fn vendor_hosts(policy: &CompiledPolicy) -> impl Iterator<Item = &str> {
+    let answered = RuleAction::Respond(Responder::Copilot);
+    let rules = policy.rules().iter().filter(move |r| r.action == answered);
+    rules.flat_map(|r| &r.hosts).filter_map(|host| match host {
+        DomainPattern::Exact(name) => Some(&**name),
+        // A pattern is no address that could stand in a script.
+        DomainPattern::Below(_) => None,
+    })
+}
+
+fn values(page: &PagePolicy, scripts: &[ScriptHash]) -> Vec<(HeaderName, HeaderValue)> {
+    page.headers(scripts)
+        .into_iter()
+        .filter_map(|(name, value)| {
+            // Made of host patterns and our own words: always a value.
+            let value = HeaderValue::from_str(&value).ok()?;
+            Some((HeaderName::from_static(name), value))
+        })
+        .collect()
+}
+
+impl FrontDoor {
+    pub fn new(deps: FrontDoorDeps, policy: &CompiledPolicy) -> Self {
+        let FrontDoorDeps {
+            clean,
+            comfyui,
+            client,
+            settings,
+            metrics,
+        } = deps;
+        Self {
+            clean,
+            comfyui,
+            client,
+            settings,
+            metrics,
+            told: ArcSwap::from_pointee(Told::of(policy, settings)),
+            rewrites: Semaphore::new(REWRITES),
+        }
+    }
+
+    /// From now on the browser is told this policy. Returns what a person should know about it.
+    pub fn follow(&self, policy: &CompiledPolicy) -> Vec<String> {
+        self.told.store(Arc::new(Told::of(policy, self.settings)));
+        self.notes()
+    }
+
+    /// Rules that were meant to open something to the page, and cannot.
+    pub fn notes(&self) -> Vec<String> {
+        self.told.load().page.notes.clone()
+    }
+
+    /// Calls `add` with each header for a response that is no rewritten document.
+    pub fn tell<E>(
+        &self,
+        mut add: impl FnMut(&HeaderName, &HeaderValue) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let told = self.told.load();
+        told.headers
+            .iter()
+            .try_for_each(|(name, value)| add(name, value))
+    }
+}
