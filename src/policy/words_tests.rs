@@ -43,16 +43,19 @@ fn modes_and_actions_have_one_name_each() {
 fn every_refusal_says_how_it_could_be_allowed_or_that_it_cannot() {
     let to = authority("a.test:443");
     let said = |reason| how_to_allow(reason, &to, "POST", "/v1/x");
-    let mut proposals = 0;
+    let mut rules = 0;
     for reason in Reason::ALL {
         let words = said(*reason);
-        let proposal = words.starts_with("rules:\n");
-        // Anything else is a comment, so that what is pasted into a file is YAML in any case.
-        let comment = words.strip_prefix("# ").is_some_and(|w| w.len() > 20);
-        assert!(proposal || comment, "{reason}: {words}");
-        proposals += usize::from(proposal);
+        // A section to paste, or a comment: YAML in any case.
+        let (first, rest) = words.split_once('\n').unwrap_or((&words, ""));
+        let section = first.strip_suffix(':').is_some_and(|key| {
+            key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && rest.starts_with("  ")
+        });
+        let comment = first.strip_prefix("# ").is_some_and(|w| w.len() > 20);
+        assert!(section || comment, "{reason}: {words}");
+        rules += usize::from(first == "rules:");
     }
-    assert_eq!(proposals, 3, "reasons that a rule of one's own would end");
+    assert_eq!(rules, 3, "reasons that a rule of one's own would end");
     let rows: &[(Reason, &str)] = &[
         (Reason::RuleAllows, "# it is allowed already"),
         (Reason::RuleDenies, "# a deny rule wins"),
