@@ -36,6 +36,14 @@ fn modes_and_actions_have_one_name_each() {
     for reason in Reason::ALL {
         assert_eq!(reason.to_string(), reason.code());
     }
+    let name = RuleName::new("pack/rule");
+    assert_eq!(
+        (name.as_str(), name.to_string().as_str()),
+        ("pack/rule", "pack/rule")
+    );
+    assert_eq!(RuleName::none().as_str(), "none");
+    let each = budget::Each::ALL.map(budget::Each::as_str);
+    assert_eq!(each, ["rule", "host", "client"]);
 }
 
 /// Every reason, by the beginning of what it tells a person to do.
