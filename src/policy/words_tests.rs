@@ -7,7 +7,7 @@ use super::{
     secrets::{Detector, Kind, Scanner, SecretMode, Seen, Spot},
     *,
 };
-use crate::net::{Authority, DomainPattern, Host, Port};
+use crate::net::{Authority, DomainPattern, Entry, Host, Port};
 
 fn authority(text: &str) -> Authority {
     Authority::parse(text, None).unwrap()
@@ -241,6 +241,77 @@ fn a_rule_decrypts_where_it_reads_requests_on_a_port_that_may_be_tls() {
         (RuleAction::Deny, &[], 0),
     ] {
         assert_eq!(hosts(action, ports), want, "{} {ports:?}", action.as_str());
+    }
+}
+
+/// What stands in a refusal can be asked about as it stands there.
+#[test]
+fn a_connect_and_a_query_are_explained_as_they_would_be_judged() {
+    let terms = Terms {
+        max_query_bytes: Some(3),
+        ..Terms::default()
+    };
+    let rule = |name: &str, host: &str, action, terms: Option<Terms>| Rule {
+        name: RuleName::new(name),
+        hosts: vec![DomainPattern::parse(host).unwrap()],
+        ips: vec![],
+        ports: Ports::Any,
+        methods: vec![],
+        paths: vec![],
+        clients: vec![],
+        entries: vec![],
+        action,
+        upgrade: false,
+        mode: None,
+        reason: None,
+        terms: terms.map(Arc::new),
+    };
+    let policy = CompiledPolicy::new(
+        vec![
+            rule("t", "t.test", RuleAction::Tunnel, None),
+            rule("q", "q.test", RuleAction::Forward, Some(terms)),
+        ],
+        Mode::Enforce,
+        1,
+    );
+    let said = |method: &str, url: &str| {
+        let client = std::net::IpAddr::from([127, 0, 0, 1]);
+        let now = time::OffsetDateTime::UNIX_EPOCH;
+        explain(&policy, method, url, Entry::Explicit, client, now)
+            .map(|e| (e.action, e.reason, e.port))
+    };
+    let is = |action: &str, reason, port| Ok((action.to_owned(), reason, port));
+    for (method, url, want) in [
+        (
+            "CONNECT",
+            "t.test:8443",
+            is("tunnel", Reason::RuleAllows, 8443),
+        ),
+        ("CONNECT", "t.test", is("tunnel", Reason::RuleAllows, 443)),
+        (
+            "CONNECT",
+            "q.test:443",
+            is("intercept", Reason::RuleAllows, 443),
+        ),
+        ("CONNECT", "ftp://t.test", Err(ExplainError::Scheme)),
+        ("GET", "t.test:443", Err(ExplainError::Scheme)),
+        (
+            "GET",
+            "http://q.test/?abc",
+            is("forward", Reason::RuleAllows, 80),
+        ),
+        (
+            "GET",
+            "http://q.test/?abcd",
+            is("deny", Reason::QueryTooLarge, 80),
+        ),
+        (
+            "GET",
+            "http://q.test/?abc#d",
+            is("forward", Reason::RuleAllows, 80),
+        ),
+    ] {
+        assert_eq!(said(method, url), want, "{method} {url}");
     }
 }
 
