@@ -135,6 +135,23 @@ fn what_is_proposed_for_an_address_is_a_rule_by_ip_and_an_upstream_where_it_is_p
             "{name}: {words}"
         );
     }
+    // What YAML would read as something else is quoted, and what no pattern can hold is its folder.
+    for (method, path, want) in [
+        ("GET", "", "methods: [GET]\n    paths: [/*]\n"),
+        ("GET", "/a/b*c", "methods: [GET]\n    paths: [/a/*]\n"),
+        ("GET", "*", "methods: [GET]\n    paths: [/*]\n"),
+        ("-X", "/a", "methods: [\"-X\"]\n    paths: [/a]\n"),
+        ("GET", "/a'b", "methods: [GET]\n    paths: [\"/a'b\"]\n"),
+        (
+            "GET",
+            "/a\"\\b",
+            "methods: [GET]\n    paths: [\"/a\\\"\\\\b\"]\n",
+        ),
+        ("GET", "/a\nb:c", "methods: [GET]\n    paths: [\"/ab:c\"]\n"),
+    ] {
+        let words = how_to_allow(no_rule, &authority("a.test:443"), method, path);
+        assert!(words.contains(want), "{method} {path}: {words}");
+    }
     // Nothing opens these, so nothing is proposed.
     for to in ["169.254.169.254:80", "224.0.0.1:80", "[fec0::1]:80"] {
         for reason in [no_rule, Reason::AddressClosed] {
