@@ -39,6 +39,10 @@ fuzz TARGET SECONDS='60':
 fuzz-quick RUNS='2000':
     AIRLOCK_FUZZ_RUNS={{RUNS}} ./run cargo test --test it fuzz::
 
+# docs/EGRESS.md anew, from a run of the whole corpus.
+egress-doc:
+    AIRLOCK_WRITE_DOCS=1 ./run cargo test --test it corpus::every_case
+
 # A file of this many rules taken back and forth, in release, while clients ask: none may fail.
 reload-many RULES='100000':
     AIRLOCK_RELOAD_RULES={{RULES}} ./run cargo test --release --test it reload::many -- --nocapture
@@ -66,6 +70,12 @@ race-quick *ARGS: (race "--quick" ARGS)
 # Criterion benches: policy, leaf minting, heads, JSON edits, stream repair.
 bench *ARGS:
     ./run cargo bench {{ARGS}}
+
+# The corpus of docs/EGRESS.md against mitmproxy, squid and tinyproxy, side by side, into docs/MATRIX.md.
+# About three minutes. Needs squid and tinyproxy (Debian packages), and once pip for mitmproxy.
+matrix *ARGS:
+    ./run cargo build --bin airlock
+    python3 tests/matrix/matrix.py {{ARGS}}
 
 fmt:
     cargo fmt --all

@@ -9,7 +9,7 @@
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
 //! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
-//! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`] | composition root and commands |
+//! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`], [`selftest`] | composition root and commands |
 //!
 //! Only `upstream` opens outbound sockets; only `store`, `audit`, `tls` (the CA) and the
 //! RSA key of `emulator` write state;
@@ -48,3 +48,4 @@ pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod isolate;
 pub mod logging;
+pub mod selftest;

@@ -16,6 +16,8 @@ pub struct Status {
     pub rules: usize,
     pub policy_generation: u64,
     pub lockdown: Lockdown,
+    /// The last round of self-tests; none before the first.
+    pub selftest: Option<SelftestStatus>,
     /// The last reload; none before the first.
     pub reload: Option<ReloadStatus>,
     /// `host:port` of each listener that is on, by its name.
@@ -39,6 +41,17 @@ pub struct LlmStatus {
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
+pub struct SelftestStatus {
+    pub ok: bool,
+    /// RFC 3339, UTC.
+    pub at: String,
+    pub cases: usize,
+    pub escapes: usize,
+    /// Escapes, and cases that ended in another way than they should.
+    pub failed: usize,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ReloadStatus {
     pub ok: bool,
     /// RFC 3339, UTC.
@@ -56,13 +69,26 @@ pub trait Health: Send + Sync {
     fn status(&self) -> Status;
 }
 
-pub async fn live() -> &'static str {
-    "ok\n"
+/// Alive, and no way through is known.
+pub async fn live(State(state): State<AdminState>) -> impl IntoResponse {
+    match escapes(&state.health.status()) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(words) => (StatusCode::SERVICE_UNAVAILABLE, words),
+    }
+}
+
+fn escapes(status: &Status) -> Option<String> {
+    let escapes = status.selftest.as_ref()?.escapes;
+    (escapes > 0).then(|| {
+        format!("the self-test found {escapes} ways through; `airlock selftest` names them\n")
+    })
 }
 
 pub async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
     let status = state.health.status();
-    if status.ready && status.audit_healthy {
+    if let Some(words) = escapes(&status) {
+        (StatusCode::SERVICE_UNAVAILABLE, words)
+    } else if status.ready && status.audit_healthy {
         (StatusCode::OK, ready_words(&status))
     } else if status.ready {
         (

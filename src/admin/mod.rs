@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use visit::{Peer, Visits};
 
 pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
-pub use health::{Health, LlmStatus, ReloadStatus, Status};
+pub use health::{Health, LlmStatus, ReloadStatus, SelftestStatus, Status};
 
 use crate::{listener::BindError, metrics::Metrics, store::token::AdminToken};
 
@@ -354,6 +354,34 @@ mod tests {
             audit_healthy: true,
             ..Status::default()
         };
+        shown(path, host, status).await
+    }
+
+    #[tokio::test]
+    async fn an_escape_is_bad_health_and_a_round_without_one_is_not() {
+        for (escapes, expected) in [(0, 200), (2, 503)] {
+            let status = Status {
+                ready: true,
+                audit_healthy: true,
+                selftest: Some(SelftestStatus {
+                    escapes,
+                    ..SelftestStatus::default()
+                }),
+                ..Status::default()
+            };
+            for path in ["/healthz", "/readyz"] {
+                let (code, words) = shown(path, "localhost", status.clone()).await;
+                assert_eq!(code, expected, "{path}: {words}");
+                assert_eq!(
+                    words.contains("2 ways through"),
+                    escapes > 0,
+                    "{path}: {words}"
+                );
+            }
+        }
+    }
+
+    async fn shown(path: &str, host: &str, status: Status) -> (u16, String) {
         let state = state(status, AdminToken::random());
         let request = Request::get(path)
             .header("host", host)

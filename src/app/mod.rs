@@ -10,6 +10,7 @@ mod error;
 pub mod identity;
 pub mod llm;
 pub mod reload;
+mod selftest;
 mod status;
 
 use std::{
@@ -79,10 +80,25 @@ impl App {
             built.services.clone(),
             built.roots,
         ));
+        let controls = Arc::new(control::Controls {
+            services: built.services.clone(),
+            reloader: reloader.clone(),
+            state_dir: config.state_dir.clone(),
+            identity: built.identity.clone(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let selftests = selftest::SelfTests::new(
+            &config,
+            built.services.clone(),
+            controls.clone(),
+            &addresses,
+        );
+        let selftests = Arc::new(selftests);
         let health = status::AppHealth::new(
             built.services.clone(),
             built.gateway.clone(),
             reloader.clone(),
+            selftests.clone(),
             &addresses,
             began,
         );
@@ -91,13 +107,7 @@ impl App {
             let state = AdminState {
                 metrics: built.services.metrics.clone(),
                 health: health.clone(),
-                control: Arc::new(control::Controls {
-                    services: built.services.clone(),
-                    reloader: reloader.clone(),
-                    state_dir: config.state_dir.clone(),
-                    identity: built.identity.clone(),
-                    turn: tokio::sync::Mutex::default(),
-                }),
+                control: controls,
                 token: built.token,
             };
             let stop = closing.clone();
@@ -125,6 +135,7 @@ impl App {
         });
 
         health.set_ready(true);
+        tokio::spawn(selftests.run(closing.clone()));
         let metrics = &built.services.metrics;
         metrics.started(
             time::OffsetDateTime::now_utc().unix_timestamp(),

@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use super::reload::{Loaded, Reloader};
+use super::{
+    reload::{Loaded, Reloader},
+    selftest::SelfTests,
+};
 use crate::{
     admin::{Health, LlmStatus, Status},
     gateway::Gateway,
@@ -21,6 +24,7 @@ pub struct AppHealth {
     services: Arc<Services>,
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
+    selftests: Arc<SelfTests>,
     began: Instant,
     fixed: Status,
 }
@@ -30,6 +34,7 @@ impl AppHealth {
         services: Arc<Services>,
         gateway: Arc<Gateway>,
         reloader: Arc<Reloader>,
+        selftests: Arc<SelfTests>,
         addresses: &[(&'static str, SocketAddr)],
         began: Instant,
     ) -> Self {
@@ -46,6 +51,7 @@ impl AppHealth {
             services,
             gateway,
             reloader,
+            selftests,
             began,
             fixed,
         }
@@ -67,6 +73,7 @@ impl Health for AppHealth {
             packs,
             lockdown: self.services.dialer.gate().level(),
             reload: last,
+            selftest: self.selftests.last(),
             ready: self.ready.load(Ordering::Relaxed),
             rules: policy.rule_count(),
             policy_generation: policy.generation(),

@@ -22,6 +22,7 @@ mod lockdown;
 mod reload;
 mod run;
 mod secret;
+mod selftest;
 mod session;
 mod settings;
 mod stop;
@@ -64,6 +65,7 @@ enum Command {
     Explain(explain::Args),
     Learn(learn::Args),
     Doctor(doctor::Args),
+    Selftest(selftest::Args),
     Ca(ca::Args),
     Session(session::Args),
     Secret(secret::Args),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Learn(args) => learn::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Selftest(args) => selftest::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Session(args) => session::run(args),
         Command::Secret(args) => secret::run(args),

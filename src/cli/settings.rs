@@ -46,6 +46,12 @@ pub struct AdminArg {
     admin: Option<SocketAddr>,
 }
 
+impl AdminArg {
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+}
+
 impl ConfigArg {
     /// State folder and control plane of the airlock that runs with this configuration.
     pub fn whereabouts(

@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
-    ReverseRoute, SessionConfig, UsersConfig, Whereabouts, egress,
+    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
     front_door, identity,
@@ -111,6 +111,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let limits = s
         .take("limits")
         .map_or_else(Limits::default, |f| sections::limits(f, errors));
+    let selftest = s
+        .take("selftest")
+        .map_or_else(SelftestConfig::default, |f| sections::selftest(f, errors));
     let encrypted_client_hello = s
         .take("tls")
         .map_or_else(EncryptedClientHello::default, |f| sections::tls(f, errors));
@@ -218,6 +221,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         llm,
         audit,
         limits,
+        selftest,
         encrypted_client_hello,
         upstreams,
         egress,

@@ -28,8 +28,8 @@ pub use error::{ConfigError, ConfigErrors};
 pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
     AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
-    Listeners, LlmConfig, LlmErrors, NamedUpstream, Reverse, ReverseRoute, SecretsConfig,
-    SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
+    Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
+    SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use secret::Secret;
 pub(crate) use value::parse_duration;

@@ -39,6 +39,7 @@ pub struct Config {
     pub llm: LlmConfig,
     pub audit: AuditConfig,
     pub limits: Limits,
+    pub selftest: SelftestConfig,
     pub encrypted_client_hello: EncryptedClientHello,
     pub upstreams: Vec<NamedUpstream>,
     pub egress: EgressConfig,
@@ -274,6 +275,24 @@ impl Default for AuditConfig {
             keep: 8,
         }
     }
+}
+
+/// When the running process tries to get past itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelftestConfig {
+    pub at_start: bool,
+    /// Between two rounds; `None` is off.
+    pub every: Option<Duration>,
+    pub on_escape: OnEscape,
+}
+
+/// What an escape leads to, beside bad health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEscape {
+    #[default]
+    Report,
+    /// Everything is shut, until a person opens it again.
+    Lockdown,
 }
 
 /// Bounds on everything that a peer can make grow.

@@ -12,10 +12,10 @@ use crate::net::{BaseUrl, Host};
 
 use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
-    Reverse, ReverseRoute, Secret,
+    OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
     reader::{Field, Section},
-    value::listen_address,
+    value::{listen_address, parse_duration},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -397,6 +397,30 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (SECOND, HOUR),
         errors,
     );
+    s.close(errors);
+    out
+}
+
+pub(super) fn selftest(field: Field, errors: &mut Errors) -> SelftestConfig {
+    let mut out = SelftestConfig::default();
+    let Some(mut s) = field.section(errors) else {
+        return out;
+    };
+    s.boolean("at_start", &mut out.at_start, errors);
+    if let Some(field) = s.take("every").filter(|f| !f.is_off()) {
+        out.every = field.parse(errors, "a duration such as 1h, or off", |text| {
+            let every = parse_duration(text).filter(|d| (60 * SECOND..=24 * HOUR).contains(d));
+            every.ok_or("is no duration from 1m to 24h: write one, such as 1h, or off")
+        });
+    }
+    if let Some(field) = s.take("on_escape") {
+        let wish = field.parse(errors, "report or lockdown", |text| match text {
+            "report" => Ok(OnEscape::Report),
+            "lockdown" => Ok(OnEscape::Lockdown),
+            other => Err(format!("{other:?} is not known: write report or lockdown")),
+        });
+        out.on_escape = wish.unwrap_or_default();
+    }
     s.close(errors);
     out
 }

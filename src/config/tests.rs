@@ -41,6 +41,7 @@ fn shown(config: &Config) -> String {
         llm,
         audit,
         limits,
+        selftest,
         upstreams,
         encrypted_client_hello,
         egress,
@@ -51,7 +52,7 @@ fn shown(config: &Config) -> String {
     } = config;
     format!(
         "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
-         {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
+         {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )
 }
@@ -71,6 +72,7 @@ fn the_default_file_says_exactly_the_defaults() {
     assert_eq!(file.llm.discover_ports.len(), DISCOVER.len());
     assert_eq!(file.audit, AuditConfig::default());
     assert_eq!(file.limits, Limits::default());
+    assert_eq!(file.selftest, SelftestConfig::default());
     assert_eq!(file.session, SessionConfig::default());
     assert_eq!(file.users, UsersConfig::default());
     assert_eq!(file.notes, Vec::<String>::new());

@@ -6,18 +6,20 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
 mod page;
+mod registrar;
 
 use ending::Endings;
 pub use ending::{Ending, Sizes};
 use page::PageCounters;
+use registrar::Registrar;
 
 /// Seconds; fine at the bottom, because our own overhead is tens of microseconds.
 const OVERHEAD_BUCKETS: &[f64] = &[
@@ -90,6 +92,10 @@ pub struct Metrics {
     policy_generation: IntGauge,
     policy_last_reload_ok: IntGauge,
     lockdown: IntGauge,
+    selftest_cases: IntGauge,
+    selftest_failed: IntGauge,
+    selftest_escapes: IntCounter,
+    selftest_last_run: IntGauge,
     rss: IntGauge,
     fds: IntGauge,
     start_time: IntGauge,
@@ -266,6 +272,22 @@ impl Metrics {
                 "airlock_lockdown",
                 "Kill switch: 0 off, 1 nothing leaves, 2 nothing is answered.",
             ),
+            selftest_cases: r.gauge(
+                "airlock_selftest_cases",
+                "Cases of the last round of self-tests.",
+            ),
+            selftest_failed: r.gauge(
+                "airlock_selftest_failed",
+                "Cases of the last round that did not end as they should, escapes included.",
+            ),
+            selftest_escapes: r.counter(
+                "airlock_selftest_escapes_total",
+                "Ways through that self-tests found. Must stay at zero.",
+            ),
+            selftest_last_run: r.gauge(
+                "airlock_selftest_last_run_timestamp_seconds",
+                "When the last round of self-tests ended, Unix time; 0 before the first.",
+            ),
             ready: r.gauge(
                 "airlock_ready",
                 "1 when every listener is bound and the policy is loaded.",
@@ -404,6 +426,15 @@ impl Metrics {
         self.policy_reloads.with_label_values(&[outcome]).inc();
         self.policy_last_reload_ok.set(ok.into());
     }
+    /// A round of self-tests that ended now.
+    pub fn selftested(&self, cases: usize, failed: usize, escapes: usize, now: i64) {
+        let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.selftest_cases.set(wide(cases));
+        self.selftest_failed.set(wide(failed));
+        self.selftest_escapes.inc_by(escapes as u64);
+        self.selftest_last_run.set(now);
+    }
+
     pub fn lockdown(&self, level: Lockdown) {
         self.lockdown.set(match level {
             Lockdown::Off => 0,
@@ -429,47 +460,6 @@ impl Metrics {
         // Writing to a Vec cannot fail, and our names are valid by construction.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         String::from_utf8(out).unwrap_or_default()
-    }
-}
-
-struct Registrar<'a> {
-    registry: &'a Registry,
-}
-
-impl Registrar<'_> {
-    #[allow(
-        clippy::expect_used,
-        reason = "names and labels are constants, and a test builds them"
-    )]
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, c: prometheus::Result<C>) -> C {
-        let c = c.expect("metric definition is valid");
-        self.registry
-            .register(Box::new(c.clone()))
-            .expect("metric name is used once");
-        c
-    }
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::new(name, help))
-    }
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(name, help))
-    }
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.add(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-        ))
-    }
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        self.add(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-            labels,
-        ))
     }
 }
 

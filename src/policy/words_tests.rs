@@ -65,6 +65,15 @@ fn every_refusal_says_how_it_could_be_allowed_or_that_it_cannot() {
     }
     assert_eq!(rules, 3, "reasons that a rule of one's own would end");
     let rows: &[(Reason, &str)] = &[
+        (Reason::HostNotAllowed, "front_door:\n  hosts: [a.test] #"),
+        (
+            Reason::PlainWebsocket,
+            "front_door:\n  plain_websockets: [a.test] #",
+        ),
+        (
+            Reason::OriginNotAllowed,
+            "# no rule can allow it: open ComfyUI by",
+        ),
         (Reason::RuleAllows, "# it is allowed already"),
         (Reason::RuleDenies, "# a deny rule wins"),
         (

@@ -33,7 +33,7 @@ mod upgrade;
 pub use arrival::{Arrival, AtDoor, Connection};
 pub use body::ChunkFault;
 pub use budget::{Allowance, Budgets, Metered};
-pub use denial::Denial;
+pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};

@@ -18,6 +18,7 @@ pub mod http_client;
 pub mod isolation;
 pub mod keep_alive;
 pub mod loopback;
+pub mod own;
 pub mod pinned;
 pub mod private_ca;
 pub mod resolver;

@@ -11,6 +11,7 @@
 //! | [`architecture`] | the layers and habits of `src/lib.rs`, read from the sources |
 //! | [`cli`] | every command as a person and a script use it |
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
+//! | [`corpus`] | every case of docs/EGRESS.md through every entry, and that page |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
@@ -37,6 +38,7 @@ mod clients;
 #[cfg(target_os = "linux")]
 mod compose_net;
 mod config_page;
+mod corpus;
 mod demo;
 mod deploy;
 mod docs;

@@ -155,12 +155,16 @@ pub struct Setup {
     pub rules: String,
     /// Items of `listeners.reverse.routes`.
     pub routes: String,
+    /// Further keys of `listeners.reverse`.
+    pub reverse: String,
     /// Further keys of `listeners`.
     pub listeners: String,
     /// Further sections.
     pub more: String,
     /// Names that resolve to 127.0.0.1 (see [`Setup::start_in_namespace`]).
     pub names: Vec<&'static str>,
+    /// Further lines of that `/etc/hosts`.
+    pub hosts: String,
 }
 
 impl Setup {
@@ -178,7 +182,8 @@ impl Setup {
     }
 
     pub fn start(&self) -> Airlock {
-        assert!(self.names.is_empty(), "names need a namespace");
+        let names = self.names.is_empty() && self.hosts.is_empty();
+        assert!(names, "names need a namespace");
         Airlock::start(&self.yaml())
     }
 
@@ -226,7 +231,8 @@ impl Setup {
             .iter()
             .map(|name| format!("127.0.0.1 {name}\n"))
             .collect();
-        std::fs::write(&hosts, format!("127.0.0.1 localhost\n{lines}"))
+        let more = &self.hosts;
+        std::fs::write(&hosts, format!("127.0.0.1 localhost\n{lines}{more}"))
             .expect("scratch is writable");
         let mut command = Command::new("unshare");
         command
@@ -243,9 +249,10 @@ impl Setup {
             items => format!("\n{items}"),
         };
         format!(
-            "listeners:\n  explicit: 127.0.0.1:0\n  admin: 127.0.0.1:0\n{}\n  reverse:\n    \
+            "listeners:\n  explicit: 127.0.0.1:0\n  admin: 127.0.0.1:0\n{}\n  reverse:\n{}    \
              listen: 127.0.0.1:0\n    routes: {}\npacks: []\nllm:\n  discover: false\nrules: {}\n{}",
             self.listeners,
+            self.reverse,
             list(&self.routes),
             list(&self.rules),
             self.more,

@@ -13,7 +13,7 @@ mod wire;
 
 pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
-pub use origin::{Guest, Origin, eventually};
+pub use origin::{Guest, Origin, eventually, eventually_within};
 pub use python::{Entry, Sdk, run_script};
 pub use site_proxy::{Answer, SiteProxy};
 pub use tls::{

@@ -122,12 +122,17 @@ fn dressed(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<Box<dyn 
 }
 
 /// Waits until `done` says so; panics with `what` after five seconds.
-pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub fn eventually(what: &str, done: impl FnMut() -> bool) {
+    eventually_within(Duration::from_secs(5), what, done);
+}
+
+/// The same with another patience, for what takes a while.
+pub fn eventually_within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "not within 5 s: {what}"
+            began.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
         thread::sleep(Duration::from_millis(10));
     }
