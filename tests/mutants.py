@@ -35,16 +35,16 @@ GROUPS = {
 # Copied as they are.
 SOURCES = [
     *("src/net", "src/policy", "src/token", "src/listener", "src/tls/client_hello.rs", "src/tls/client_hello"),
-    # Some tests of policy write their rules as a person does.
-    *("src/config", "src/packs"),
+    # Some tests of policy write their rules as a person does, and what the configuration needs.
+    *("src/config", "src/packs", "src/page"),
 ]
 # Files of `src/listener` that stand by themselves.
 EDGE = ["head", "chunks"]
 
 DEPENDENCIES = (
-    "base64", "bytes", "hashbrown", "hmac", "http", "httparse", "idna", "ipnet", "memchr",
+    "base64", "brotli", "bytes", "flate2", "hashbrown", "hmac", "http", "httparse", "idna", "ipnet", "memchr",
     "percent-encoding", "rustls", "serde", "serde_json", "serde_yaml", "sha2", "tempfile", "thiserror", "time",
-    "tokio", "uuid", "zeroize",
+    "tokio", "uuid", "zeroize", "zstd",
 )  # fmt: skip
 
 # What `chunks` needs of the pipeline.
@@ -119,7 +119,7 @@ def write_crate(crate):
             copy(source, crate)
     edge = [name for name in EDGE if (crate / f"src/listener/{name}.rs").exists()]
     (crate / "src/lib.rs").write_text(
-        "pub mod config;\npub mod net;\npub mod packs;\npub mod policy;\npub mod token;\n"
+        "pub mod config;\npub mod net;\npub mod packs;\npub mod page;\npub mod policy;\npub mod token;\n"
         f"{PROXY}pub mod listener {{ {' '.join(f'pub mod {name};' for name in edge)} }}\n"
         "pub mod tls {\n    pub mod client_hello;\n    #[cfg(test)]\n    mod testing;\n"
         "    pub use client_hello::{ClientHelloInfo, HelloError, HelloParser};\n}\n"
@@ -150,12 +150,14 @@ def run(crate, group, more):
     files, tests = GROUPS[group]
     out = crate / group
     shutil.rmtree(out, ignore_errors=True)
-    command = ["cargo", "mutants", "--in-place", "--timeout", "60", "--output", out]
+    # `run` brings the tools that a dependency in C is built with.
+    command = [ROOT / "run", "cargo", "mutants", "--in-place", "--dir", crate]
+    command += ["--timeout", "60", "--output", out]
     command += ["--no-shuffle", "--colors", "never"]
     command += [part for file in files for part in ("--file", file)]
     command += [*more, "--", *tests]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(crate / "target")}
-    status = subprocess.run(command, cwd=crate, env=environment, check=False).returncode
+    status = subprocess.run(command, env=environment, check=False).returncode
     # 2: some were missed; 3: some ran into the timeout, which is caught.
     if status not in (0, 2, 3):
         sys.exit(f"cargo mutants ended with {status}")

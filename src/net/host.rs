@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_and_its_labels_may_be_as_long_as_dns_allows() {
+        let label = "a".repeat(MAX_LABEL);
+        let name = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+        assert_eq!(name.len(), MAX_NAME);
+        for text in [name.clone(), format!("{name}."), format!("{label}.test")] {
+            assert!(Host::parse(&text).is_ok(), "{text}");
+        }
+        let longer = format!("{name}b");
+        assert_eq!(Host::parse(&longer), Err(HostError::NameTooLong(254)));
+    }
+
+    #[test]
     fn whatever_comes_the_canonical_form_is_stable_and_plain() {
         let pieces = [
             "a",

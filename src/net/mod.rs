@@ -61,13 +61,11 @@ mod tests {
 
     #[test]
     fn an_entry_has_one_name_everywhere() {
-        for (entry, name) in Entry::ALL
-            .into_iter()
-            .zip(["explicit", "reverse", "transparent"])
-        {
-            assert_eq!(entry.as_str(), name);
-            assert_eq!(entry.to_string(), name);
-            assert_eq!(serde_json::to_value(entry).unwrap(), name);
+        let names = ["explicit", "reverse", "transparent", "front_door"];
+        assert_eq!(Entry::ALL.map(Entry::as_str), names);
+        for entry in Entry::ALL {
+            assert_eq!(entry.to_string(), entry.as_str());
+            assert_eq!(serde_json::to_value(entry).unwrap(), entry.as_str());
         }
     }
 }

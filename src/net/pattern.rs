@@ -150,8 +150,9 @@ mod tests {
             ("two stars", "*.*.test", E::Wildcard),
             ("IPv4", "127.0.0.1", E::Ip),
             ("IPv6", "[::1]", E::Ip),
+            ("a star before a whole address", "*.127.0.0.1", E::Wildcard),
             (
-                "a star before an address",
+                "a star before a part of an address",
                 "*.0.0.1",
                 E::Host(HostError::Ipv4Form),
             ),

@@ -321,11 +321,78 @@ mod tests {
                 "8.8.4.4:443",
                 ours,
             ),
+            (
+                "the same through a NAT64 gateway",
+                "a.test:443",
+                "[64:ff9b::8.8.4.4]:443",
+                ours,
+            ),
+            (
+                "its neighbour through the gateway",
+                "a.test:443",
+                "[64:ff9b::8.8.4.5]:443",
+                Ok(AddressClass::Public),
+            ),
         ];
         for (what, name, addr, want) in rows {
             let got = check(&authority(name), addr.parse().unwrap(), &policy, &own);
             assert_eq!(got.map(|c| c.class()), *want, "{what}");
         }
+    }
+
+    #[test]
+    fn a_listener_on_one_address_does_not_stand_for_others() {
+        let mut policy = AddressPolicy::new();
+        policy.permit_private(authority("here:8000"));
+        let own = ["192.168.1.5:8000".parse().unwrap()];
+        for (to, want) in [
+            ("127.0.0.1:8000", Ok(AddressClass::Loopback)),
+            ("192.168.1.6:8000", Ok(AddressClass::Private)),
+            ("192.168.1.5:8000", Err(Reason::OwnListener)),
+            ("0.0.0.0:8000", Err(Reason::AddressClosed)),
+        ] {
+            let got = check(&authority("here:8000"), to.parse().unwrap(), &policy, &own);
+            assert_eq!(got.map(|c| c.class()), want, "{to}");
+        }
+    }
+
+    #[test]
+    fn what_another_proxy_looks_up_is_judged_by_its_name() {
+        let mut policy = AddressPolicy::new();
+        policy.permit_private(authority("llm.internal:80"));
+        policy.permit_private(authority("10.0.0.9:80"));
+        let own = ["127.0.0.1:3128".parse().unwrap()];
+        let closed = Err(Reason::AddressClosed);
+        for (to, want) in [
+            ("a.test.example.com:443", Ok(())),
+            ("8.8.8.8:443", Ok(())),
+            ("localhost:80", closed),
+            ("other.internal:80", closed),
+            ("llm.internal:80", Ok(())),
+            ("llm.internal:81", closed),
+            ("10.0.0.9:80", Ok(())),
+            ("10.0.0.8:80", closed),
+            ("169.254.169.254:80", closed),
+            ("127.0.0.1:3128", Err(Reason::OwnListener)),
+        ] {
+            assert_eq!(
+                check_unresolved(&authority(to), &policy, &own),
+                want,
+                "{to}"
+            );
+        }
+        policy.close_public();
+        for to in ["a.test.example.com:443", "8.8.8.8:443", "llm.internal:80"] {
+            assert_eq!(
+                check_unresolved(&authority(to), &policy, &own),
+                closed,
+                "{to}"
+            );
+        }
+        assert_eq!(
+            check_unresolved(&authority("10.0.0.9:80"), &policy, &own),
+            Ok(())
+        );
     }
 
     #[test]

@@ -261,6 +261,30 @@ mod tests {
     }
 
     #[test]
+    fn a_path_pattern_covers_what_it_matches() {
+        let pattern = |text: &str| PathPattern::parse(text).unwrap();
+        for (wide, narrow, want) in [
+            ("/a", "/a", true),
+            ("/a", "/b", false),
+            ("/a/*", "/a/b", true),
+            ("/a/*", "/a", false),
+            ("/a/*", "/a/b/*", true),
+            ("/a/b/*", "/a/*", false),
+            ("*/x", "/a/x", true),
+            ("*/x", "/a/y", false),
+            ("*/x", "*/a/x", true),
+            ("*/a/x", "*/x", false),
+            ("/a", "/a/*", false),
+            ("/a/x", "*/x", false),
+            ("/a/*", "*/x", false),
+            ("*/x", "/a/*", false),
+        ] {
+            let found = covers_path(&pattern(wide), &pattern(narrow));
+            assert_eq!(found, want, "{wide} and {narrow}");
+        }
+    }
+
+    #[test]
     fn hosts_overlap_where_one_name_can_be_of_both() {
         let pattern = |text: &str| DomainPattern::parse(text).unwrap();
         for (host, other, want) in [

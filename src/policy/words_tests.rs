@@ -7,7 +7,7 @@ use super::{
     secrets::{Detector, Kind, Scanner, SecretMode, Seen, Spot},
     *,
 };
-use crate::net::{Authority, DomainPattern, Host, Port};
+use crate::net::{Authority, DomainPattern, Entry, Host, Port};
 
 fn authority(text: &str) -> Authority {
     Authority::parse(text, None).unwrap()
@@ -36,6 +36,14 @@ fn modes_and_actions_have_one_name_each() {
     for reason in Reason::ALL {
         assert_eq!(reason.to_string(), reason.code());
     }
+    let name = RuleName::new("pack/rule");
+    assert_eq!(
+        (name.as_str(), name.to_string().as_str()),
+        ("pack/rule", "pack/rule")
+    );
+    assert_eq!(RuleName::none().as_str(), "none");
+    let each = budget::Each::ALL.map(budget::Each::as_str);
+    assert_eq!(each, ["rule", "host", "client"]);
 }
 
 /// Every reason, by the beginning of what it tells a person to do.
@@ -43,18 +51,19 @@ fn modes_and_actions_have_one_name_each() {
 fn every_refusal_says_how_it_could_be_allowed_or_that_it_cannot() {
     let to = authority("a.test:443");
     let said = |reason| how_to_allow(reason, &to, "POST", "/v1/x");
-    let mut proposals = 0;
+    let mut rules = 0;
     for reason in Reason::ALL {
         let words = said(*reason);
-        let proposal = words.starts_with("rules:\n");
-        // Anything else is a comment, so that what is pasted into a file is YAML in any case.
-        let comment = words.strip_prefix("# ").is_some_and(|w| w.len() > 20);
-        // The front door's own refusals are ended by a setting of its own.
-        let setting = words.starts_with("front_door:\n  ");
-        assert!(proposal || setting || comment, "{reason}: {words}");
-        proposals += usize::from(proposal);
+        // A section to paste, or a comment: YAML in any case.
+        let (first, rest) = words.split_once('\n').unwrap_or((&words, ""));
+        let section = first.strip_suffix(':').is_some_and(|key| {
+            key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && rest.starts_with("  ")
+        });
+        let comment = first.strip_prefix("# ").is_some_and(|w| w.len() > 20);
+        assert!(section || comment, "{reason}: {words}");
+        rules += usize::from(first == "rules:");
     }
-    assert_eq!(proposals, 3, "reasons that a rule of one's own would end");
+    assert_eq!(rules, 3, "reasons that a rule of one's own would end");
     let rows: &[(Reason, &str)] = &[
         (Reason::HostNotAllowed, "front_door:\n  hosts: [a.test] #"),
         (
@@ -134,6 +143,23 @@ fn what_is_proposed_for_an_address_is_a_rule_by_ip_and_an_upstream_where_it_is_p
             to.starts_with("192.168."),
             "{name}: {words}"
         );
+    }
+    // What YAML would read as something else is quoted, and what no pattern can hold is its folder.
+    for (method, path, want) in [
+        ("GET", "", "methods: [GET]\n    paths: [/*]\n"),
+        ("GET", "/a/b*c", "methods: [GET]\n    paths: [/a/*]\n"),
+        ("GET", "*", "methods: [GET]\n    paths: [/*]\n"),
+        ("-X", "/a", "methods: [\"-X\"]\n    paths: [/a]\n"),
+        ("GET", "/a'b", "methods: [GET]\n    paths: [\"/a'b\"]\n"),
+        (
+            "GET",
+            "/a\"\\b",
+            "methods: [GET]\n    paths: [\"/a\\\"\\\\b\"]\n",
+        ),
+        ("GET", "/a\nb:c", "methods: [GET]\n    paths: [\"/ab:c\"]\n"),
+    ] {
+        let words = how_to_allow(no_rule, &authority("a.test:443"), method, path);
+        assert!(words.contains(want), "{method} {path}: {words}");
     }
     // Nothing opens these, so nothing is proposed.
     for to in ["169.254.169.254:80", "224.0.0.1:80", "[fec0::1]:80"] {
@@ -241,6 +267,77 @@ fn a_rule_decrypts_where_it_reads_requests_on_a_port_that_may_be_tls() {
         (RuleAction::Deny, &[], 0),
     ] {
         assert_eq!(hosts(action, ports), want, "{} {ports:?}", action.as_str());
+    }
+}
+
+/// What stands in a refusal can be asked about as it stands there.
+#[test]
+fn a_connect_and_a_query_are_explained_as_they_would_be_judged() {
+    let terms = Terms {
+        max_query_bytes: Some(3),
+        ..Terms::default()
+    };
+    let rule = |name: &str, host: &str, action, terms: Option<Terms>| Rule {
+        name: RuleName::new(name),
+        hosts: vec![DomainPattern::parse(host).unwrap()],
+        ips: vec![],
+        ports: Ports::Any,
+        methods: vec![],
+        paths: vec![],
+        clients: vec![],
+        entries: vec![],
+        action,
+        upgrade: false,
+        mode: None,
+        reason: None,
+        terms: terms.map(Arc::new),
+    };
+    let policy = CompiledPolicy::new(
+        vec![
+            rule("t", "t.test", RuleAction::Tunnel, None),
+            rule("q", "q.test", RuleAction::Forward, Some(terms)),
+        ],
+        Mode::Enforce,
+        1,
+    );
+    let said = |method: &str, url: &str| {
+        let client = std::net::IpAddr::from([127, 0, 0, 1]);
+        let now = time::OffsetDateTime::UNIX_EPOCH;
+        explain(&policy, method, url, Entry::Explicit, client, now)
+            .map(|e| (e.action, e.reason, e.port))
+    };
+    let is = |action: &str, reason, port| Ok((action.to_owned(), reason, port));
+    for (method, url, want) in [
+        (
+            "CONNECT",
+            "t.test:8443",
+            is("tunnel", Reason::RuleAllows, 8443),
+        ),
+        ("CONNECT", "t.test", is("tunnel", Reason::RuleAllows, 443)),
+        (
+            "CONNECT",
+            "q.test:443",
+            is("intercept", Reason::RuleAllows, 443),
+        ),
+        ("CONNECT", "ftp://t.test", Err(ExplainError::Scheme)),
+        ("GET", "t.test:443", Err(ExplainError::Scheme)),
+        (
+            "GET",
+            "http://q.test/?abc",
+            is("forward", Reason::RuleAllows, 80),
+        ),
+        (
+            "GET",
+            "http://q.test/?abcd",
+            is("deny", Reason::QueryTooLarge, 80),
+        ),
+        (
+            "GET",
+            "http://q.test/?abc#d",
+            is("forward", Reason::RuleAllows, 80),
+        ),
+    ] {
+        assert_eq!(said(method, url), want, "{method} {url}");
     }
 }
 

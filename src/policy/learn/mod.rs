@@ -65,4 +65,6 @@ impl Learned {
 }
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod tests;

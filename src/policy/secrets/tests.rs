@@ -345,3 +345,27 @@ fn what_is_held_back_is_bounded() {
         );
     }
 }
+
+/// Letters alone are a word, however long; what follows may make a key of it.
+#[test]
+fn a_prefix_makes_no_key_of_a_word_and_a_digit_that_comes_later_does() {
+    let letters = "abcdefghij".repeat(6);
+    let digits = "0123456789".repeat(6);
+    for text in [format!("sk-{letters}"), format!("sk-{digits}")] {
+        assert_eq!(found(&text), None, "{text}");
+        let kept = body(&[], SecretMode::Block, &[text.as_bytes(), b"-_-"]);
+        assert_eq!(kept, Ok((format!("{text}-_-"), vec![])), "{text}");
+    }
+    let (first, second) = (format!("sk-{letters}"), b"1 ".as_slice());
+    let got = body(&[], SecretMode::Block, &[first.as_bytes(), second]);
+    assert_eq!(got, Err(Kind::OpenAi));
+    let (first, second) = (format!("sk-{digits}"), b"a ".as_slice());
+    let got = body(&[], SecretMode::Block, &[first.as_bytes(), second]);
+    assert_eq!(got, Err(Kind::OpenAi));
+    // A word that has ended is let go at once, not held back for more.
+    let detector = detector(&[]);
+    let mut scanner = Scanner::new(detector, SecretMode::Block, Spot::Body, host("o.test"));
+    let text = format!("sk-{letters} {}", ".".repeat(2000));
+    let seen = scanner.push(text.as_bytes(), false).unwrap();
+    assert!(seen.bytes.starts_with(format!("sk-{letters}").as_bytes()));
+}
