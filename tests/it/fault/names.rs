@@ -10,7 +10,7 @@ use super::{
 use crate::support::{Airlock, Origin, Setup, Wire, eventually};
 
 /// Of a container in an office: everything below five dots is tried with the search domain first.
-const OFFICE: &str = "search example.test corp.example.test\\noptions ndots:5 timeout:1 attempts:1";
+const OFFICE: &str = "search example.test corp.example.test\noptions ndots:5 timeout:1 attempts:1";
 
 fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
