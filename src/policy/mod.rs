@@ -35,7 +35,13 @@ pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
 #[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
+mod report_tests;
+#[cfg(test)]
 mod terms_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
