@@ -1,4 +1,5 @@
-//! HTTP/1.1 client for answers made in this process: the LLM gateway, its discovery, `doctor`.
+//! HTTP/1.1 client for answers made in this process: the LLM gateway, its discovery, `doctor`, the
+//! model sources.
 //!
 //! Every connection is dialled by [`Dialer`], so address checks and socket counts hold here too.
 //! Connections are kept alive; bytes that leave the machine are counted for the very request they
@@ -125,7 +126,22 @@ impl std::fmt::Debug for HttpClient {
 impl HttpClient {
     /// `tls` verifies upstream certificates; offer no ALPN but `http/1.1` in it.
     pub fn new(dialer: Arc<Dialer>, tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
+        Self::reaching(Reach::Own, dialer, tls, connect_timeout)
+    }
+
+    /// For servers of the world, which a site's proxy stands before as it does for clients.
+    pub fn outward(dialer: Arc<Dialer>, tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
+        Self::reaching(Reach::Outside, dialer, tls, connect_timeout)
+    }
+
+    fn reaching(
+        reach: Reach,
+        dialer: Arc<Dialer>,
+        tls: Arc<ClientConfig>,
+        connect_timeout: Duration,
+    ) -> Self {
         let connector = Connector {
+            reach,
             dialer,
             tls: TlsConnector::from(tls),
             connect_timeout,
@@ -284,8 +300,16 @@ fn innermost(error: &dyn StdError) -> String {
     words
 }
 
+/// Whose server it is: the user's own, or one of the world.
+#[derive(Clone, Copy)]
+enum Reach {
+    Own,
+    Outside,
+}
+
 #[derive(Clone)]
 struct Connector {
+    reach: Reach,
     dialer: Arc<Dialer>,
     tls: TlsConnector,
     connect_timeout: Duration,
@@ -296,10 +320,10 @@ impl Connector {
         let bad = || ConnectError::Address(uri.to_string());
         let authority = uri.authority().ok_or_else(bad)?;
         let authority = Authority::parse(authority.as_str(), None).map_err(|_| bad())?;
-        let dialed = self
-            .dialer
-            .dial_own(&authority, self.connect_timeout)
-            .await?;
+        let dialed = match self.reach {
+            Reach::Own => self.dialer.dial_own(&authority, self.connect_timeout).await,
+            Reach::Outside => self.dialer.dial(&authority, self.connect_timeout).await,
+        }?;
         let wire = dialed.leaves_machine().then(|| Arc::new(Wire::default()));
         let Dialed { stream, .. } = dialed;
         // Small requests must not wait for more.
