@@ -125,11 +125,9 @@ fn a_file_is_listed_streamed_resumed_and_each_hop_is_on_record() {
     // more, because it was rounded.
     let records = own(&airlock, 7 + 9);
     assert_eq!(records.len(), 7 + 9, "{records:#?}");
+    // One stand-in is both hubs here, so the first hub's rule lets both through.
     let of = |rule: &str| records.iter().filter(|r| r["rule"] == rule).count();
-    assert_eq!(
-        (of("models/huggingface"), of("models/civitai"), of("store")),
-        (4, 5, 7)
-    );
+    assert_eq!((of("models/huggingface"), of("store")), (9, 7));
     assert!(
         records
             .iter()
