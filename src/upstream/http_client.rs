@@ -7,6 +7,8 @@
 //! Dropping a [`Body`] or the future of [`HttpClient::send`] closes the connection, which is how an
 //! upstream learns that nobody waits any more.
 
+mod wire;
+
 use std::{
     error::Error as StdError,
     future::Future,
@@ -28,22 +30,15 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use parking_lot::Mutex;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    dial::{DialError, Dialed, Dialer},
-    gate::Gate,
-};
+use self::wire::{Counted, Wire};
+use super::dial::{DialError, Dialed, Dialer};
 use crate::{
     handler::EgressMeter,
     net::{Authority, BaseUrl, Host, Scheme},
-    policy::Lockdown,
 };
 
 /// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a
@@ -237,35 +232,6 @@ impl Drop for Claim {
     }
 }
 
-/// Counts what one connection writes off this machine.
-#[derive(Debug, Default)]
-struct Wire(Mutex<WireState>);
-
-#[derive(Debug, Default)]
-struct WireState {
-    /// Written while no request had claimed the connection yet.
-    pending: u64,
-    owner: Option<EgressMeter>,
-}
-
-impl Wire {
-    fn wrote(&self, bytes: usize) {
-        let mut state = self.0.lock();
-        match &state.owner {
-            Some(owner) => owner.add(bytes as u64),
-            None => state.pending += bytes as u64,
-        }
-    }
-    fn claim(&self, owner: &EgressMeter) {
-        let mut state = self.0.lock();
-        owner.add(std::mem::take(&mut state.pending));
-        state.owner = Some(owner.clone());
-    }
-    fn release(&self) {
-        self.0.lock().owner = None;
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
     #[error(transparent)]
@@ -362,77 +328,6 @@ impl tower_service::Service<Uri> for Connector {
     }
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A TCP stream that counts what is written to it.
-#[derive(Debug)]
-struct Counted {
-    stream: TcpStream,
-    wire: Option<Arc<Wire>>,
-    /// Of a connection that leaves this machine: a kept one must not outlive the kill switch.
-    gate: Option<Arc<Gate>>,
-}
-
-impl Counted {
-    fn shut(&self) -> Option<io::Error> {
-        let gate = self.gate.as_ref()?;
-        (gate.level() != Lockdown::Off).then(Gate::error)
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        if let (Some(wire), Poll::Ready(Ok(n))) = (&self.wire, written) {
-            wire.wrote(*n);
-        }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note(&written);
-        written
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(&written);
-        written
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
