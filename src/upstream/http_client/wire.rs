@@ -115,3 +115,32 @@ impl AsyncWrite for Counted {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_counted_for_the_request_that_owns_the_connection() {
+        let wire = Wire::default();
+        let (first, second, cancelled) = (
+            EgressMeter::default(),
+            EgressMeter::default(),
+            EgressMeter::default(),
+        );
+        wire.wrote(10);
+        wire.claim(&first);
+        wire.wrote(5);
+        wire.release();
+        wire.wrote(7);
+        wire.claim(&second);
+        wire.release();
+        wire.wrote(1);
+        wire.claim(&cancelled);
+        wire.wrote(2);
+        assert_eq!(
+            (first.bytes(), second.bytes(), cancelled.bytes()),
+            (15, 7, 3)
+        );
+    }
+}
