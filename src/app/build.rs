@@ -24,10 +24,13 @@ use crate::{
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
+    models::{Library, local::Local},
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
+    proxy::{
+        DoorRoute, Limits, Memory, OwnRequests, Responders, Route, Routes, Services, clean_headers,
+    },
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -51,6 +54,8 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
+    /// What this machine has, to be kept young.
+    pub local_models: Arc<Local>,
     pub store: Arc<Store>,
     pub identity: Arc<Identity>,
     pub first_admin: Option<FirstAdmin>,
@@ -119,7 +124,16 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let own_requests = Arc::new(OwnRequests::default());
+    let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
+    let responders = responders(
+        config,
+        origins,
+        &gateway,
+        &copilot,
+        &models.library,
+        &metrics,
+    );
     let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
@@ -162,12 +176,14 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    own_requests.join(&services);
     notes.extend(control::restore(&services, &config.state_dir));
     let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
         services,
         gateway,
         copilot,
+        local_models: models.local,
         store,
         identity,
         first_admin,
@@ -267,6 +283,7 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    library: &Arc<Library>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -277,7 +294,7 @@ fn responders(
         llm: gateway.clone() as Arc<dyn Handler>,
         mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
         copilot: copilot.clone(),
-        model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
+        model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
         front_door: Arc::new(ReportResponder::new(metrics.clone())),

@@ -11,6 +11,7 @@ mod error;
 mod fault_tests;
 pub mod identity;
 pub mod llm;
+mod models;
 pub mod reload;
 mod selftest;
 mod status;
@@ -127,6 +128,8 @@ impl App {
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });
+        let (local_models, stop) = (built.local_models.clone(), closing.clone());
+        tokio::spawn(async move { local_models.tend(stop).await });
         let gateway = built.gateway.clone();
         tokio::spawn(async move {
             let llm = gateway.warm_up().await;

@@ -18,7 +18,7 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{FrontDoor, Secret, watch::Stamp};
+use super::{FrontDoor, ModelsConfig, Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +37,7 @@ pub struct Config {
     /// Private addresses that are open: the LLM, the reverse routes, the named upstreams.
     pub addresses: AddressPolicy,
     pub llm: LlmConfig,
+    pub models: ModelsConfig,
     pub audit: AuditConfig,
     pub limits: Limits,
     pub selftest: SelftestConfig,

@@ -5,7 +5,7 @@
 //! | [`copilot`] | account, announcement, intents, image upload, RSA key | WIRE.md 10 to 18 |
 //! | [`mcp_transport`] | both MCP servers, legacy HTTP+SSE and streamable HTTP | WIRE.md 4, 5, 24 |
 //! | [`sink`] | telemetry and agents' traces: counted, thrown away | WIRE.md 8, 12 |
-//! | [`model_scope`] | model search and download | WIRE.md 6, 7 |
+//! | [`model_scope`] | model search and download, from the sources of `models` | WIRE.md 6, 7 |
 //! | [`image`] | a placeholder for a vendor's picture | WIRE.md 20 |
 //!
 //! Shared: [`http`] (JSON and NDJSON bodies), [`fields`] (bounded look at a JSON object), [`language`], [`multipart`], [`picture`], [`rsa_key`].

@@ -13,11 +13,13 @@ use prometheus::{
 use crate::{net::Entry, policy::Lockdown};
 
 mod ending;
+mod models;
 mod page;
 mod registrar;
 
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use models::ModelCounters;
 use page::PageCounters;
 use registrar::Registrar;
 
@@ -77,6 +79,7 @@ pub struct Metrics {
     telemetry_dropped: IntCounterVec,
     page: PageCounters,
     drift: IntCounterVec,
+    models: ModelCounters,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
     llm_errors: IntCounterVec,
@@ -189,6 +192,7 @@ impl Metrics {
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
             page: PageCounters::new(&r),
+            models: ModelCounters::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",

@@ -17,6 +17,7 @@
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`models`] | model sources behind ModelScope's endpoints, well-behaved and hostile hubs, the SDKs |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
@@ -51,6 +52,7 @@ mod identity;
 mod isolate;
 mod leak;
 mod learn;
+mod models;
 mod pipeline;
 mod reload;
 mod site_proxy;
