@@ -12,10 +12,14 @@ use prometheus::{
 
 use crate::{net::Entry, policy::Lockdown};
 
+mod comfyui;
+pub mod drift;
 mod ending;
 mod page;
 mod registrar;
 
+use comfyui::ComfyUiFigures;
+pub use drift::Drift;
 use ending::Endings;
 pub use ending::{Ending, Sizes};
 use page::PageCounters;
@@ -74,7 +78,9 @@ pub struct Metrics {
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
     page: PageCounters,
+    comfyui: ComfyUiFigures,
     drift: IntCounterVec,
+    shapes: drift::Shapes,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
     llm_errors: IntCounterVec,
@@ -186,6 +192,7 @@ impl Metrics {
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
             page: PageCounters::new(&r),
+            comfyui: ComfyUiFigures::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -196,6 +203,7 @@ impl Metrics {
                 "Requests to a stand-in that carry a route or field it does not know.",
                 &["responder", "kind"],
             ),
+            shapes: drift::Shapes::default(),
             mcp_sessions: r.gauge("airlock_mcp_sessions", "Open MCP sessions."),
             mcp_requests: r.counters(
                 "airlock_mcp_requests_total",
@@ -356,8 +364,17 @@ impl Metrics {
             .inc();
     }
     /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
-    pub fn drift(&self, responder: &str, kind: &str) {
+    pub fn drift(&self, responder: &'static str, kind: &'static str) {
+        self.drift_of(responder, kind, String::new());
+    }
+    /// `shape` is made by [`drift`]: names and types, no content.
+    pub fn drift_of(&self, responder: &'static str, kind: &'static str, shape: String) {
         self.drift.with_label_values(&[responder, kind]).inc();
+        self.shapes.note(responder, kind, shape);
+    }
+    /// Each shape that was met, the first ones first.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.shapes.seen()
     }
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions.set(open as i64);
