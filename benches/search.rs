@@ -15,13 +15,36 @@ use airlock::{
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const VERBS: [&str; 20] = [
-    "Load", "Save", "Upscale", "Crop", "Blend", "Mask", "Encode", "Decode", "Sample", "Merge", "Preview",
-    "Convert", "Resize", "Rotate", "Invert", "Apply", "Combine", "Switch", "Batch", "Detect",
+    "Load", "Save", "Upscale", "Crop", "Blend", "Mask", "Encode", "Decode", "Sample", "Merge",
+    "Preview", "Convert", "Resize", "Rotate", "Invert", "Apply", "Combine", "Switch", "Batch",
+    "Detect",
 ];
 const NOUNS: [&str; 25] = [
-    "Image", "Latent", "Model", "Mask", "Video", "Audio", "Prompt", "Conditioning", "ControlNet", "Lora",
-    "Vae", "Clip", "Noise", "Sigmas", "Depth", "Pose", "Face", "Text", "Float", "Scheduler", "Sampler",
-    "Checkpoint", "Background", "Frame", "Color",
+    "Image",
+    "Latent",
+    "Model",
+    "Mask",
+    "Video",
+    "Audio",
+    "Prompt",
+    "Conditioning",
+    "ControlNet",
+    "Lora",
+    "Vae",
+    "Clip",
+    "Noise",
+    "Sigmas",
+    "Depth",
+    "Pose",
+    "Face",
+    "Text",
+    "Float",
+    "Scheduler",
+    "Sampler",
+    "Checkpoint",
+    "Background",
+    "Frame",
+    "Color",
 ];
 const QUERIES: [&str; 12] = [
     "KSampler",
@@ -84,7 +107,11 @@ fn catalogue(nodes: usize, templates: usize) -> Catalogue {
 fn searches(c: &mut Criterion) {
     let large = catalogue(5_000, 500);
     let index = SearchIndex::build(&large, |_| ()).expect("it fits into memory");
-    println!("{} documents, {} bytes of index", index.len(), index.bytes());
+    println!(
+        "{} documents, {} bytes of index",
+        index.len(),
+        index.bytes()
+    );
     told_p99(&index);
     let mut group = c.benchmark_group("search");
     for query in QUERIES {
@@ -126,7 +153,11 @@ fn builds(c: &mut Criterion) {
     for (name, nodes, templates) in [("a default ComfyUI", 496, 172), ("5,000 nodes", 5_000, 500)] {
         let catalogue = catalogue(nodes, templates);
         group.bench_function(name, |b| {
-            b.iter(|| SearchIndex::build(black_box(&catalogue), |_| ()).expect("it fits").len());
+            b.iter(|| {
+                SearchIndex::build(black_box(&catalogue), |_| ())
+                    .expect("it fits")
+                    .len()
+            });
         });
     }
     group.finish();

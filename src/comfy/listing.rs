@@ -124,6 +124,28 @@ impl System {
     }
 }
 
+/// How busy ComfyUI is, as `/queue` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    pub running: usize,
+    pub pending: usize,
+}
+
+impl Queue {
+    pub fn read(answer: &Value) -> Self {
+        let count = |key: &str| {
+            answer
+                .get(key)
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len)
+        };
+        Self {
+            running: count("queue_running"),
+            pending: count("queue_pending"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +205,12 @@ mod tests {
         assert_eq!(stats(1, "0.3.64"), stats(2, "0.3.64"));
         assert_ne!(stats(1, "0.3.64"), stats(1, "0.3.65"));
         assert_eq!(System::read(&json!([])), System::default());
+    }
+
+    #[test]
+    fn a_queue_is_counted() {
+        let queue = Queue::read(&json!({"queue_running": [[1]], "queue_pending": [[2], [3]]}));
+        assert_eq!((queue.running, queue.pending), (1, 2));
+        assert_eq!(Queue::read(&json!({"queue_running": 5})), Queue::default());
     }
 }

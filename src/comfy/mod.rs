@@ -6,7 +6,7 @@
 //! | [`node`] | [`Node`], [`Input`], [`Output`]: a class, and what may be put into it |
 //! | [`object_info`] | from the bytes of `/object_info` to nodes, keeping what is sound |
 //! | [`template`] | shipped templates: the index in two languages, and what a workflow file uses |
-//! | [`listing`] | the shorter answers: folders and files of models, saved workflows, system |
+//! | [`listing`] | the shorter answers: folders and files of models, saved workflows, system, queue |
 //! | [`sound`] | JSON as Python writes it (`NaN`, lone surrogates), made readable; texts within bounds |
 //! | [`ids`] | [`WorkflowId`]: what stands on a workflow card, and comes back from the page |
 //!
@@ -24,7 +24,7 @@ pub mod template;
 
 pub use catalogue::{Catalogue, Docs, LeftOut, Model, Parts};
 pub use ids::WorkflowId;
-pub use listing::{SavedFile, System};
+pub use listing::{Queue, SavedFile, System};
 pub use node::{Choices, Input, Kind, Node, Number, Output, SocketType};
 pub use object_info::{Nodes, ObjectInfoError};
 pub use template::{ModelFile, SavedWorkflow, Template, Uses, Words};

@@ -69,7 +69,9 @@ impl Client {
     ) -> Result<Fetched, Trouble> {
         let egress = EgressMeter::default();
         let asked = tokio::time::timeout(ask.within, self.ask(path, tag, ask, &egress)).await;
-        self.metrics.left_machine("comfyui", egress.bytes());
+        if egress.bytes() > 0 {
+            self.metrics.left_machine("comfyui", egress.bytes());
+        }
         asked.unwrap_or(Err(Trouble::Slow))
     }
 

@@ -30,6 +30,8 @@ const OBJECT_INFO: Ask = ask("/object_info", 64 << 20, 60);
 const INDEX: Ask = ask("/templates/index.json", 8 << 20, 10);
 pub(super) const TEMPLATE: Ask = ask("a template", 4 << 20, 10);
 const MODELS: Ask = ask("/models", 4 << 20, 20);
+/// Each job stands there with its whole workflow.
+pub(super) const QUEUE: Ask = ask("/queue", 64 << 20, 10);
 const SAVED: Ask = ask("/userdata", 4 << 20, 10);
 pub(super) const SAVED_FILE: Ask = ask("a saved workflow", 4 << 20, 10);
 const DOC: Ask = ask("a page of docs", 256 << 10, 10);

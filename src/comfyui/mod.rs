@@ -37,7 +37,7 @@ use self::{
     watch::Clock,
 };
 use crate::{
-    comfy::{Catalogue, WorkflowId, template::segment},
+    comfy::{Catalogue, Queue, WorkflowId, template::segment},
     metrics::Metrics,
     net::BaseUrl,
     search::SearchIndex,
@@ -108,9 +108,13 @@ impl ComfyUi {
     /// The newest state; waits for the first one, within bounds. Keeps it fresh for a while.
     pub async fn knowledge(self: &Arc<Self>) -> Result<Arc<Knowledge>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
-        self.need();
+        let asking = self.need();
         if let Some(known) = self.known.load_full() {
             return Ok(known);
+        }
+        if let Some(trouble) = self.trouble().filter(|_| !asking) {
+            // It has only just failed, and is left alone for a moment.
+            return Err(self.unavailable(trouble));
         }
         let waited = tokio::time::timeout(FIRST, async {
             while rounds.changed().await.is_ok() {
@@ -152,6 +156,13 @@ impl ComfyUi {
         let body = fetched.map_err(|t| self.unavailable(t))?.body();
         let parsed = body.map(|b| parse(&b, ask.what)).transpose();
         parsed.map_err(|t| self.unavailable(t))
+    }
+
+    /// What it works on now, asked each time.
+    pub async fn queue(&self) -> Result<Queue, Unavailable> {
+        let answer = self.client.json("/queue", gather::QUEUE).await;
+        let answer = answer.map_err(|t| self.unavailable(t))?;
+        Ok(Queue::read(&answer))
     }
 
     fn unavailable(&self, trouble: Trouble) -> Unavailable {

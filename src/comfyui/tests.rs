@@ -139,6 +139,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ),
     ("/docs/KSampler/zh.md", "KSampler 采样器用于去噪。"),
     ("/docs/ClipTextEncode/en.md", "Encodes prompts."),
+    (
+        "/queue",
+        r#"{"queue_running":[],"queue_pending":[[1],[2]]}"#,
+    ),
 ];
 
 pub(crate) fn comfyui_at(url: &str) -> Arc<ComfyUi> {
@@ -208,6 +212,7 @@ async fn what_comfyui_has_is_known_with_its_files() {
     assert!(workflow.is_ok_and(|w| w.is_some()));
     let absent = comfyui.workflow(&WorkflowId::Template("nope".into())).await;
     assert_eq!(absent, Ok(None));
+    assert_eq!(comfyui.queue().await.map(|q| q.pending), Ok(2));
 }
 
 #[tokio::test]

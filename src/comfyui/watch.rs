@@ -33,6 +33,8 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     needed: Option<Instant>,
+    /// A round is under way.
+    asking: bool,
     /// The newest question, answered or not.
     asked: Option<Instant>,
     /// The newest outline that came.
@@ -60,28 +62,34 @@ impl Clock {
 }
 
 impl ComfyUi {
-    /// Somebody will ask soon. Returns at once.
-    pub fn need(self: &Arc<Self>) {
-        let urgent = {
+    /// Somebody will ask soon. Returns at once: whether ComfyUI is being asked now.
+    pub fn need(self: &Arc<Self>) -> bool {
+        let (asking, urgent) = {
             let mut clock = self.clock.lock();
             clock.needed = Some(Instant::now());
             let waited = clock.asked.is_none_or(|at| at.elapsed() >= AGAIN);
-            waited && (clock.failures > 0 || clock.is_stale())
+            let urgent = waited && (clock.failures > 0 || clock.is_stale());
+            (clock.asking, urgent)
         };
         if !self.watching.swap(true, Ordering::AcqRel) {
             tokio::spawn(self.clone().watch());
-        } else if urgent {
+            return true;
+        }
+        if urgent {
             self.wake.notify_one();
         }
+        asking || urgent
     }
 
     async fn watch(self: Arc<Self>) {
         loop {
+            self.clock.lock().asking = true;
             let outcome = tokio::time::timeout(gather::ROUND, self.round()).await;
             let trouble = outcome.unwrap_or(Err(Trouble::Slow)).err();
             let pause = {
                 let mut clock = self.clock.lock();
                 clock.asked = Some(Instant::now());
+                clock.asking = false;
                 clock.failures = match trouble {
                     Some(_) => clock.failures.saturating_add(1),
                     None => 0,

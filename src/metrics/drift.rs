@@ -5,6 +5,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Metrics;
+
 /// Shapes kept; a client that makes up more is counted all the same.
 const MAX_SHAPES: usize = 64;
 const MAX_SHAPE: usize = 512;
@@ -47,6 +49,22 @@ impl Shapes {
 
     pub(super) fn seen(&self) -> Vec<Drift> {
         self.0.lock().clone()
+    }
+}
+
+impl Metrics {
+    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
+    pub fn drift(&self, responder: &'static str, kind: &'static str) {
+        self.drift_of(responder, kind, String::new());
+    }
+    /// `shape` is made here: names and types, no content.
+    pub fn drift_of(&self, responder: &'static str, kind: &'static str, shape: String) {
+        self.drift.with_label_values(&[responder, kind]).inc();
+        self.shapes.note(responder, kind, shape);
+    }
+    /// Each shape that was met, the first ones first.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.shapes.seen()
     }
 }
 
@@ -123,7 +141,7 @@ pub fn name_of(name: &str) -> &str {
         && name.len() <= MAX_NAME
         && name
             .bytes()
-            .all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'-');
+            .all(|b| b.is_ascii_alphabetic() || b == b'_');
     if plain { name } else { "*" }
 }
 

@@ -363,19 +363,6 @@ impl Metrics {
             .with_label_values(&[event_type])
             .inc();
     }
-    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
-    pub fn drift(&self, responder: &'static str, kind: &'static str) {
-        self.drift_of(responder, kind, String::new());
-    }
-    /// `shape` is made by [`drift`]: names and types, no content.
-    pub fn drift_of(&self, responder: &'static str, kind: &'static str, shape: String) {
-        self.drift.with_label_values(&[responder, kind]).inc();
-        self.shapes.note(responder, kind, shape);
-    }
-    /// Each shape that was met, the first ones first.
-    pub fn drifts(&self) -> Vec<Drift> {
-        self.shapes.seen()
-    }
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions.set(open as i64);
     }

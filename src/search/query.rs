@@ -19,6 +19,7 @@ const MAX_SYNONYMS: usize = 48;
 const MAX_BYTES: usize = 2 << 10;
 /// What another word of the same meaning counts, against the word itself.
 const SYNONYM: f32 = 0.45;
+const ABBREVIATION: f32 = 0.12;
 const BEGINNING: f32 = 0.6;
 const SLIP: f32 = 0.5;
 
@@ -46,16 +47,20 @@ impl Reader<'_> {
             let is_last = Some(word) == last.as_ref();
             clauses.extend(self.one(word, is_last).map(|q| (Occur::Should, q)));
         }
-        let mut others: Vec<String> = Vec::new();
+        let mut others: Vec<(String, f32)> = Vec::new();
         for phrase in synonyms::of(typed) {
+            // Abbreviations are rare, and would outweigh what was typed.
+            let short = phrase.len() <= 3 && phrase.is_ascii();
+            let weight = if short { ABBREVIATION } else { SYNONYM };
             for word in self.words(phrase, MAX_WORDS) {
-                if others.len() < MAX_SYNONYMS && !own.contains(&word) && !others.contains(&word) {
-                    others.push(word);
+                let known = own.contains(&word) || others.iter().any(|(other, _)| *other == word);
+                if others.len() < MAX_SYNONYMS && !known {
+                    others.push((word, weight));
                 }
             }
         }
-        for word in &others {
-            let terms = self.exact(word, SYNONYM);
+        for (word, weight) in &others {
+            let terms = self.exact(word, *weight);
             clauses.extend(terms.into_iter().map(|q| (Occur::Should, q)));
         }
         (!clauses.is_empty()).then(|| Box::new(BooleanQuery::new(clauses)) as Box<dyn Query>)

@@ -27,7 +27,7 @@ fn a_class_as_comfyui_writes_it() {
     assert_eq!(
         names,
         [
-            "text", "model", "steps", "sampler", "mode", "late", "mask", "seed"
+            "text", "model", "late", "mode", "sampler", "steps", "mask", "seed"
         ],
         "in the page's order, then the rest, then the optional ones"
     );

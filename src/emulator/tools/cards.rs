@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::comfy::{Catalogue, Node, SavedWorkflow, Template, Uses, WorkflowId, sound};
+use crate::comfy::{Catalogue, Docs, Node, SavedWorkflow, Template, Uses, WorkflowId, sound};
 
 /// Of a card, and of a line for the model.
 const MAX_DESCRIPTION: usize = 400;
@@ -134,11 +134,11 @@ fn workflow(
     }
 }
 
-/// An installed node.
-pub fn node(node: &Node) -> Card {
-    let about = match node.description.trim() {
-        "" => format!("{} ({})", node.title, node.category),
-        text => text.to_owned(),
+/// An installed node; one without a description is told by the first words of its docs.
+pub fn node(node: &Node, docs: Option<&Docs>) -> Card {
+    let about = match (node.description.trim(), docs) {
+        ("", Some(docs)) => opening(docs.either(false)),
+        (text, _) => text,
     };
     let about = sound::text(&about.replace('\n', " "), MAX_DESCRIPTION);
     let mut line = format!(
@@ -171,6 +171,12 @@ pub fn node(node: &Node) -> Card {
             "is_existed": true,
         }),
     }
+}
+
+/// The first line of a page that is a sentence.
+fn opening(page: &str) -> &str {
+    let sentence = |line: &&str| line.chars().next().is_some_and(char::is_alphanumeric);
+    page.lines().map(str::trim).find(sentence).unwrap_or("")
 }
 
 fn or_none(text: &str) -> &str {

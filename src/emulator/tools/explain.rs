@@ -16,6 +16,8 @@ use crate::{
 /// Bytes of the docs that go to the model: small local ones have small contexts.
 const MAX_DOC: usize = 6 << 10;
 const MAX_TOOLTIP: usize = 200;
+/// Whole numbers below it are exact as a float.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Allowed values that are listed.
 const MAX_VALUES: usize = 12;
 
@@ -67,7 +69,7 @@ impl Run for ExplainNode {
             )));
         };
         let docs = known.catalogue.docs(&node.class);
-        let card = cards::node(node);
+        let card = cards::node(node, docs);
         Ok(Answer {
             text: explanation(node, docs.map(|d| d.either(chinese))),
             ext: vec![json!({"type": "node", "data": [card.json]})],
@@ -157,7 +159,11 @@ fn line(input: &Input) -> String {
     let mut out = format!("- {} ({}, {need})", input.name, input.link_type().as_str());
     match &input.kind {
         Kind::Int(number) | Kind::Float(number) => {
-            let bound = |bound: Option<f64>| bound.map_or("any".to_owned(), |b| b.to_string());
+            // Beyond that a float is not the number that ComfyUI wrote, and nobody's bound.
+            let bound = |bound: Option<f64>| match bound.filter(|b| b.abs() < EXACT) {
+                Some(b) => b.to_string(),
+                None => "any".to_owned(),
+            };
             if number.min.is_some() || number.max.is_some() {
                 out.push_str(&format!(": {} to {}", bound(number.min), bound(number.max)));
             }

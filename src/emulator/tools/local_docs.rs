@@ -67,7 +67,7 @@ impl Run for LocalDocs {
                     let excerpt = docs.map(|d| sound::text(d.either(chinese), EXCERPT));
                     format!(
                         "{}\n{}",
-                        cards::node(node).line,
+                        cards::node(node, docs).line,
                         excerpt.unwrap_or_default()
                     )
                 }),

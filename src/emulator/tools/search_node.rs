@@ -61,7 +61,10 @@ impl Run for SearchNode {
                 ..Answer::default()
             });
         }
-        let found: Vec<cards::Card> = found.into_iter().map(cards::node).collect();
+        let found: Vec<cards::Card> = found
+            .into_iter()
+            .map(|n| cards::node(n, known.catalogue.docs(&n.class)))
+            .collect();
         let lines: Vec<&str> = found.iter().map(|card| card.line.as_str()).collect();
         text.push_str(&format!(
             "{} installed nodes fit, best first:\n{}",

@@ -94,28 +94,57 @@ fn a_turn_that_only_recalls_gets_its_cards_and_ends() {
     call(&airlock, "s1", "search_node", &json!({"query": "save"}));
     let mut wire = ask(&airlock, "POST", "/api/chat/invoke");
     chat.asked.recv().unwrap();
-    let found = call(&airlock, "s1", "recall_workflow", &json!({"keywords": ["text to image"]}));
+    let found = call(
+        &airlock,
+        "s1",
+        "recall_workflow",
+        &json!({"keywords": ["text to image"]}),
+    );
     assert_eq!(found["data"][0]["id"], "template:default", "{found}");
-    call(&airlock, "s2", "recall_workflow", &json!({"keywords": ["upscale"]}));
+    call(
+        &airlock,
+        "s2",
+        "recall_workflow",
+        &json!({"keywords": ["upscale"]}),
+    );
     for (text, finished) in [("Here", false), ("Here they are", false)] {
-        chat.say.send(Some(chunk(&line(text, finished, &Value::Null)))).unwrap();
+        chat.say
+            .send(Some(chunk(&line(text, finished, &Value::Null))))
+            .unwrap();
     }
     chat.say.send(Some("0\r\n\r\n".into())).unwrap();
     chat.say.send(None).unwrap();
     let reply = wire.reply();
     assert!(reply.whole && reply.status == 200, "{}", reply.text());
     assert!(reply.header("content-security-policy").is_some());
-    let lines: Vec<Value> = reply.text().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<Value> = reply
+        .text()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
-    assert_eq!((&lines[0]["finished"], &lines[0]["ext"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&lines[0]["finished"], &lines[0]["ext"]),
+        (&json!(false), &Value::Null)
+    );
     let done = &lines[1];
-    assert_eq!((&done["finished"], &done["text"]), (&json!(true), &json!("Here they are")));
-    assert_eq!(done["ext"], json!([{"type": "workflow", "data": found["data"]}]));
+    assert_eq!(
+        (&done["finished"], &done["text"]),
+        (&json!(true), &json!("Here they are"))
+    );
+    assert_eq!(
+        done["ext"],
+        json!([{"type": "workflow", "data": found["data"]}])
+    );
 
     // The same session's next turn calls nothing.
     let mut wire = ask(&airlock, "POST", "/api/chat/invoke");
     chat.asked.recv().unwrap();
-    chat.say.send(Some(chunk(&line("Hello", true, &Value::Null)) + "0\r\n\r\n")).unwrap();
+    chat.say
+        .send(Some(
+            chunk(&line("Hello", true, &Value::Null)) + "0\r\n\r\n",
+        ))
+        .unwrap();
     chat.say.send(None).unwrap();
     assert_eq!(last(&wire.reply())["ext"], Value::Null);
     airlock.assert_healthy();
@@ -129,7 +158,10 @@ fn each_line_comes_with_the_next_and_not_with_the_last() {
     let mut wire = ask(&airlock, "POST", "/api/chat/invoke");
     chat.asked.recv().unwrap();
     wire.head().expect("the head comes at once");
-    let (one, two) = (line("a", false, &Value::Null), line("ab", true, &Value::Null));
+    let (one, two) = (
+        line("a", false, &Value::Null),
+        line("ab", true, &Value::Null),
+    );
     chat.say.send(Some(chunk(&one) + &chunk(&two))).unwrap();
     // Read while the answer is still open.
     let size = wire.line().expect("a chunk");
@@ -150,20 +182,79 @@ fn only_the_chats_own_answer_is_touched() {
     let plain = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     type Row<'a> = (&'a str, &'a str, &'a str, &'a str, String, bool);
     let rows: [Row<'_>; 8] = [
-        ("with a length", "POST", "/api/chat/invoke", "200 OK", whole.clone(), true),
-        ("with cards of its own", "POST", "/api/chat/invoke", "200 OK", of_plugin, true),
-        ("an error", "POST", "/api/chat/invoke", "500 Oops", whole.clone(), false),
-        ("a GET", "GET", "/api/chat/invoke", "200 OK", whole.clone(), false),
-        ("another path", "POST", "/api/debug-agent", "200 OK", whole.clone(), false),
-        ("below it", "POST", "/api/chat/invoke/x", "200 OK", whole.clone(), false),
-        ("no JSON", "POST", "/api/chat/invoke", "200 OK", "oops".into(), false),
-        ("half a line", "POST", "/api/chat/invoke", "200 OK", cut.to_owned(), false),
+        (
+            "with a length",
+            "POST",
+            "/api/chat/invoke",
+            "200 OK",
+            whole.clone(),
+            true,
+        ),
+        (
+            "with cards of its own",
+            "POST",
+            "/api/chat/invoke",
+            "200 OK",
+            of_plugin,
+            true,
+        ),
+        (
+            "an error",
+            "POST",
+            "/api/chat/invoke",
+            "500 Oops",
+            whole.clone(),
+            false,
+        ),
+        (
+            "a GET",
+            "GET",
+            "/api/chat/invoke",
+            "200 OK",
+            whole.clone(),
+            false,
+        ),
+        (
+            "another path",
+            "POST",
+            "/api/debug-agent",
+            "200 OK",
+            whole.clone(),
+            false,
+        ),
+        (
+            "below it",
+            "POST",
+            "/api/chat/invoke/x",
+            "200 OK",
+            whole.clone(),
+            false,
+        ),
+        (
+            "no JSON",
+            "POST",
+            "/api/chat/invoke",
+            "200 OK",
+            "oops".into(),
+            false,
+        ),
+        (
+            "half a line",
+            "POST",
+            "/api/chat/invoke",
+            "200 OK",
+            cut.to_owned(),
+            false,
+        ),
     ];
     for (row, method, path, status, body, touched) in rows {
         let head: &'static str = Box::leak(
             plain
                 .replace("200 OK", status)
-                .replace("\r\nConnection", &format!("\r\nContent-Length: {}\r\nConnection", body.len()))
+                .replace(
+                    "\r\nConnection",
+                    &format!("\r\nContent-Length: {}\r\nConnection", body.len()),
+                )
                 .into_boxed_str(),
         );
         let head: &'static str = Box::leak(format!("{head}\r\n").into_boxed_str());
@@ -172,7 +263,12 @@ fn only_the_chats_own_answer_is_touched() {
         let airlock = airlock(chat.origin.address, &comfyui);
         let mut wire = ask(&airlock, method, path);
         chat.asked.recv().unwrap();
-        call(&airlock, "s1", "recall_workflow", &json!({"keywords": ["text to image"]}));
+        call(
+            &airlock,
+            "s1",
+            "recall_workflow",
+            &json!({"keywords": ["text to image"]}),
+        );
         chat.say.send(Some(body.clone())).unwrap();
         chat.say.send(None).unwrap();
         let reply = wire.reply();
@@ -203,5 +299,9 @@ fn an_answer_that_breaks_off_is_not_made_whole() {
     chat.say.send(None).unwrap();
     let reply = wire.reply();
     assert!(!reply.whole, "{}", reply.text());
-    assert!(!reply.text().contains("\"finished\":true"), "{}", reply.text());
+    assert!(
+        !reply.text().contains("\"finished\":true"),
+        "{}",
+        reply.text()
+    );
 }

@@ -32,7 +32,10 @@ fn files() -> Vec<(&'static str, Answer)> {
                 r#"{"system": {"comfyui_version": "0.3.64", "argv": ["main.py"]}, "devices": [{"name": "cpu"}]}"#,
             ),
         ),
-        ("/object_info", Answer::plain(JSON, fixture!("object_info.json"))),
+        (
+            "/object_info",
+            Answer::plain(JSON, fixture!("object_info.json")),
+        ),
         (
             "/templates/index.json",
             Answer::file("application/json", fixture!("templates_index.json")),
@@ -45,19 +48,28 @@ fn files() -> Vec<(&'static str, Answer)> {
             "/templates/default.json",
             Answer::file("application/json", fixture!("template_default.json")),
         ),
-        ("/models", Answer::plain(JSON, r#"["checkpoints", "configs"]"#)),
+        (
+            "/models",
+            Answer::plain(JSON, r#"["checkpoints", "configs"]"#),
+        ),
         (
             "/models/checkpoints",
             Answer::plain(JSON, r#"["sd_xl_base_1.0.safetensors", "../../x", null]"#),
         ),
-        ("/userdata", Answer::plain(JSON, r#"[{"path": "mine.json", "size": 2, "modified": 1}]"#)),
+        (
+            "/userdata",
+            Answer::plain(JSON, r#"[{"path": "mine.json", "size": 2, "modified": 1}]"#),
+        ),
         (
             "/userdata/workflows%2Fmine.json",
             Answer::plain(JSON, r#"{"nodes": [{"type": "KSampler"}]}"#),
         ),
         (
             "/docs/KSampler/en.md",
-            Answer::file("application/octet-stream", "The KSampler takes **steps** to remove noise."),
+            Answer::file(
+                "application/octet-stream",
+                "The KSampler takes **steps** to remove noise.",
+            ),
         ),
         (
             "/docs/KSampler/zh.md",
@@ -80,7 +92,12 @@ fn status(airlock: &Airlock) -> Value {
 }
 
 /// One message to the vendor's MCP server by streamable HTTP, as a session of the plugin.
-fn message(airlock: &Airlock, session: Option<&str>, user: &str, body: &Value) -> (Option<String>, Value) {
+fn message(
+    airlock: &Airlock,
+    session: Option<&str>,
+    user: &str,
+    body: &Value,
+) -> (Option<String>, Value) {
     let (body, reverse) = (body.to_string(), airlock.ready.reverse);
     let own = session.map_or(String::new(), |id| format!("Mcp-Session-Id: {id}\r\n"));
     let reply = Wire::to(reverse).ask(format!(
@@ -110,7 +127,8 @@ fn call(airlock: &Airlock, user: &str, tool: &str, arguments: &Value) -> Value {
     );
     let text = reply["result"]["content"][0]["text"].as_str();
     let text = text.unwrap_or_else(|| panic!("no result: {reply}"));
-    serde_json::from_str(text).unwrap_or_else(|_| json!({"answer": text, "failed": reply["result"]["isError"]}))
+    serde_json::from_str(text)
+        .unwrap_or_else(|_| json!({"answer": text, "failed": reply["result"]["isError"]}))
 }
 
 fn sdk_calls_the_tools(sdk: Sdk) {
@@ -149,14 +167,25 @@ fn comfyui_is_asked_when_it_is_needed_and_status_and_metrics_tell() {
     let after = status(&airlock);
     let known = &after["comfyui"];
     assert_eq!(
-        (&known["up"], &known["nodes"], &known["templates"], &known["documented_nodes"]),
+        (
+            &known["up"],
+            &known["nodes"],
+            &known["templates"],
+            &known["documented_nodes"]
+        ),
         (&json!(true), &json!(5), &json!(2), &json!(1)),
         "{known}"
     );
     // Two classes, two templates, one output slot of two, two files of models, the inputs of one class.
-    assert!(known["left_out"].as_u64().is_some_and(|n| n >= 6), "{known}");
+    assert!(
+        known["left_out"].as_u64().is_some_and(|n| n >= 6),
+        "{known}"
+    );
     assert_eq!(airlock.metric("airlock_comfyui_up", &[]), 1);
-    assert_eq!(airlock.metric("airlock_search_builds_total", &[("outcome", "ok")]), 2);
+    assert_eq!(
+        airlock.metric("airlock_search_builds_total", &[("outcome", "ok")]),
+        2
+    );
     assert_eq!(airlock.metric("airlock_search_progress_percent", &[]), 100);
     let documents = known["indexed"].as_u64().expect("a count");
     assert_eq!(airlock.metric("airlock_search_documents", &[]), documents);
@@ -169,17 +198,44 @@ fn without_a_comfyui_the_tools_say_so_and_turned_off_there_are_none() {
     let nobody = listener.local_addr().unwrap();
     drop(listener);
     let airlock = Airlock::start(&config(nobody));
-    let said = call(&airlock, "s1", "recall_workflow", &json!({"keywords": ["cat"]}));
+    let said = call(
+        &airlock,
+        "s1",
+        "recall_workflow",
+        &json!({"keywords": ["cat"]}),
+    );
     let words = said["answer"].as_str().unwrap();
-    assert!(said["failed"] == true && words.contains("Start ComfyUI"), "{said}");
+    assert!(
+        said["failed"] == true && words.contains("Start ComfyUI"),
+        "{said}"
+    );
     airlock.assert_healthy();
 
-    let off = config(nobody).replace(&format!("comfyui:\n  url: http://{nobody}\n"), "comfyui: off\n");
+    let off = config(nobody).replace(
+        &format!("comfyui:\n  url: http://{nobody}\n"),
+        "comfyui: off\n",
+    );
     let airlock = Airlock::start(&off);
-    let (_, listed) = message(&airlock, None, "s1", &json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}));
+    let (_, listed) = message(
+        &airlock,
+        None,
+        "s1",
+        &json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}),
+    );
     assert!(listed["result"]["serverInfo"].is_object(), "{listed}");
-    let said = call(&airlock, "s1", "recall_workflow", &json!({"keywords": ["cat"]}));
-    assert!(said["answer"].as_str().unwrap().contains("there is no tool of this name"), "{said}");
+    let said = call(
+        &airlock,
+        "s1",
+        "recall_workflow",
+        &json!({"keywords": ["cat"]}),
+    );
+    assert!(
+        said["answer"]
+            .as_str()
+            .unwrap()
+            .contains("there is no tool of this name"),
+        "{said}"
+    );
     assert!(status(&airlock)["comfyui"].is_null());
     airlock.assert_touched_nothing();
 }
@@ -189,8 +245,19 @@ fn what_a_newer_plugin_asks_for_is_counted_and_shown_by_its_shape_alone() {
     let comfyui = ComfyUi::serving(files());
     let airlock = Airlock::start(&config(comfyui.address()));
     let secret = "sk-SECRET-4711";
-    let said = call(&airlock, "s1", "draw_picture", &json!({"prompt": secret, "size": 5}));
-    assert!(said["answer"].as_str().unwrap().contains("no tool of this name"), "{said}");
+    let said = call(
+        &airlock,
+        "s1",
+        "draw_picture",
+        &json!({"prompt": secret, "size": 5}),
+    );
+    assert!(
+        said["answer"]
+            .as_str()
+            .unwrap()
+            .contains("no tool of this name"),
+        "{said}"
+    );
     let reverse = airlock.ready.reverse;
     let mut wire = Wire::to(reverse);
     let reply = wire.ask(format!(
@@ -207,14 +274,25 @@ fn what_a_newer_plugin_asks_for_is_counted_and_shown_by_its_shape_alone() {
     let told = status(&airlock);
     let drift = told["drift"].as_array().expect("a list");
     let shapes: Vec<&str> = drift.iter().filter_map(|d| d["shape"].as_str()).collect();
-    assert!(shapes.contains(&"draw_picture{prompt:text,size:number}"), "{shapes:?}");
     assert!(
-        shapes.contains(&"/api/param_debug/generate_sd_prompts {style:{*:number,mood:text},text:text}"),
+        shapes.contains(&"draw_picture{prompt:text,size:number}"),
+        "{shapes:?}"
+    );
+    assert!(
+        shapes.contains(
+            &"/api/param_debug/generate_sd_prompts {style:{*:number,mood:text},text:text}"
+        ),
         "{shapes:?}"
     );
     assert!(!told.to_string().contains("SECRET") && !airlock.process.stderr().contains("SECRET"));
     let counted = |responder, kind| {
-        airlock.metric("airlock_standin_drift_total", &[("responder", responder), ("kind", kind)])
+        airlock.metric(
+            "airlock_standin_drift_total",
+            &[("responder", responder), ("kind", kind)],
+        )
     };
-    assert_eq!((counted("mcp", "tool"), counted("copilot", "field")), (1, 1));
+    assert_eq!(
+        (counted("mcp", "tool"), counted("copilot", "field")),
+        (1, 1)
+    );
 }
