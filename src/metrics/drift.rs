@@ -139,9 +139,7 @@ fn write(value: &Value, depth: usize, out: &mut String) {
 pub fn name_of(name: &str) -> &str {
     let plain = !name.is_empty()
         && name.len() <= MAX_NAME
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphabetic() || b == b'_');
+        && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
     if plain { name } else { "*" }
 }
 

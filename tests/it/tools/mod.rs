@@ -280,7 +280,7 @@ fn what_a_newer_plugin_asks_for_is_counted_and_shown_by_its_shape_alone() {
     );
     assert!(
         shapes.contains(
-            &"/api/param_debug/generate_sd_prompts {style:{*:number,mood:text},text:text}"
+            &"/api/param_debug/generate_sd_prompts {style:{mood:text,*:number},text:text}"
         ),
         "{shapes:?}"
     );
