@@ -36,7 +36,7 @@ async def call(url, name, arguments):
 
 async def listed() -> None:
     for url, names in ORDER.items():
-        with check(f"{names[0]} and the others are listed in one order with schemas") as found:
+        with check(f"{names[0]} and the others are listed in one order with schemas", within=60) as found:
             first, second = [t.name for t in await tools_of(url)], [t.name for t in await tools_of(url)]
             # Tools that were added since stand behind or between; the order of these holds.
             equal([n for n in first if n in names], names, "order")
@@ -58,8 +58,8 @@ async def called() -> None:
         (VENDOR, "search_model", {"query": "sdxl"}, "model", "sd_xl_base_1.0.safetensors"),
         (BING, "bing_search", {"query": "ksampler"}, None, "NOT a web search"),
     ]:
-        with check(f"{name} {json.dumps(arguments)}", within=40) as found:
-            with anyio.fail_after(40):
+        with check(f"{name} {json.dumps(arguments)}", within=60) as found:
+            with anyio.fail_after(60):
                 text, failed = await call(url, name, arguments)
             expect(not failed, text)
             expect(len(text) < 1 << 20, "a result over 1 MiB ends the session of mcp 2.x")
@@ -82,7 +82,7 @@ async def failed() -> None:
         (VENDOR, "bing_search", {"query": "x"}, "no tool of this name"),
         (BING, "bing_search", {"query": 5.5}, ""),
     ]:
-        with check(f"{name} {json.dumps(arguments)} fails in words or works, and the session lives") as found:
+        with check(f"{name} {json.dumps(arguments)} fails in words or works, and the session lives", within=60) as found:
             text, is_failure = await call(url, name, arguments)
             expect(is_failure or needle == "", f"no failure: {text}")
             expect(needle in text, f"{needle} is not in {text}")
