@@ -129,7 +129,8 @@ fn names(query: &str, word: &str) -> bool {
         let before = query.get(..at).and_then(|b| b.chars().next_back());
         let after = query.get(at + found.len()..).and_then(|a| a.chars().next());
         let (first, last) = (word.chars().next(), word.chars().next_back());
-        !(ascii(first) && ascii(before)) && !(ascii(last) && ascii(after))
+        let inside = (ascii(first) && ascii(before)) || (ascii(last) && ascii(after));
+        !inside
     })
 }
 
