@@ -4,6 +4,7 @@
 //! and only then is anything served, so that a wrong setting stops the start before any effect.
 
 mod build;
+mod comfyui;
 mod control;
 mod descriptors;
 mod error;
@@ -100,6 +101,7 @@ impl App {
         let health = status::AppHealth::new(
             built.services.clone(),
             built.gateway.clone(),
+            built.comfyui,
             reloader.clone(),
             selftests.clone(),
             &addresses,

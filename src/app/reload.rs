@@ -22,7 +22,8 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, ModelsConfig,
+        self, AuditConfig, ComfyUiConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
+        ModelsConfig,
         SelftestConfig, SessionConfig, UsersConfig,
         watch::{Stamp, Watch},
     },
@@ -61,6 +62,7 @@ struct Fixed {
     listeners: Listeners,
     llm: LlmConfig,
     models: ModelsConfig,
+    comfyui: Option<ComfyUiConfig>,
     audit: AuditConfig,
     limits: Limits,
     selftest: SelftestConfig,
@@ -76,6 +78,7 @@ impl Fixed {
             listeners: config.listeners.clone(),
             llm: config.llm.clone(),
             models: config.models.clone(),
+            comfyui: config.comfyui.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             selftest: config.selftest.clone(),
@@ -91,6 +94,7 @@ impl Fixed {
             listeners,
             llm,
             models,
+            comfyui,
             audit,
             limits,
             selftest,
@@ -103,6 +107,7 @@ impl Fixed {
             ("listeners", *listeners != config.listeners),
             ("llm", *llm != config.llm),
             ("models", *models != config.models),
+            ("comfyui", *comfyui != config.comfyui),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("selftest", *selftest != config.selftest),
@@ -125,6 +130,9 @@ impl Fixed {
                 ports.for_each(|url| addresses.permit_private(url.authority.clone()));
             }
             None => {}
+        }
+        if let Some(comfyui) = &self.comfyui {
+            addresses.permit_private(comfyui.url.authority.clone());
         }
         if let Some(proxy) = &self.egress.upstream_proxy {
             addresses.permit_private(proxy.authority.clone());

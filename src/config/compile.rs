@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
-    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, egress,
+    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, comfyui, egress,
     env::{self, Switches},
     error::Errors,
     front_door, identity, models,
@@ -96,6 +96,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         sections::listeners(f, places, errors)
     });
     listeners.front_door = front_door::front_door(s.take("front_door"), places, errors);
+    let comfyui = comfyui::comfyui(
+        s.take("comfyui"),
+        listeners.front_door.as_ref(),
+        places,
+        errors,
+    );
     let packs = s
         .take("packs")
         .map_or_else(|| vec![DEFAULT_PACK.to_owned()], |f| read_packs(f, errors));
@@ -174,6 +180,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let door = listeners.front_door.iter();
     door.clone()
         .for_each(|d| addresses.permit_private(d.comfyui.authority.clone()));
+    comfyui
+        .iter()
+        .for_each(|c| addresses.permit_private(c.url.authority.clone()));
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
@@ -236,6 +245,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         addresses,
         llm,
         models,
+        comfyui,
         audit,
         limits,
         selftest,

@@ -40,6 +40,7 @@ fn shown(config: &Config) -> String {
         addresses: _,
         llm,
         models,
+        comfyui,
         audit,
         limits,
         selftest,
@@ -52,7 +53,7 @@ fn shown(config: &Config) -> String {
         notes,
     } = config;
     format!(
-        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {audit:#?} {limits:#?} \
+        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {audit:#?} {limits:#?} \
          {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )

@@ -16,6 +16,7 @@ const DEFAULTS: &str = include_str!("../../config/default.yaml");
 const READERS: [&str; 8] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
+    include_str!("../../src/config/comfyui.rs"),
     include_str!("../../src/config/egress.rs"),
     include_str!("../../src/config/sections.rs"),
     include_str!("../../src/config/rules.rs"),

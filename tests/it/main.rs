@@ -22,6 +22,7 @@
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`tools`] | the tools of the chat, answered from a ComfyUI, and their cards at the front door |
 //! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
@@ -58,4 +59,5 @@ mod reload;
 mod site_proxy;
 mod support;
 mod terms;
+mod tools;
 mod vectors;

@@ -4,7 +4,7 @@
 
 #[cfg(target_os = "linux")]
 mod browser;
-mod comfyui;
+pub mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
 
