@@ -26,6 +26,8 @@ import subprocess
 import sys
 import time
 
+import race_door
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
@@ -70,7 +72,7 @@ def parse():
     parser.add_argument("--rounds", type=int, help="rounds of each mode")
     parser.add_argument("--seconds", type=float, help="length of one turn")
     parser.add_argument(
-        "--only", choices=["plain", "intercept", "ttft", "start"], action="append", help="modes"
+        "--only", choices=["plain", "intercept", "ttft", "start", "door"], action="append", help="modes"
     )
     parser.add_argument("--baseline", type=pathlib.Path, help="an earlier airlock binary, to race against")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
@@ -80,7 +82,7 @@ def parse():
     options.seconds = options.seconds or (0.3 if options.quick else 0.5)
     options.samples = 150 if options.quick else 500
     options.starts = 5 if options.quick else 20
-    options.only = options.only or ["plain", "intercept", "ttft", "start"]
+    options.only = options.only or ["plain", "intercept", "ttft", "start", "door"]
     return options
 
 
@@ -89,6 +91,7 @@ def parse():
 
 def prepare():
     """What must exist before the network is gone."""
+    race_door.tools(search_path())
     for tool in ("nginx", "openssl", "unshare"):
         if not shutil.which(tool, path=search_path()):
             sys.exit(f"error: {tool} is missing; 'apt install nginx-light openssl util-linux'")
@@ -226,6 +229,8 @@ def race(options):
     if "start" in options.only:
         start(options, result, targets)
     origin()
+    if "door" in options.only:
+        race_door.run(sys.modules[__name__], options, result, targets)
     llm = spawn(RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{LLM}")
     wait_for(LLM, llm)
     if "ttft" in options.only:
@@ -400,7 +405,7 @@ def table(turns):
 
 
 def target(targets, name, value, relation, wanted):
-    met = value >= wanted if relation == ">=" else value < wanted
+    met = {">=": value >= wanted, "<=": value <= wanted, "<": value < wanted}[relation]
     targets.append({"name": name, "value": value, "wanted": f"{relation} {wanted}", "met": met})
     print(f"  -> {name}: {value:.3g} (wanted {relation} {wanted}): {'met' if met else 'MISSED'}")
 
