@@ -63,8 +63,8 @@ coverage *ARGS:
 mutants *ARGS:
     python3 tests/mutants.py {{ARGS}}
 
-# Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
-# minutes after the release build; `just race --help` for what can be chosen.
+# Races airlock against bare pingora-proxy, nginx, HAProxy and mitmproxy in turns; needs nginx and haproxy.
+# Five minutes after the release build; `just race --help` for what can be chosen.
 race *ARGS:
     ./run cargo build --release --bin airlock
     ./run cargo build --release --examples

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Races airlock against bare pingora-proxy, nginx and mitmproxy, in turns, and prints ratios.
 
-    just race          everything, under three minutes
+    just race          everything, about five minutes
     just race-quick    a sanity check, about half a minute
 
 Single figures of a shared machine are noise. So the contenders take turns (A B C D A B C D ...), a
