@@ -1,5 +1,6 @@
 //! What the front door adds to the pipeline: who may call, pages that are rewritten, and what the
-//! browser is told with every answer.
+//! browser is told with every answer. Which pages may have the base URL send something on stands
+//! here too.
 
 use std::sync::Arc;
 
@@ -11,7 +12,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::{arrival::Arrival, services::Services};
 use crate::{
     front_door::{self, FrontDoor},
-    handler::{Handler, LocalRequest, LocalResponse},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, OriginPolicy},
+    },
+    net::Entry,
     page::{self, AccessFault, Caller, LastLine},
     policy::Reason,
 };
@@ -35,6 +40,17 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
         Err(AccessFault::Host) => Some(Reason::HostNotAllowed),
         Err(AccessFault::Origin) => Some(Reason::OriginNotAllowed),
         Err(AccessFault::PlainWebsocket) => Some(Reason::PlainWebsocket),
+    }
+}
+
+/// Why the base URL sends nothing on: a page of a public site asks, and whoever is behind may take it
+/// for ours (a WebSocket's answer can be read by any page). Answers of this process judge it themselves.
+pub fn is_strange(arrival: &Arrival, request: &RequestHeader) -> Option<Reason> {
+    let by_base_url = arrival.connection.entry == Entry::Reverse;
+    let caller = by_base_url.then(|| OriginPolicy::private_only().judge(&request.headers))?;
+    match caller {
+        cors::Caller::NoOrigin | cors::Caller::Page(_) => None,
+        cors::Caller::Stranger => Some(Reason::OriginNotAllowed),
     }
 }
 

@@ -169,7 +169,11 @@ impl ProxyHttp for Pipeline {
             Ok((to, standing))
         });
         match stood {
-            Ok((to, standing)) => {
+            Ok((mut to, standing)) => {
+                let watched = context.outgoing.as_ref().is_none_or(Outgoing::is_metered);
+                if let Some(gate) = arrival.gate.as_ref().filter(|_| !watched) {
+                    to.lend(&self.services, gate);
+                }
                 context.standing = Some(standing);
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
@@ -400,7 +404,11 @@ impl Pipeline {
         let overruled = self
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()))
+            .or_else(|| match decision.action {
+                Action::Forward => door::is_strange(arrival, session.req_header()),
+                Action::Respond(_) | Action::Deny => None,
+            });
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
