@@ -18,7 +18,7 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{FrontDoor, Secret, watch::Stamp};
+use super::{FrontDoor, RatesConfig, Secret, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -319,6 +319,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Keep-alive without a request.
     pub idle_timeout: Duration,
+    pub rates: RatesConfig,
 }
 
 impl Default for Limits {
@@ -336,6 +337,7 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
+            rates: RatesConfig::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::{
+    limit::breaker::Breaker,
     metrics::Metrics,
     net::{DomainPattern, Host},
     page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
@@ -25,6 +26,7 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use down::busy;
 pub use page::wants;
 pub use reports::ReportResponder;
 
@@ -39,6 +41,8 @@ pub struct FrontDoorDeps {
     pub clean: Clean,
     pub comfyui: Origin,
     pub client: HttpClient,
+    /// The same that `proxy` asks.
+    pub breaker: Arc<Breaker>,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
 }
@@ -47,6 +51,7 @@ pub struct FrontDoor {
     clean: Clean,
     comfyui: Origin,
     client: HttpClient,
+    breaker: Arc<Breaker>,
     settings: PageSettings,
     metrics: Arc<Metrics>,
     told: ArcSwap<Told>,
@@ -100,6 +105,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
         } = deps;
@@ -107,6 +113,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),

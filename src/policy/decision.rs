@@ -239,6 +239,12 @@ reasons! {
     BodyEncoded = "body_encoded", 415;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
+    /// This caller has asked too often (`limits.rates`, or its API key).
+    RateLimited = "rate_limited", 429;
+    /// This caller has as many requests open as it may.
+    TooManyOpen = "too_many_open", 429;
+    /// ComfyUI could not be reached so often that it is left alone for a moment.
+    CircuitOpen = "circuit_open", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
     /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.

@@ -267,6 +267,13 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::UpstreamProxyRefused => {
             "# airlock allows it: ask who runs the proxy named in egress.upstream_proxy".into()
         }
+        Reason::RateLimited | Reason::TooManyOpen => {
+            "# no rule refused it: wait, or raise the limit named here (limits.rates)".into()
+        }
+        Reason::CircuitOpen => {
+            "# no rule refused it: ComfyUI is down; it is asked again by itself (front_door.breaker)"
+                .into()
+        }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
         | Reason::ConnectFailed

@@ -3,6 +3,7 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
+use bytes::Bytes;
 use http::HeaderName;
 use pingora::{
     Error, ErrorType,
@@ -156,11 +157,19 @@ fn readable_by_its_page(
     Ok(())
 }
 
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
-    session.set_keepalive(None);
     let body = denial.body();
-    let mut header = denial.header(body.len())?;
+    let header = denial.header(body.len())?;
+    write(session, header, body).await
+}
+
+/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
+pub(super) async fn write(
+    session: &mut Session,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
+    session.set_keepalive(None);
     readable_by_its_page(&session.req_header().headers, &mut header)?;
     session
         .write_response_header(Box::new(header), false)

@@ -33,6 +33,27 @@ pub struct Outgoing {
     target: Option<Vec<u8>>,
     /// Headers to send in place of what came, each with all its lines.
     headers: Vec<(HeaderName, Vec<HeaderValue>)>,
+    upload: Option<Upload>,
+}
+
+/// How large a body may be that is sent on to ComfyUI.
+#[derive(Clone, Copy, Debug)]
+struct Upload {
+    most: u64,
+    seen: u64,
+}
+
+impl Upload {
+    fn grow(&mut self, bytes: u64) -> Result<(), Stopped> {
+        self.seen = self.seen.saturating_add(bytes);
+        match self.seen > self.most {
+            true => Err(Stopped {
+                reason: Reason::BodyTooLarge,
+                detail: format!("front_door.upload_bytes allows {}", self.most),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Outgoing {
@@ -58,7 +79,11 @@ impl Outgoing {
             allowance,
             target: None,
             headers: Vec::new(),
+            upload: upload_of(services, arrival),
         };
+        if let (Some(mut upload), Some(length)) = (outgoing.upload, declared(&request.headers)) {
+            upload.grow(length)?;
+        }
         outgoing.judge_encoding(&request.headers, terms)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
         outgoing.spend(head_size(request))?;
@@ -139,6 +164,9 @@ impl Outgoing {
                 }
             }
         }
+        if let Some(upload) = &mut self.upload {
+            upload.seen = 0;
+        }
         let scans = self.mode != SecretMode::Off && !arrival.upgrade;
         self.scanner = scans.then(|| {
             let host = arrival.authority.host.clone();
@@ -154,7 +182,11 @@ impl Outgoing {
         body: &mut Option<Bytes>,
         last: bool,
     ) -> Result<(), Stopped> {
-        self.spend(body.as_ref().map_or(0, Bytes::len) as u64)?;
+        let length = body.as_ref().map_or(0, Bytes::len) as u64;
+        if let Some(upload) = &mut self.upload {
+            upload.grow(length)?;
+        }
+        self.spend(length)?;
         let Some(scanner) = &mut self.scanner else {
             return Ok(());
         };
@@ -212,6 +244,22 @@ pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
             .sum(),
         has_body: has_body(&request.headers),
     }
+}
+
+fn upload_of(services: &Services, arrival: &Arrival) -> Option<Upload> {
+    // What passes after an upgrade is no body.
+    arrival.for_comfyui().filter(|_| !arrival.upgrade)?;
+    let most = services.routes.door.as_ref()?.upload_bytes?;
+    Some(Upload { most, seen: 0 })
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Framing was judged by the edge: one length, or chunks.

@@ -90,6 +90,12 @@ impl ProxyHttp for Pipeline {
         let now = OffsetDateTime::now_utc();
         let decision = self.decide(session, context, &arrival, now);
         let answered = match decision.action {
+            _ if !self
+                .within_limits(session, context, &arrival, &decision)
+                .await? =>
+            {
+                true
+            }
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
                 if let Some(finish) = &mut context.finish {
@@ -118,7 +124,7 @@ impl ProxyHttp for Pipeline {
                                 .await?;
                                 true
                             }
-                            None => false,
+                            None => !self.may_dial(session, context, &arrival, &decision).await?,
                         }
                     }
                     Err(stopped) => {
@@ -209,6 +215,9 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if let Some(pass) = &context.pass {
+            pass.reached();
+        }
         if let Some(words) = response::ill_formed(response) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
         }
@@ -277,13 +286,17 @@ impl ProxyHttp for Pipeline {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
         #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
         _digest: Option<&pingora::protocols::Digest>,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        // A connection of the pool says nothing about now.
+        if let Some(pass) = context.pass.as_ref().filter(|_| !reused) {
+            pass.reached();
+        }
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
             context
@@ -335,6 +348,9 @@ impl ProxyHttp for Pipeline {
                 can_reuse_downstream: false,
             };
         };
+        if let Some(pass) = &context.pass {
+            pass.ended(denial.reason);
+        }
         if let Some(finish) = &mut context.finish {
             match cut {
                 Some(why) => finish.failed(why, None),
@@ -415,7 +431,12 @@ impl Pipeline {
         decision
     }
 
-    fn denial(&self, session: &Session, arrival: &Arrival, decision: &Decision<Action>) -> Denial {
+    pub(super) fn denial(
+        &self,
+        session: &Session,
+        arrival: &Arrival,
+        decision: &Decision<Action>,
+    ) -> Denial {
         Denial {
             reason: decision.reason,
             rule: decision.rule.clone(),
