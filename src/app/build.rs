@@ -328,6 +328,7 @@ fn door_route(door: &config::FrontDoor) -> DoorRoute {
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
         upload_bytes: door.upload_bytes,
+        guards: door.guards,
     }
 }
 

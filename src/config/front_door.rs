@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    guard::Guards,
     net::{Authority, BaseUrl, DomainPattern, Entry, Host, Port, Scheme},
     page,
     policy::{
@@ -17,7 +18,7 @@ use crate::{
 use super::{
     BreakerConfig,
     error::Errors,
-    rates,
+    guards, rates,
     reader::{Field, Section},
     sections::Places,
     value::listen_address,
@@ -41,6 +42,8 @@ pub struct FrontDoor {
     pub upload_bytes: Option<u64>,
     /// `None`: ComfyUI is asked every time.
     pub breaker: Option<BreakerConfig>,
+    /// What may be asked of ComfyUI.
+    pub guards: Guards,
 }
 
 /// Videos have gigabytes; ComfyUI itself takes 100 MB unless it is told otherwise.
@@ -64,6 +67,7 @@ impl Default for FrontDoor {
             connection_allowlist: true,
             upload_bytes: Some(UPLOAD),
             breaker: Some(BreakerConfig::default()),
+            guards: Guards::default(),
         }
     }
 }
@@ -143,6 +147,7 @@ fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<Fron
         out.upload_bytes = Some(most);
     }
     out.breaker = rates::breaker(&mut s, errors);
+    out.guards = guards::guards(&mut s, errors);
     for host in out
         .plain_websockets
         .iter()

@@ -10,6 +10,7 @@ mod egress;
 mod env;
 pub(crate) mod error;
 mod front_door;
+mod guards;
 mod identity;
 mod model;
 mod rates;

@@ -189,6 +189,22 @@ reasons! {
     OriginNotAllowed = "origin_not_allowed", 403;
     /// A WebSocket in the clear beyond this machine.
     PlainWebsocket = "plain_websocket", 403;
+    /// A file name leads out of its folder.
+    GuardTraversal = "guard_traversal", 403;
+    /// An uploaded file is of a kind that is not taken.
+    GuardUploadTypes = "guard_upload_types", 415;
+    /// An uploaded picture announces too many pixels.
+    GuardImagePixels = "guard_image_pixels", 413;
+    /// A workflow has too many nodes, bytes or levels.
+    GuardPrompt = "guard_prompt", 413;
+    /// A workflow has a node that runs what it says.
+    GuardCodeNodes = "guard_code_nodes", 403;
+    /// Installing is for admins.
+    GuardInstallRoutes = "guard_install_routes", 403;
+    /// Files of ComfyUI-Manager among the user's.
+    GuardManagerFiles = "guard_manager_files", 403;
+    /// A guarded body that can be read in two ways, or not at all.
+    GuardUnreadable = "guard_unreadable", 415;
     HeadTooLarge = "head_too_large", 431;
     HeadTimeout = "head_timeout", 408;
     BodyTooLarge = "body_too_large", 413;

@@ -22,6 +22,7 @@ use crate::{
     limit::{Bound, Caller, Lane, whole_seconds},
     net::Entry,
     policy::{Action, Decision, Reason, Responder},
+    token::Role,
 };
 
 /// Longer than this an SDK should not sleep: it says so at once instead.
@@ -203,5 +204,10 @@ impl RequestContext {
     /// Whom a request is counted for.
     fn caller(&self) -> Caller {
         Caller::Address
+    }
+
+    /// What the caller may do. `None`: nobody has to log in.
+    pub(super) fn role(&self) -> Option<Role> {
+        None
     }
 }

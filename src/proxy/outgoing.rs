@@ -11,9 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 
 use super::{arrival::Arrival, budget::Allowance, services::Services};
-use crate::policy::{
-    Decision, Reason, RequestSize, Terms,
-    secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+use crate::{
+    guard::{Asked, Refused, Watch},
+    policy::{
+        Decision, Reason, RequestSize, Terms,
+        secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+    },
+    token::Role,
 };
 
 /// Why it may not be sent on, with words for the record; they never hold the secret.
@@ -34,6 +38,8 @@ pub struct Outgoing {
     /// Headers to send in place of what came, each with all its lines.
     headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     upload: Option<Upload>,
+    /// Looks into what ComfyUI is sent.
+    watch: Watch,
 }
 
 /// How large a body may be that is sent on to ComfyUI.
@@ -63,6 +69,7 @@ impl Outgoing {
         request: &RequestHeader,
         arrival: &Arrival,
         decision: &Decision<A>,
+        role: Option<Role>,
     ) -> Result<Self, Stopped> {
         let terms = decision.terms.as_deref();
         let detector = services.policy.load().secrets().clone();
@@ -80,6 +87,7 @@ impl Outgoing {
             target: None,
             headers: Vec::new(),
             upload: upload_of(services, arrival),
+            watch: guarded(services, request, arrival, role)?,
         };
         if let (Some(mut upload), Some(length)) = (outgoing.upload, declared(&request.headers)) {
             upload.grow(length)?;
@@ -167,6 +175,7 @@ impl Outgoing {
         if let Some(upload) = &mut self.upload {
             upload.seen = 0;
         }
+        self.watch.again();
         let scans = self.mode != SecretMode::Off && !arrival.upgrade;
         self.scanner = scans.then(|| {
             let host = arrival.authority.host.clone();
@@ -186,6 +195,9 @@ impl Outgoing {
         if let Some(upload) = &mut self.upload {
             upload.grow(length)?;
         }
+        self.watch
+            .push(body.as_deref().unwrap_or_default(), last)
+            .map_err(stopped)?;
         self.spend(length)?;
         let Some(scanner) = &mut self.scanner else {
             return Ok(());
@@ -243,6 +255,39 @@ pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
             .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
             .sum(),
         has_body: has_body(&request.headers),
+    }
+}
+
+/// What ComfyUI may be asked at the front door.
+fn guarded(
+    services: &Services,
+    request: &RequestHeader,
+    arrival: &Arrival,
+    role: Option<Role>,
+) -> Result<Watch, Stopped> {
+    let door = services.routes.door.as_ref();
+    let Some(door) = door.filter(|_| arrival.for_comfyui().is_some()) else {
+        return Ok(Watch::Nothing);
+    };
+    let behind = arrival
+        .target
+        .get(arrival.path_length..)
+        .unwrap_or_default();
+    let asked = Asked {
+        method: &request.method,
+        path: arrival.path(),
+        query: behind.strip_prefix('?').unwrap_or(behind),
+        headers: &request.headers,
+        role,
+    };
+    door.guards.head(&asked).map_err(stopped)
+}
+
+fn stopped(refused: Refused) -> Stopped {
+    let Refused { reason, words } = refused;
+    Stopped {
+        reason,
+        detail: words,
     }
 }
 

@@ -112,7 +112,8 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                match Outgoing::begin(&self.services, request, &arrival, &decision) {
+                match Outgoing::begin(&self.services, request, &arrival, &decision, context.role())
+                {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
                         match door::fetches(&self.services, session.req_header(), &arrival) {
@@ -246,6 +247,7 @@ impl ProxyHttp for Pipeline {
             Some(door) => response::clean(response, &door.called.host),
             None => response::clean(response, &arrival.authority.host),
         }
+        door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.

@@ -9,6 +9,7 @@ use super::{budget::Budgets, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     front_door::FrontDoor,
+    guard::Guards,
     handler::Handler,
     limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
@@ -99,6 +100,7 @@ pub struct DoorRoute {
     pub own: Authority,
     /// Largest body that is sent on to ComfyUI.
     pub upload_bytes: Option<u64>,
+    pub guards: Guards,
 }
 
 impl Routes {

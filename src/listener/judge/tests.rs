@@ -33,6 +33,7 @@ fn routes() -> Routes {
             tls: false,
             own: authority("own.test:80"),
             upload_bytes: None,
+            guards: Default::default(),
         }),
     }
 }
