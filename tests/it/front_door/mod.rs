@@ -7,6 +7,7 @@ mod browser;
 mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
+mod guards;
 mod limits;
 
 use std::{
