@@ -84,6 +84,7 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         tls: arrival.connection.tls,
                         egress: context.egress.clone(),
+                        principal: context.principal.clone(),
                         note: context.note.clone(),
                     },
                 };

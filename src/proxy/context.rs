@@ -12,6 +12,7 @@ use super::{
 use crate::{
     handler::{EgressMeter, Note},
     policy::{Reason, RuleName, Terms},
+    token::Principal,
 };
 
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub struct RequestContext {
     pub(super) arrival: Option<Box<Arrival>>,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) finish: Option<Finish>,
+    pub(super) principal: Option<Arc<Principal>>,
     pub(super) rule: Option<RuleName>,
     /// Of the rule that allowed it.
     pub(super) terms: Option<Arc<Terms>>,
@@ -50,6 +52,20 @@ impl RequestContext {
     /// Why it must end, if it must.
     pub(super) fn cut(&self) -> Option<Reason> {
         self.connection.as_ref()?.leash.why()
+    }
+
+    /// Who it is from. `None`: it was refused before that was known, or came by an entry where nobody
+    /// had to say.
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// From here on it is this one's: in the record, in limits, for whoever answers.
+    pub(super) fn identified(&mut self, principal: Arc<Principal>) {
+        if let Some(finish) = &mut self.finish {
+            finish.made_by(&principal);
+        }
+        self.principal = Some(principal);
     }
 
     /// A refusal that says nothing beyond its reason.

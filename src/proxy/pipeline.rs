@@ -33,6 +33,7 @@ use super::{
 use crate::{
     audit::AuditKind,
     policy::{Action, Decision, Reason, RequestFacts, guarded},
+    token::Principal,
     upstream::connector::PROXY_REFUSED,
 };
 
@@ -412,6 +413,9 @@ impl Pipeline {
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);
+        if arrival.door.is_some() {
+            context.identified(Arc::new(Principal::owner()));
+        }
         decision
     }
 
