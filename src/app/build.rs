@@ -20,14 +20,16 @@ use crate::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
+    front_door::{FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
+    proxy::{
+        DoorRoute, Doorkeeper, Limits, Memory, Responders, Route, Routes, Services, clean_headers,
+    },
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -119,7 +121,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let responders = responders(config, origins, &gateway, &copilot, &identity, &metrics);
     let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
@@ -145,6 +147,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
+        doorkeeper: Doorkeeper {
+            identity: identity.clone(),
+            users_required: config.users.required,
+            asks: config.listeners.asking(),
+        },
         closing: CancellationToken::new(),
         // The largest body fits, whatever else is configured.
         memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
@@ -267,6 +274,7 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -280,7 +288,32 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
-        front_door: Arc::new(ReportResponder::new(metrics.clone())),
+        front_door: own_pages(config, identity, metrics),
+    }
+}
+
+fn own_pages(
+    config: &Config,
+    identity: &Arc<Identity>,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn Handler> {
+    let door = config.listeners.front_door.as_ref();
+    Arc::new(OwnPages {
+        reports: Arc::new(ReportResponder::new(metrics.clone())),
+        login: Arc::new(LoginPages {
+            identity: identity.clone(),
+            names: door.map(own_names).unwrap_or_default(),
+            required: config.users.required,
+            metrics: metrics.clone(),
+        }),
+    })
+}
+
+fn own_names(door: &config::FrontDoor) -> OwnNames {
+    OwnNames {
+        named: door.hosts.clone(),
+        beyond_loopback: !door.listen.ip().is_loopback(),
+        plain_websockets: door.plain_websockets.clone(),
     }
 }
 
@@ -308,11 +341,7 @@ fn front_door(
 
 fn door_route(door: &config::FrontDoor) -> DoorRoute {
     DoorRoute {
-        names: OwnNames {
-            named: door.hosts.clone(),
-            beyond_loopback: !door.listen.ip().is_loopback(),
-            plain_websockets: door.plain_websockets.clone(),
-        },
+        names: own_names(door),
         comfyui: door.comfyui.authority.clone(),
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),

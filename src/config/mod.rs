@@ -12,6 +12,7 @@ pub(crate) mod error;
 mod front_door;
 mod identity;
 mod model;
+mod reach;
 pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
@@ -31,6 +32,7 @@ pub use model::{
     Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
     SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
+pub use reach::TrustedNetworks;
 pub use secret::Secret;
 pub(crate) use value::parse_duration;
 

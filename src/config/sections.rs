@@ -14,6 +14,7 @@ use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
+    reach,
     reader::{Field, Section},
     value::{listen_address, parse_duration},
 };
@@ -100,6 +101,9 @@ pub(super) fn listeners(field: Field, places: &Places<'_>, errors: &mut Errors) 
         errors,
     );
     address(s.take("admin"), &mut out.admin, errors);
+    if let Some(field) = s.take("trusted_networks") {
+        out.trusted = reach::read(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -14,6 +14,7 @@ pub mod cookie;
 pub mod fields;
 pub mod html;
 pub mod inflate;
+pub mod login;
 pub mod policy;
 pub mod replace;
 pub mod report;
