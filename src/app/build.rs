@@ -20,7 +20,7 @@ use crate::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
+    front_door::{FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     limit::{Limiter, breaker::Breaker},
@@ -28,7 +28,9 @@ use crate::{
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
+    proxy::{
+        DoorRoute, Doorkeeper, Limits, Memory, Responders, Route, Routes, Services, clean_headers,
+    },
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -120,7 +122,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let responders = responders(config, origins, &gateway, &copilot, &identity, &metrics);
     let breaker = breaker(config, &metrics);
     let front_door = front_door(config, &dialer, &client_tls, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
@@ -149,6 +151,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
+        doorkeeper: Doorkeeper {
+            identity: identity.clone(),
+            users_required: config.users.required,
+            asks: config.listeners.asking(),
+        },
         closing: CancellationToken::new(),
         // The largest body fits, whatever else is configured.
         memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
@@ -271,6 +278,7 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -284,7 +292,32 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
-        front_door: Arc::new(ReportResponder::new(metrics.clone())),
+        front_door: own_pages(config, identity, metrics),
+    }
+}
+
+fn own_pages(
+    config: &Config,
+    identity: &Arc<Identity>,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn Handler> {
+    let door = config.listeners.front_door.as_ref();
+    Arc::new(OwnPages {
+        reports: Arc::new(ReportResponder::new(metrics.clone())),
+        login: Arc::new(LoginPages {
+            identity: identity.clone(),
+            names: door.map(own_names).unwrap_or_default(),
+            required: config.users.required,
+            metrics: metrics.clone(),
+        }),
+    })
+}
+
+fn own_names(door: &config::FrontDoor) -> OwnNames {
+    OwnNames {
+        named: door.hosts.clone(),
+        beyond_loopback: !door.listen.ip().is_loopback(),
+        plain_websockets: door.plain_websockets.clone(),
     }
 }
 
@@ -319,11 +352,7 @@ fn breaker(config: &Config, metrics: &Arc<Metrics>) -> Arc<Breaker> {
 
 fn door_route(door: &config::FrontDoor) -> DoorRoute {
     DoorRoute {
-        names: OwnNames {
-            named: door.hosts.clone(),
-            beyond_loopback: !door.listen.ip().is_loopback(),
-            plain_websockets: door.plain_websockets.clone(),
-        },
+        names: own_names(door),
         comfyui: door.comfyui.authority.clone(),
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),

@@ -92,24 +92,11 @@ pub(super) fn front_door(
             false
         }
     };
-    let door = match field {
+    match field {
         None => switched_on.then(FrontDoor::default),
         Some(field) if field.is_off() => None,
         Some(field) => read(field.section(errors)?, places, errors),
-    }?;
-    if !door.listen.ip().is_loopback() {
-        errors.add(
-            "front_door.listen",
-            None,
-            format!(
-                "{} can be reached from other machines, and nobody has to log in here: write\n  \
-                 front_door:\n    listen: 127.0.0.1:{}",
-                door.listen,
-                door.listen.port()
-            ),
-        );
     }
-    Some(door)
 }
 
 fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<FrontDoor> {
@@ -211,5 +198,13 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         reason: None,
         terms: None,
     };
-    vec![comfyui, own]
+    let login = Rule {
+        name: RuleName::new(format!("{}login", page::OWN_RULES)),
+        methods: vec!["GET".into(), "HEAD".into(), "POST".into()],
+        paths: [page::login::LOGIN_PATH, page::login::LOGOUT_PATH]
+            .map(|path| PathPattern::Exact(path.into()))
+            .into(),
+        ..own.clone()
+    };
+    vec![comfyui, own, login]
 }

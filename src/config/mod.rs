@@ -14,6 +14,7 @@ mod guards;
 mod identity;
 mod model;
 mod rates;
+mod reach;
 pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
@@ -34,6 +35,7 @@ pub use model::{
     SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
+pub use reach::TrustedNetworks;
 pub use secret::Secret;
 pub(crate) use value::parse_duration;
 

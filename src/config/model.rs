@@ -18,7 +18,7 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{FrontDoor, RatesConfig, Secret, watch::Stamp};
+use super::{FrontDoor, RatesConfig, Secret, TrustedNetworks, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -91,6 +91,8 @@ pub struct Listeners {
     pub admin: Option<SocketAddr>,
     /// From the section `front_door`.
     pub front_door: Option<FrontDoor>,
+    /// Who may use those that other machines reach without a key.
+    pub trusted: TrustedNetworks,
 }
 
 impl Default for Listeners {
@@ -102,6 +104,7 @@ impl Default for Listeners {
             transparent_http: None,
             admin: Some(loopback(9464)),
             front_door: None,
+            trusted: TrustedNetworks::default(),
         }
     }
 }
@@ -116,6 +119,7 @@ impl Listeners {
             transparent_http,
             admin,
             front_door,
+            trusted: _,
         } = self;
         let reverse = reverse.as_ref().map(|r| r.listen);
         let front_door = front_door.as_ref().map(|d| d.listen);

@@ -15,6 +15,7 @@ use super::{
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
     rates::rates,
+    reach,
     reader::{Field, Section},
     value::{listen_address, parse_duration},
 };
@@ -101,6 +102,9 @@ pub(super) fn listeners(field: Field, places: &Places<'_>, errors: &mut Errors) 
         errors,
     );
     address(s.take("admin"), &mut out.admin, errors);
+    if let Some(field) = s.take("trusted_networks") {
+        out.trusted = reach::read(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -3,11 +3,14 @@
 //! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
-//! everything else streams through `proxy::forward`. [`reports`] is `POST /airlock/csp`.
+//! everything else streams through `proxy::forward`. [`own`] is what is below `/airlock/`: [`reports`]
+//! takes `POST /airlock/csp`, and [`login`] lets people in and out.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
 mod down;
+mod login;
+mod own;
 mod page;
 mod reports;
 
@@ -27,6 +30,8 @@ use crate::{
 };
 
 pub use down::busy;
+pub use login::{LoginPages, ORIGIN_SEEN};
+pub use own::OwnPages;
 pub use page::wants;
 pub use reports::ReportResponder;
 

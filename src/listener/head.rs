@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use memchr::memmem;
 
 use crate::{
+    config::Secret,
     net::{Authority, Port},
     policy::Reason,
 };
@@ -54,6 +55,8 @@ pub struct Head {
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
     pub framing: Framing,
+    /// `Proxy-Authorization`.
+    pub proxy_key: Option<Secret<String>>,
     /// Bytes of the head, blank line included.
     pub length: usize,
 }
@@ -184,6 +187,7 @@ pub fn parse_next(
             None => Framing::Nothing,
         },
         upgrade: fields.upgrade,
+        proxy_key: fields.proxy_key.map(|key| Secret::new(key.to_owned())),
         length: head.len(),
     })
 }
@@ -354,6 +358,7 @@ struct Fields<'a> {
     chunked: bool,
     upgrade: Option<String>,
     connection_upgrade: bool,
+    proxy_key: Option<&'a str>,
     expect: bool,
 }
 
@@ -407,6 +412,11 @@ impl<'a> Fields<'a> {
                 if self.length.replace(number).is_some() {
                     return Err(framing("more than one Content-Length"));
                 }
+            }
+            19 if name.eq_ignore_ascii_case(b"proxy-authorization") => {
+                // Two of them are none: it ends here, so there is nobody to read the other.
+                let text = std::str::from_utf8(value).unwrap_or_default();
+                self.proxy_key = Some(self.proxy_key.map_or(text, |_| ""));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {

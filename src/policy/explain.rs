@@ -252,6 +252,44 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::OriginNotAllowed => {
             "# no rule can allow it: open ComfyUI by the address of the front door".into()
         }
+        Reason::LoginRequired
+        | Reason::TokenMalformed
+        | Reason::TokenBadSignature
+        | Reason::TokenBadPayload
+        | Reason::TokenExpired
+        | Reason::TokenNotHere
+        | Reason::SessionUnknown
+        | Reason::SessionRevoked
+        | Reason::SessionExpired
+        | Reason::SessionMismatch
+        | Reason::LoginWrong => {
+            "# log in at /airlock/login, or make a token (`airlock session issue`) or an API key \
+             (`airlock key add`)"
+                .into()
+        }
+        Reason::ProxyLoginRequired => {
+            "# put an API key into the proxy's address: http://key:KEY@host:port, with KEY from \
+             `airlock key add`"
+                .into()
+        }
+        Reason::KeyUnknown | Reason::KeyExpired => {
+            "# make a new API key: `airlock key add NAME`, or `airlock key rotate NAME`".into()
+        }
+        Reason::KeyTooMany | Reason::KeyBusy | Reason::LoginThrottled | Reason::LoginBusy => {
+            "# wait for as long as Retry-After says".into()
+        }
+        Reason::PageUnknown => {
+            "# send Origin with the address of the front door, or a token in place of the cookie"
+                .into()
+        }
+        Reason::LoginInTheClear => format!(
+            "front_door:\n  plain_websockets: [{}] # whoever listens in between reads the password",
+            authority.host
+        ),
+        Reason::RoleTooLow => "# ask an admin: `airlock user list` shows who is what".into(),
+        Reason::SessionIdForeign | Reason::SessionIdsFull => {
+            "# begin a new chat: its session id is another user's, or there are too many".into()
+        }
         Reason::EchRefused => {
             "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
              action: forward"

@@ -3,7 +3,6 @@
 //! Called by `pipeline` alone, after the decision. A refusal is written here for forwarded requests
 //! too; nothing here decides.
 
-use bytes::Bytes;
 use http::HeaderName;
 use pingora::{
     Error, ErrorType,
@@ -15,12 +14,14 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::{DECISION_HEADER, Denial},
-    door, forward,
+    door, forward, identity,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, Around, RespondError},
+    services::Services,
 };
 use crate::{
+    front_door::ORIGIN_SEEN,
     handler::{
         Exchange, Handler, LocalRequest,
         cors::{Caller, OriginPolicy},
@@ -67,6 +68,7 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
+                        who: context.principal.clone(),
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),
@@ -76,7 +78,7 @@ impl Pipeline {
                         .stand(&arrival.connection, context.epoch, subject)
                 };
                 let request = LocalRequest {
-                    parts: request_parts(session.req_header(), arrival)?,
+                    parts: request_parts(&self.services, session.req_header(), arrival)?,
                     body,
                     exchange: Exchange {
                         id: arrival.id,
@@ -85,6 +87,7 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         tls: arrival.connection.tls,
                         egress: context.egress.clone(),
+                        principal: context.principal.clone(),
                         note: context.note.clone(),
                     },
                 };
@@ -92,6 +95,7 @@ impl Pipeline {
                     .metrics
                     .overhead(entry, "respond", arrival.started.elapsed());
                 let around = Around {
+                    cookie: context.known.cookie.take(),
                     leash: &arrival.connection.leash,
                     closing: &self.services.closing,
                     seen: &mut context.seen,
@@ -160,14 +164,14 @@ fn readable_by_its_page(
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     let body = denial.body();
     let header = denial.header(body.len())?;
-    write(session, header, body).await
+    write_refusal(session, header, body).await
 }
 
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
-pub(super) async fn write(
+/// As [`refuse`], with a head and a body of the caller's.
+pub(super) async fn write_refusal(
     session: &mut Session,
     mut header: ResponseHeader,
-    body: Bytes,
+    body: bytes::Bytes,
 ) -> pingora::Result<()> {
     session.set_keepalive(None);
     readable_by_its_page(&session.req_header().headers, &mut header)?;
@@ -186,6 +190,7 @@ pub(super) async fn write(
 
 /// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
 fn request_parts(
+    services: &Services,
     header: &RequestHeader,
     arrival: &Arrival,
 ) -> pingora::Result<http::request::Parts> {
@@ -211,5 +216,13 @@ fn request_parts(
         .filter(|(name, _)| !ends_here(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    identity::without_ours(&services.doorkeeper, &mut parts.headers);
+    if arrival.door.is_some()
+        && !for_comfyui
+        && let Some(origin) = header.headers.get(http::header::ORIGIN)
+    {
+        // No client can set it: names that begin so end here.
+        parts.headers.insert(ORIGIN_SEEN, origin.clone());
+    }
     Ok(parts)
 }

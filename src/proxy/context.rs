@@ -2,17 +2,22 @@
 
 use std::{sync::Arc, time::Instant};
 
+use pingora::http::RequestHeader;
+
 use super::{
     arrival::{Arrival, Connection},
     denial::Denial,
     finish::{Finish, Outcome},
+    identity::{self, ChatWatch, CheckpointWatch, Identified, Unwelcome},
     live::Standing,
-    outgoing::Outgoing,
+    outgoing::{Outgoing, Stopped},
+    services::Services,
 };
 use crate::{
     handler::{EgressMeter, Note},
     limit::{Seats, breaker::Pass},
     policy::{Reason, RuleName, Terms},
+    token::Principal,
 };
 
 #[derive(Default)]
@@ -20,6 +25,13 @@ pub struct RequestContext {
     pub(super) arrival: Option<Box<Arrival>>,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) finish: Option<Finish>,
+    pub(super) principal: Option<Arc<Principal>>,
+    /// What goes with it: its session, what the browser is to keep.
+    pub(super) known: Identified,
+    pub(super) unwelcome: Option<Unwelcome>,
+    /// Of a request to the plugin: the chat that its body names.
+    pub(super) chat: Option<ChatWatch>,
+    pub(super) checkpoint: Option<CheckpointWatch>,
     pub(super) rule: Option<RuleName>,
     /// Of the rule that allowed it.
     pub(super) terms: Option<Arc<Terms>>,
@@ -55,6 +67,37 @@ impl RequestContext {
     /// Why it must end, if it must.
     pub(super) fn cut(&self) -> Option<Reason> {
         self.connection.as_ref()?.leash.why()
+    }
+
+    /// Who it is from. `None`: it was refused before that was known, or came by an entry where nobody
+    /// had to say.
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// From here on it is this one's: in the record, in limits, for whoever answers.
+    pub(super) fn identified(&mut self, known: Identified) {
+        if let (Some(finish), Some(principal)) = (&mut self.finish, &known.principal) {
+            finish.made_by(principal);
+        }
+        self.principal = known.principal.clone();
+        self.known = known;
+    }
+
+    /// What is read of a request to the plugin, and of its answer, on their way.
+    pub(super) fn watch(
+        &mut self,
+        services: &Services,
+        request: &RequestHeader,
+        arrival: &Arrival,
+    ) -> Result<(), Stopped> {
+        self.chat = ChatWatch::begin(arrival, request)?;
+        self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
+        if let (Some(id), Some(active)) = (identity::restored(arrival), &self.known.active) {
+            let sessions = &services.doorkeeper.identity.sessions;
+            sessions.note_checkpoint(active.session_id(), id);
+        }
+        Ok(())
     }
 
     /// A refusal that says nothing beyond its reason.

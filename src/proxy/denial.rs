@@ -199,10 +199,10 @@ impl Denial {
             body.len(),
             self.decision_header(),
             self.proxy_status(),
-            if self.reason == Reason::Overloaded {
-                "retry-after: 1\r\n"
-            } else {
-                ""
+            match self.reason {
+                Reason::Overloaded | Reason::KeyTooMany | Reason::KeyBusy => "retry-after: 1\r\n",
+                Reason::ProxyLoginRequired => "proxy-authenticate: Basic realm=\"airlock\"\r\n",
+                _ => "",
             },
         )
         .into_bytes();

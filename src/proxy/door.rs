@@ -121,6 +121,10 @@ impl Handler for Dressed {
     async fn handle(&self, request: LocalRequest) -> LocalResponse {
         let mut response = self.handler.handle(request).await;
         let headers = response.headers_mut();
+        if headers.contains_key(http::header::CONTENT_SECURITY_POLICY) {
+            // A page of our own, which is allowed less than ComfyUI's.
+            return response;
+        }
         let told: Result<(), std::convert::Infallible> = self.door.tell(|name, value| {
             headers.append(name, value.clone());
             Ok(())

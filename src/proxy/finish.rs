@@ -15,6 +15,7 @@ use crate::{
     metrics::{Ending, Sizes},
     net::{Authority, Entry},
     policy::{Decision, Reason, RuleName},
+    token::Principal,
 };
 
 /// How it ended.
@@ -51,6 +52,8 @@ impl Finish {
             kind,
             entry,
             client,
+            session: None,
+            user: None,
             authority: None,
             method: None,
             path: None,
@@ -101,6 +104,14 @@ impl Finish {
             record.rule = decision.rule.clone();
             record.reason = decision.reason;
             record.would_deny = decision.would_deny;
+        }
+    }
+
+    /// Whom the record names.
+    pub fn made_by(&mut self, principal: &Principal) {
+        if let Some(record) = &mut self.record {
+            record.session = principal.session;
+            record.user = Some(principal.username.clone());
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     limit::{Bound, Caller, Lane, whole_seconds},
     net::Entry,
     policy::{Action, Decision, Reason, Responder},
-    token::Role,
+    token::{Role, Via},
 };
 
 /// Longer than this an SDK should not sleep: it says so at once instead.
@@ -158,7 +158,7 @@ impl Later {
         let mut header = self.denial.header(body.len())?;
         header.insert_header(header::CONTENT_TYPE, kind)?;
         self.when(&mut header)?;
-        answer::write(session, header, body).await
+        answer::write_refusal(session, header, body).await
     }
 
     fn when(&self, header: &mut ResponseHeader) -> pingora::Result<()> {
@@ -203,11 +203,20 @@ impl Later {
 impl RequestContext {
     /// Whom a request is counted for.
     fn caller(&self) -> Caller {
-        Caller::Address
+        let Some(principal) = &self.principal else {
+            return Caller::Address;
+        };
+        match (principal.via, principal.session) {
+            // It may name another than who asks, whose places must not be taken.
+            (Via::Plugin, _) => Caller::Address,
+            (_, Some(session)) => Caller::Session(session),
+            (Via::ApiKey, None) => Caller::ApiKey(principal.username.clone()),
+            (Via::Open | Via::Cookie | Via::Bearer | Via::Chat, None) => Caller::Address,
+        }
     }
 
     /// What the caller may do. `None`: nobody has to log in.
     pub(super) fn role(&self) -> Option<Role> {
-        None
+        self.principal.as_ref().map(|principal| principal.role)
     }
 }

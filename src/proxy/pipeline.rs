@@ -25,6 +25,7 @@ use super::{
     failure::failure,
     finish::Finish,
     forward,
+    identity::{self, Identified},
     live::{Asked, Doing, Subject},
     outgoing::{self, Outgoing, Stopped},
     response,
@@ -89,6 +90,12 @@ impl ProxyHttp for Pipeline {
         }
         let now = OffsetDateTime::now_utc();
         let decision = self.decide(session, context, &arrival, now);
+        if let Some(scope) = context.known.newcomer.take()
+            && decision.action != Action::Deny
+            && let Some(known) = identity::welcome(&self.services, scope).await
+        {
+            context.identified(known);
+        }
         let answered = match decision.action {
             _ if !self
                 .within_limits(session, context, &arrival, &decision)
@@ -101,7 +108,12 @@ impl ProxyHttp for Pipeline {
                 if let Some(finish) = &mut context.finish {
                     finish.denied(&denial);
                 }
-                refuse(session, &denial).await?;
+                match context.unwelcome {
+                    Some(why) => {
+                        identity::refuse(&self.services, session, &arrival, &denial, why).await?;
+                    }
+                    None => refuse(session, &denial).await?,
+                }
                 true
             }
             Action::Respond(responder) => {
@@ -112,8 +124,13 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                match Outgoing::begin(&self.services, request, &arrival, &decision, context.role())
-                {
+                let role = context.role();
+                let begun = Outgoing::begin(&self.services, request, &arrival, &decision, role);
+                match begun.and_then(|out| {
+                    context
+                        .watch(&self.services, request, &arrival)
+                        .map(|()| out)
+                }) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
                         match door::fetches(&self.services, session.req_header(), &arrival) {
@@ -166,6 +183,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
+                who: context.principal.clone(),
                 doing: Doing::sending_on(Asked::of(session, arrival), arrival),
             };
             let standing = self
@@ -207,7 +225,14 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         forward::request_header(&self.services, arrival, upstream)?;
-        outgoing.attempt(arrival, upstream)
+        outgoing.attempt(arrival, upstream)?;
+        let keeper = &self.services.doorkeeper;
+        identity::towards_comfyui(keeper, &context.known, arrival, upstream)?;
+        if context.checkpoint.is_some() {
+            // Its answer is read.
+            upstream.remove_header(&http::header::ACCEPT_ENCODING);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -249,6 +274,9 @@ impl ProxyHttp for Pipeline {
         }
         door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
+        if let Some(cookie) = context.known.cookie.take() {
+            response.append_header(http::header::SET_COOKIE, cookie)?;
+        }
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -264,10 +292,13 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         context.seen.sent += length(body);
+        if let Some(checkpoint) = &mut context.checkpoint {
+            checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
+        }
         stop_if_cut(context).map(|()| None)
     }
 
@@ -320,6 +351,11 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
+        if let (Some(chat), Some(piece)) = (&mut context.chat, body.as_ref())
+            && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
+        {
+            return stop(context, stopped);
+        }
         if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
             return stop(context, stopped);
         }
@@ -412,9 +448,26 @@ impl Pipeline {
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
             .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+        let known = match overruled {
+            // Whoever it is.
+            Some(_) => Ok(Identified::default()),
+            None => identity::judge(
+                &self.services,
+                arrival,
+                session.req_header(),
+                decision.action,
+            ),
+        };
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
+        }
+        if let Err(unwelcome) = known {
+            // In place of what the rules say, which is nothing for strangers.
+            decision.action = Action::Deny;
+            decision.reason = unwelcome.reason;
+            decision.would_deny = None;
+            context.unwelcome = Some(unwelcome);
         }
         let mut finish = Finish::begin(
             &self.services,
@@ -430,6 +483,9 @@ impl Pipeline {
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);
+        if let Ok(known) = known {
+            context.identified(known);
+        }
         decision
     }
 

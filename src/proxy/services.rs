@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::Budgets, live::Live, memory::Memory};
+use super::{budget::Budgets, identity::Doorkeeper, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     front_door::FrontDoor,
@@ -146,6 +146,8 @@ pub struct Services {
     pub breaker: Arc<Breaker>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
+    /// Who is let in.
+    pub doorkeeper: Doorkeeper,
     pub limits: Limits,
     /// For heads and bodies of all requests together.
     pub memory: Arc<Memory>,

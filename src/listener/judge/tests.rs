@@ -43,6 +43,7 @@ fn connection(entry: Entry, tls: bool, bound_to: Option<&str>) -> Arc<Connection
         entry,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls,
+        visitor: None,
         bound_to: bound_to.map(authority),
         leash: Leash::default(),
     })
