@@ -23,6 +23,7 @@ use crate::{
     front_door::{FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
+    limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
@@ -122,7 +123,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let responders = responders(config, origins, &gateway, &copilot, &identity, &metrics);
-    let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
+    let breaker = breaker(config, &metrics);
+    let front_door = front_door(config, &dialer, &client_tls, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -130,6 +132,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
     notes.extend(note);
     let services = Arc::new(Services {
+        limiter: Limiter::new(&limits.rates, &metrics),
+        breaker,
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
             metrics.clone(),
@@ -322,6 +326,7 @@ fn front_door(
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
     metrics: &Arc<Metrics>,
+    breaker: &Arc<Breaker>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
     let Some(door) = &config.listeners.front_door else {
         return Ok(None);
@@ -334,9 +339,15 @@ fn front_door(
         settings: PageSettings {
             connection_allowlist: door.connection_allowlist,
         },
+        breaker: breaker.clone(),
         metrics: metrics.clone(),
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
+}
+
+fn breaker(config: &Config, metrics: &Arc<Metrics>) -> Arc<Breaker> {
+    let door = config.listeners.front_door.as_ref();
+    Breaker::new(door.and_then(|door| door.breaker), metrics.clone())
 }
 
 fn door_route(door: &config::FrontDoor) -> DoorRoute {
@@ -345,6 +356,8 @@ fn door_route(door: &config::FrontDoor) -> DoorRoute {
         comfyui: door.comfyui.authority.clone(),
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
+        upload_bytes: door.upload_bytes,
+        guards: door.guards,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{FrontDoor, Secret, TrustedNetworks, watch::Stamp};
+use super::{FrontDoor, RatesConfig, Secret, TrustedNetworks, watch::Stamp};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -323,6 +323,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Keep-alive without a request.
     pub idle_timeout: Duration,
+    pub rates: RatesConfig,
 }
 
 impl Default for Limits {
@@ -340,6 +341,7 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(8),
             idle_timeout: Duration::from_secs(60),
+            rates: RatesConfig::default(),
         }
     }
 }

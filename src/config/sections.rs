@@ -14,6 +14,7 @@ use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
+    rates::rates,
     reach,
     reader::{Field, Section},
     value::{listen_address, parse_duration},
@@ -401,6 +402,9 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (SECOND, HOUR),
         errors,
     );
+    if let Some(field) = s.take("rates") {
+        out.rates = rates(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::{
+    limit::breaker::Breaker,
     metrics::Metrics,
     net::{DomainPattern, Host},
     page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
@@ -28,6 +29,7 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use down::busy;
 pub use login::{LoginPages, ORIGIN_SEEN};
 pub use own::OwnPages;
 pub use page::wants;
@@ -44,6 +46,8 @@ pub struct FrontDoorDeps {
     pub clean: Clean,
     pub comfyui: Origin,
     pub client: HttpClient,
+    /// The same that `proxy` asks.
+    pub breaker: Arc<Breaker>,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
 }
@@ -52,6 +56,7 @@ pub struct FrontDoor {
     clean: Clean,
     comfyui: Origin,
     client: HttpClient,
+    breaker: Arc<Breaker>,
     settings: PageSettings,
     metrics: Arc<Metrics>,
     told: ArcSwap<Told>,
@@ -105,6 +110,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
         } = deps;
@@ -112,6 +118,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),

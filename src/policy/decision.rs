@@ -189,6 +189,22 @@ reasons! {
     OriginNotAllowed = "origin_not_allowed", 403;
     /// A WebSocket in the clear beyond this machine.
     PlainWebsocket = "plain_websocket", 403;
+    /// A file name leads out of its folder.
+    GuardTraversal = "guard_traversal", 403;
+    /// An uploaded file is of a kind that is not taken.
+    GuardUploadTypes = "guard_upload_types", 415;
+    /// An uploaded picture announces too many pixels.
+    GuardImagePixels = "guard_image_pixels", 413;
+    /// A workflow has too many nodes, bytes or levels.
+    GuardPrompt = "guard_prompt", 413;
+    /// A workflow has a node that runs what it says.
+    GuardCodeNodes = "guard_code_nodes", 403;
+    /// Installing is for admins.
+    GuardInstallRoutes = "guard_install_routes", 403;
+    /// Files of ComfyUI-Manager among the user's.
+    GuardManagerFiles = "guard_manager_files", 403;
+    /// A guarded body that can be read in two ways, or not at all.
+    GuardUnreadable = "guard_unreadable", 415;
     /// Nobody comes in here without a login, a token or an API key.
     LoginRequired = "login_required", 401;
     /// The same on a proxy port, which browsers and libraries ask for in its own way.
@@ -270,6 +286,12 @@ reasons! {
     BodyEncoded = "body_encoded", 415;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
+    /// This caller has asked too often (`limits.rates`, or its API key).
+    RateLimited = "rate_limited", 429;
+    /// This caller has as many requests open as it may.
+    TooManyOpen = "too_many_open", 429;
+    /// ComfyUI could not be reached so often that it is left alone for a moment.
+    CircuitOpen = "circuit_open", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
     /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.

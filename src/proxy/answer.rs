@@ -161,7 +161,6 @@ fn readable_by_its_page(
     Ok(())
 }
 
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
     let body = denial.body();
     let header = denial.header(body.len())?;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     handler::{EgressMeter, Note},
+    limit::{Seats, breaker::Pass},
     policy::{Reason, RuleName, Terms},
     token::Principal,
 };
@@ -48,6 +49,10 @@ pub struct RequestContext {
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
     pub(super) seen: Seen,
+    /// Of the caller's limits, held until it ends.
+    pub(super) seats: Seats,
+    /// To dial ComfyUI.
+    pub(super) pass: Option<Pass>,
 }
 
 /// What went by, for a request that ends before Pingora can be asked.

@@ -145,6 +145,7 @@ impl Finish {
             | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout
+            | Reason::CircuitOpen
             | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),
             _ => self.denied(denial),
         }

@@ -4,7 +4,8 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`] and back by [`response`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
+//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
+//! what one caller asks for.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
 //! told; [`door`] is what the front door adds, and [`identity`] tells who asks.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
@@ -21,6 +22,7 @@ mod failure;
 mod finish;
 mod forward;
 mod identity;
+mod limit;
 mod live;
 mod memory;
 mod outgoing;

@@ -97,6 +97,12 @@ impl ProxyHttp for Pipeline {
             context.identified(known);
         }
         let answered = match decision.action {
+            _ if !self
+                .within_limits(session, context, &arrival, &decision)
+                .await? =>
+            {
+                true
+            }
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
                 if let Some(finish) = &mut context.finish {
@@ -118,7 +124,8 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                let begun = Outgoing::begin(&self.services, request, &arrival, &decision);
+                let role = context.role();
+                let begun = Outgoing::begin(&self.services, request, &arrival, &decision, role);
                 match begun.and_then(|out| {
                     context
                         .watch(&self.services, request, &arrival)
@@ -135,7 +142,7 @@ impl ProxyHttp for Pipeline {
                                 .await?;
                                 true
                             }
-                            None => false,
+                            None => !self.may_dial(session, context, &arrival, &decision).await?,
                         }
                     }
                     Err(stopped) => {
@@ -234,6 +241,9 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if let Some(pass) = &context.pass {
+            pass.reached();
+        }
         if let Some(words) = response::ill_formed(response) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
         }
@@ -262,6 +272,7 @@ impl ProxyHttp for Pipeline {
             Some(door) => response::clean(response, &door.called.host),
             None => response::clean(response, &arrival.authority.host),
         }
+        door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
         if let Some(cookie) = context.known.cookie.take() {
             response.append_header(http::header::SET_COOKIE, cookie)?;
@@ -308,13 +319,17 @@ impl ProxyHttp for Pipeline {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
         #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
         _digest: Option<&pingora::protocols::Digest>,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        // A connection of the pool says nothing about now.
+        if let Some(pass) = context.pass.as_ref().filter(|_| !reused) {
+            pass.reached();
+        }
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
             context
@@ -371,6 +386,9 @@ impl ProxyHttp for Pipeline {
                 can_reuse_downstream: false,
             };
         };
+        if let Some(pass) = &context.pass {
+            pass.ended(denial.reason);
+        }
         if let Some(finish) = &mut context.finish {
             match cut {
                 Some(why) => finish.failed(why, None),
@@ -471,7 +489,12 @@ impl Pipeline {
         decision
     }
 
-    fn denial(&self, session: &Session, arrival: &Arrival, decision: &Decision<Action>) -> Denial {
+    pub(super) fn denial(
+        &self,
+        session: &Session,
+        arrival: &Arrival,
+        decision: &Decision<Action>,
+    ) -> Denial {
         Denial {
             reason: decision.reason,
             rule: decision.rule.clone(),

@@ -32,6 +32,8 @@ fn routes() -> Routes {
             comfyui: authority("comfy.test:8188"),
             tls: false,
             own: authority("own.test:80"),
+            upload_bytes: None,
+            guards: Default::default(),
         }),
     }
 }

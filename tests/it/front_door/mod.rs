@@ -8,6 +8,8 @@ mod chats;
 mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
+mod guards;
+mod limits;
 mod login;
 mod people;
 
