@@ -3,10 +3,14 @@
 //! Pingora forgives what a firewall must not (both framing headers, illegal request lines, lone
 //! line feeds): what two parsers can read two ways is refused here. Pure; called by `listener::http`.
 
+mod lines;
+
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use memchr::memmem;
+
+use lines::Lines;
 
 use crate::{
     config::Secret,
@@ -190,32 +194,6 @@ pub fn parse_next(
         proxy_key: fields.proxy_key.map(|key| Secret::new(key.to_owned())),
         length: head.len(),
     })
-}
-
-/// Lines ended by CR LF and nothing else.
-struct Lines<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], HeadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let Some(at) = memchr::memchr2(b'\r', b'\n', self.rest) else {
-            self.rest = &[];
-            return Some(Err(malformed("a line is not ended by CR LF")));
-        };
-        let (line, tail) = self.rest.split_at(at);
-        let Some(after) = tail.strip_prefix(b"\r\n") else {
-            self.rest = &[];
-            return Some(Err(malformed("a line is not ended by CR LF")));
-        };
-        self.rest = after;
-        Some(Ok(line))
-    }
 }
 
 pub(super) fn is_token(b: u8) -> bool {

@@ -69,7 +69,7 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
-                        who: context.principal.clone(),
+                        who: context.stands_on(),
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),

@@ -77,6 +77,11 @@ impl RequestContext {
         self.principal.as_ref()
     }
 
+    /// Whose session must go on for it to go on. The login's own pages end sessions, theirs included.
+    pub(super) fn stands_on(&self) -> Option<Arc<Principal>> {
+        self.principal.clone().filter(|_| !self.known.at_the_login)
+    }
+
     /// From here on it is this one's: in the record, in limits, for whoever answers.
     pub(super) fn identified(&mut self, known: Identified) {
         if let (Some(finish), Some(principal)) = (&mut self.finish, &known.principal) {

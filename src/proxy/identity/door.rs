@@ -33,7 +33,10 @@ impl Visit<'_> {
         if self.is_own() && [login::LOGIN_PATH, login::LOGOUT_PATH].contains(&self.arrival.path()) {
             // Open to everybody: they are how one comes in. They judge the form's page themselves.
             let known = self.by_cookie(now).and_then(Result::ok);
-            return Ok(known.unwrap_or_default());
+            return Ok(Identified {
+                at_the_login: true,
+                ..known.unwrap_or_default()
+            });
         }
         let known = self.known(now)?;
         self.may(&known)?;

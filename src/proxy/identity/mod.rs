@@ -83,6 +83,8 @@ pub struct Identified {
     pub active: Option<Active>,
     /// For the answer.
     pub cookie: Option<HeaderValue>,
+    /// It is for the pages where one logs in and out.
+    pub at_the_login: bool,
     /// A browser that nobody knows, where nobody has to be known: it may have a session.
     pub newcomer: Option<CookieScope>,
     /// An API key's open request.

@@ -142,10 +142,10 @@ fn a_person_logs_in_works_and_logs_out() {
         (303, Some("/?workflow=1"))
     );
     let set = reply.header("set-cookie").unwrap();
-    assert!(
-        set.ends_with("; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict"),
-        "{set}"
-    );
+    // A second may have passed.
+    let set = set.replace("Max-Age=86399", "Max-Age=86400");
+    let rest = "; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict";
+    assert!(set.ends_with(rest), "{set}");
     let ada = Browser {
         airlock: &airlock,
         cookie: cookie_of(&reply).unwrap(),
@@ -188,15 +188,13 @@ fn a_person_logs_in_works_and_logs_out() {
         (logins("ok"), logins("login_wrong"), logins("logout")),
         (1, 2, 1)
     );
-    let records = airlock.records();
-    let failed: Vec<_> = records
-        .iter()
-        .filter(|r| r["ended"] == "login_wrong")
-        .collect();
-    assert_eq!(failed.len(), 2, "failures are audited");
-    assert!(!format!("{records:?}").contains("not-the-password"));
-    let of_ada = records.iter().filter(|r| r["user"] == "ada").count();
-    assert!(of_ada >= 4, "{records:?}");
+    eventually("failures are audited, and what she did is hers", || {
+        let records = airlock.records();
+        let failed = records.iter().filter(|r| r["ended"] == "login_wrong");
+        failed.count() == 2 && records.iter().filter(|r| r["user"] == "ada").count() >= 5
+    });
+    let all = format!("{:?}", airlock.records());
+    assert!(!all.contains("not-the-password") && !all.contains(&password));
 }
 
 #[test]
@@ -249,7 +247,8 @@ fn a_token_that_is_not_good_is_refused_with_its_reason_and_nothing_else() {
     let (gone, revoked) = issue(&airlock, "ada", "user", "12h");
     assert_eq!(airlock.command(&["session", "revoke", &gone]).0, 0);
     let (_, short) = issue(&airlock, "ada", "user", "1s");
-    let swapped = signature.chars().rev().collect::<String>();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let changed = format!("{first}{}", &signature[1..]);
     for (name, token, code) in [
         (
             "another Airlock's",
@@ -257,8 +256,8 @@ fn a_token_that_is_not_good_is_refused_with_its_reason_and_nothing_else() {
             "token_bad_signature",
         ),
         (
-            "a signature turned around",
-            format!("{payload}.{swapped}"),
+            "another letter in its signature",
+            format!("{payload}.{changed}"),
             "token_bad_signature",
         ),
         (
@@ -345,17 +344,14 @@ fn a_program_shows_a_token_or_a_key_and_comfyui_sees_neither() {
     let wrong = format!("Authorization: Bearer {}x\r\n", &key[..key.len() - 1]);
     let reply = nobody(&airlock).send("GET", "/api/queue", &wrong, "");
     assert_eq!(refused(&reply), (401, "key_unknown".into()));
-    let records = airlock.records();
-    assert!(
-        records
-            .iter()
-            .any(|r| r["user"] == "render-box" && r["session"].is_null())
-    );
-    assert!(
-        records
-            .iter()
-            .any(|r| r["user"] == "ada" && r["session"].is_string())
-    );
+    let found = |user: &str, has_session: bool| {
+        let records = airlock.records();
+        let mut of = records.iter().filter(|r| r["user"] == user);
+        of.any(|r| r["session"].is_string() == has_session)
+    };
+    eventually("both are named in the records", || {
+        found("render-box", false) && found("ada", true)
+    });
 }
 
 #[test]

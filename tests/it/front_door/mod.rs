@@ -4,6 +4,7 @@
 
 #[cfg(target_os = "linux")]
 mod browser;
+mod chats;
 mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
