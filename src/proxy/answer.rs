@@ -63,12 +63,13 @@ impl Pipeline {
             }
             Ok(body) => {
                 let asked = Asked::of(session, arrival);
+                let who = context.stands_on();
                 let stand = || {
                     let subject = Subject {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
-                        who: context.stands_on(),
+                        who: who.clone(),
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),
