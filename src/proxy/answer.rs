@@ -62,7 +62,8 @@ impl Pipeline {
                 Err(e)
             }
             Ok(body) => {
-                let asked = Asked::of(session, arrival);
+                let note = context.note().clone();
+                let asked = Asked::of(session, arrival, context.size);
                 let who = context.stands_on();
                 let stand = || {
                     let subject = Subject {
@@ -89,12 +90,12 @@ impl Pipeline {
                         tls: arrival.connection.tls,
                         egress: context.egress.clone(),
                         principal: context.principal.clone(),
-                        note: context.note.clone(),
+                        note,
                     },
                 };
                 self.services
                     .metrics
-                    .overhead(entry, "respond", arrival.started.elapsed());
+                    .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
                     cookie: context.known.cookie.take(),
                     leash: &arrival.connection.leash,
@@ -106,7 +107,7 @@ impl Pipeline {
         };
         match outcome {
             Ok(_) => {
-                let failed = context.note.read().failed;
+                let failed = context.note().read().failed;
                 if let (Some(finish), Some(reason)) = (&mut context.finish, failed) {
                     finish.failed(reason, None);
                 }
@@ -132,7 +133,7 @@ impl Pipeline {
                 refuse(session, &denial).await
             }
             Err(RespondError::Broken(reason, e)) => {
-                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
+                let normal_end = reason == Reason::ClientGone && context.note().read().open_ended;
                 if let Some(finish) = &mut context.finish
                     && !normal_end
                 {

@@ -23,17 +23,14 @@ use super::{
     denial::Denial,
     door,
     failure::failure,
-    finish::Finish,
-    forward,
-    identity::{self, Identified},
+    forward, identity,
     live::{Asked, Doing, Subject},
     outgoing::{self, Outgoing, Stopped},
     response,
     services::Services,
 };
 use crate::{
-    audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts, guarded},
+    policy::{Action, Reason},
     upstream::connector::PROXY_REFUSED,
 };
 
@@ -110,9 +107,11 @@ impl ProxyHttp for Pipeline {
                 }
                 match context.unwelcome {
                     Some(why) => {
-                        identity::refuse(&self.services, session, &arrival, &denial, why).await?;
+                        let refusing =
+                            identity::refuse(&self.services, session, &arrival, &denial, why);
+                        Box::pin(refusing).await?;
                     }
-                    None => refuse(session, &denial).await?,
+                    None => Box::pin(refuse(session, &denial)).await?,
                 }
                 true
             }
@@ -157,7 +156,7 @@ impl ProxyHttp for Pipeline {
                             }
                             finish.denied(&denial);
                         }
-                        refuse(session, &denial).await?;
+                        Box::pin(refuse(session, &denial)).await?;
                         true
                     }
                 }
@@ -184,7 +183,7 @@ impl ProxyHttp for Pipeline {
                 address: to.address,
                 terms: context.terms.clone(),
                 who: context.principal.clone(),
-                doing: Doing::sending_on(Asked::of(session, arrival), arrival),
+                doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
                 .services
@@ -203,7 +202,7 @@ impl ProxyHttp for Pipeline {
                     context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
                     let own = now.duration_since(arrival.started);
-                    self.services.metrics.overhead(entry, "forward", own);
+                    self.services.metrics.overhead_forward(entry, own);
                 }
                 Ok(to.peer)
             }
@@ -419,90 +418,6 @@ impl ProxyHttp for Pipeline {
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         // Every failure has its audit record; a hostile client must not fill the log.
         true
-    }
-}
-
-impl Pipeline {
-    fn decide(
-        &self,
-        session: &Session,
-        context: &mut RequestContext,
-        arrival: &Arrival,
-        now: OffsetDateTime,
-    ) -> Decision<Action> {
-        let connection = &arrival.connection;
-        let method = &session.req_header().method;
-        context.epoch = self.services.live.epoch();
-        let policy = self.services.policy.load();
-        let facts = RequestFacts {
-            entry: connection.entry,
-            client: connection.client.ip(),
-            authority: &arrival.authority,
-            method: method.as_str(),
-            path: arrival.path(),
-            upgrade: arrival.upgrade,
-            size: outgoing::size_of(session.req_header(), arrival),
-        };
-        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
-        let overruled = self
-            .services
-            .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
-        let known = match overruled {
-            // Whoever it is.
-            Some(_) => Ok(Identified::default()),
-            None => identity::judge(
-                &self.services,
-                arrival,
-                session.req_header(),
-                decision.action,
-            ),
-        };
-        if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
-            decision.action = Action::Deny;
-            decision.reason = reason;
-        }
-        if let Err(unwelcome) = known {
-            // In place of what the rules say, which is nothing for strangers.
-            decision.action = Action::Deny;
-            decision.reason = unwelcome.reason;
-            decision.would_deny = None;
-            context.unwelcome = Some(unwelcome);
-        }
-        let mut finish = Finish::begin(
-            &self.services,
-            AuditKind::Request,
-            arrival.id,
-            connection.entry,
-            connection.client.ip(),
-            arrival.started,
-        );
-        finish.request(&arrival.authority, method, arrival.path());
-        finish.decided(&decision, decision.action.as_str());
-        finish.judged_under(policy.generation());
-        finish.metered(&context.egress);
-        context.terms = decision.terms.clone();
-        context.finish = Some(finish);
-        if let Ok(known) = known {
-            context.identified(known);
-        }
-        decision
-    }
-
-    pub(super) fn denial(
-        &self,
-        session: &Session,
-        arrival: &Arrival,
-        decision: &Decision<Action>,
-    ) -> Denial {
-        Denial {
-            reason: decision.reason,
-            rule: decision.rule.clone(),
-            authority: Some(arrival.authority.clone()),
-            detail: None,
-            method: session.req_header().method.to_string(),
-            path: arrival.path().to_owned(),
-        }
     }
 }
 
