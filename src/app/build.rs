@@ -21,16 +21,18 @@ use crate::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{Cards, FrontDoor, FrontDoorDeps, ReportResponder},
+    front_door::{Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
+    limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
     models::{Library, local::Local},
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
     proxy::{
-        DoorRoute, Limits, Memory, OwnRequests, Responders, Route, Routes, Services, clean_headers,
+        DoorRoute, Doorkeeper, Limits, Memory, OwnRequests, Responders, Route, Routes, Services,
+        clean_headers,
     },
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
@@ -139,9 +141,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         &copilot,
         &models.library,
         tools,
+        &identity,
         &metrics,
     );
-    let front_door = front_door(config, &dialer, &client_tls, cards, &metrics)?;
+    let breaker = breaker(config, &metrics);
+    let front_door = front_door(config, &dialer, &client_tls, cards, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -149,6 +153,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
     notes.extend(note);
     let services = Arc::new(Services {
+        limiter: Limiter::new(&limits.rates, &metrics),
+        breaker,
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
             metrics.clone(),
@@ -166,6 +172,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
+        doorkeeper: Doorkeeper {
+            identity: identity.clone(),
+            users_required: config.users.required,
+            asks: config.listeners.asking(),
+        },
         closing: CancellationToken::new(),
         // The largest body fits, whatever else is configured.
         memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
@@ -293,6 +304,7 @@ fn responders(
     copilot: &Arc<CopilotResponder>,
     library: &Arc<Library>,
     tools: Option<super::comfyui::Toolboxes>,
+    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -311,7 +323,32 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
-        front_door: Arc::new(ReportResponder::new(metrics.clone())),
+        front_door: own_pages(config, identity, metrics),
+    }
+}
+
+fn own_pages(
+    config: &Config,
+    identity: &Arc<Identity>,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn Handler> {
+    let door = config.listeners.front_door.as_ref();
+    Arc::new(OwnPages {
+        reports: Arc::new(ReportResponder::new(metrics.clone())),
+        login: Arc::new(LoginPages {
+            identity: identity.clone(),
+            names: door.map(own_names).unwrap_or_default(),
+            required: config.users.required,
+            metrics: metrics.clone(),
+        }),
+    })
+}
+
+fn own_names(door: &config::FrontDoor) -> OwnNames {
+    OwnNames {
+        named: door.hosts.clone(),
+        beyond_loopback: !door.listen.ip().is_loopback(),
+        plain_websockets: door.plain_websockets.clone(),
     }
 }
 
@@ -321,6 +358,7 @@ fn front_door(
     tls: &ClientTls,
     cards: Arc<Cards>,
     metrics: &Arc<Metrics>,
+    breaker: &Arc<Breaker>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
     let Some(door) = &config.listeners.front_door else {
         return Ok(None);
@@ -333,22 +371,26 @@ fn front_door(
         settings: PageSettings {
             connection_allowlist: door.connection_allowlist,
         },
+        breaker: breaker.clone(),
         metrics: metrics.clone(),
         cards,
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }
 
+fn breaker(config: &Config, metrics: &Arc<Metrics>) -> Arc<Breaker> {
+    let door = config.listeners.front_door.as_ref();
+    Breaker::new(door.and_then(|door| door.breaker), metrics.clone())
+}
+
 fn door_route(door: &config::FrontDoor) -> DoorRoute {
     DoorRoute {
-        names: OwnNames {
-            named: door.hosts.clone(),
-            beyond_loopback: !door.listen.ip().is_loopback(),
-            plain_websockets: door.plain_websockets.clone(),
-        },
+        names: own_names(door),
         comfyui: door.comfyui.authority.clone(),
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
+        upload_bytes: door.upload_bytes,
+        guards: door.guards,
     }
 }
 

@@ -11,9 +11,12 @@ mod egress;
 mod env;
 pub(crate) mod error;
 mod front_door;
+mod guards;
 mod identity;
 mod model;
 mod models;
+mod rates;
+mod reach;
 pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
@@ -35,6 +38,8 @@ pub use model::{
     SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
 pub use models::{HubConfig, ModelsConfig};
+pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
+pub use reach::TrustedNetworks;
 pub use secret::Secret;
 pub(crate) use value::parse_duration;
 

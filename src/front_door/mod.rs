@@ -4,12 +4,15 @@
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
 //! everything else streams through `proxy::forward`. [`cards`] keeps what the tools of a chat gave for the last
-//! line of its answer. [`reports`] is `POST /airlock/csp`.
+//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`]
+//! takes `POST /airlock/csp`, and [`login`] lets people in and out.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
 mod cards;
 mod down;
+mod login;
+mod own;
 mod page;
 mod reports;
 
@@ -21,6 +24,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
+    limit::breaker::Breaker,
     metrics::Metrics,
     net::{DomainPattern, Host},
     page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
@@ -29,6 +33,9 @@ use crate::{
 };
 
 pub use cards::{Cards, GENERATES, RECALLS};
+pub use down::busy;
+pub use login::{LoginPages, ORIGIN_SEEN};
+pub use own::OwnPages;
 pub use page::wants;
 pub use reports::ReportResponder;
 
@@ -43,6 +50,8 @@ pub struct FrontDoorDeps {
     pub clean: Clean,
     pub comfyui: Origin,
     pub client: HttpClient,
+    /// The same that `proxy` asks.
+    pub breaker: Arc<Breaker>,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
     /// What the tools of the chat gave, for its last line.
@@ -53,6 +62,7 @@ pub struct FrontDoor {
     clean: Clean,
     comfyui: Origin,
     client: HttpClient,
+    breaker: Arc<Breaker>,
     settings: PageSettings,
     metrics: Arc<Metrics>,
     cards: Arc<Cards>,
@@ -107,6 +117,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
             cards,
@@ -115,6 +126,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
             cards,

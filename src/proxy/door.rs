@@ -12,6 +12,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::{arrival::Arrival, services::Services};
 use crate::{
     front_door::{self, FrontDoor},
+    guard::{
+        self,
+        answer::{self, Disarm},
+    },
     handler::{
         Handler, LocalRequest, LocalResponse,
         cors::{self, OriginPolicy},
@@ -67,6 +71,46 @@ pub fn tell_browser(
     }
 }
 
+/// Files that somebody uploaded are no pages and no scripts of ours.
+pub fn disarm(
+    services: &Services,
+    arrival: &Arrival,
+    response: &mut ResponseHeader,
+) -> pingora::Result<()> {
+    let door = services.routes.door.as_ref();
+    let guarded = door.is_some_and(|door| door.guards.active_content);
+    let serves_files = guard::serves_files(arrival.path());
+    if !guarded || !serves_files || arrival.for_comfyui().is_none() || arrival.upgrade {
+        return Ok(());
+    }
+    if matches!(
+        response.status,
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    ) {
+        // It speaks of what the browser has, which came by here as well.
+        return response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    }
+    let kinds = response.headers.get_all(header::CONTENT_TYPE);
+    // Of two, one browser takes the first and another the last.
+    let sole = kinds.iter().nth(1).is_none();
+    let kind = kinds.iter().next().and_then(|v| v.to_str().ok());
+    let disarm = answer::disarm(arrival.path(), kind.filter(|_| sole));
+    match disarm {
+        Disarm::Nothing => return Ok(()),
+        Disarm::Nosniff => {}
+        Disarm::Picture | Disarm::Download => {
+            let said = response.headers.get(header::CONTENT_DISPOSITION);
+            let attachment = answer::attachment(said.and_then(|v| v.to_str().ok()));
+            response.insert_header(header::CONTENT_DISPOSITION, attachment)?;
+            response.append_header(header::CONTENT_SECURITY_POLICY, answer::SANDBOX)?;
+        }
+    }
+    if disarm == Disarm::Download {
+        response.insert_header(header::CONTENT_TYPE, answer::BYTES)?;
+    }
+    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+}
+
 /// A handler whose answers carry what the browser is told, where they leave by the front door.
 pub fn dressed(
     services: &Services,
@@ -96,6 +140,10 @@ impl Handler for Dressed {
     async fn handle(&self, request: LocalRequest) -> LocalResponse {
         let mut response = self.handler.handle(request).await;
         let headers = response.headers_mut();
+        if headers.contains_key(http::header::CONTENT_SECURITY_POLICY) {
+            // A page of our own, which is allowed less than ComfyUI's.
+            return response;
+        }
         let told: Result<(), std::convert::Infallible> = self.door.tell(|name, value| {
             headers.append(name, value.clone());
             Ok(())
@@ -156,5 +204,9 @@ pub fn fetches(
 ) -> Option<Arc<FrontDoor>> {
     arrival.for_comfyui().filter(|_| !arrival.upgrade)?;
     let door = services.front_door.as_ref()?;
+    if guard::serves_files(arrival.path()) {
+        // Whatever it is, it is no part of ComfyUI's page: it streams, and is disarmed.
+        return None;
+    }
     front_door::wants(&request.method, arrival.path(), &request.headers).then(|| door.clone())
 }

@@ -15,6 +15,7 @@ use crate::{
     metrics::{Ending, Sizes},
     net::{Authority, Entry},
     policy::{Decision, Reason, RuleName},
+    token::Principal,
 };
 
 /// How it ended.
@@ -69,6 +70,8 @@ impl Finish {
             kind,
             entry,
             client,
+            session: None,
+            user: None,
             authority: None,
             method: None,
             path: None,
@@ -122,6 +125,14 @@ impl Finish {
         }
     }
 
+    /// Whom the record names.
+    pub fn made_by(&mut self, principal: &Principal) {
+        if let Some(record) = &mut self.record {
+            record.session = principal.session;
+            record.user = Some(principal.username.clone());
+        }
+    }
+
     /// The policy that decided; a newer one may stand by now.
     pub fn judged_under(&mut self, generation: u64) {
         if let Some(record) = &mut self.record {
@@ -152,6 +163,7 @@ impl Finish {
             | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout
+            | Reason::CircuitOpen
             | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),
             _ => self.denied(denial),
         }

@@ -1,13 +1,14 @@
 //! The pipeline every request goes through, whatever door it came by.
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
-//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
+//! calls [`Pipeline`] ([`pipeline`]): judge ([`decide`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`] and back by [`response`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
+//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
+//! what one caller asks for.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds;
-//! [`own`] takes our own requests through the same checkpoint.
+//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds, and
+//! [`identity`] tells who asks; [`own`] takes our own requests through the same checkpoint.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -15,12 +16,15 @@ mod arrival;
 mod body;
 mod budget;
 mod context;
+mod decide;
 mod denial;
 mod door;
 mod expiry;
 mod failure;
 mod finish;
 mod forward;
+mod identity;
+mod limit;
 mod live;
 mod memory;
 mod outgoing;
@@ -38,6 +42,7 @@ pub use budget::{Allowance, Budgets, Metered};
 pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
+pub use identity::{Doorkeeper, Visitor, cut_who_left, visitor};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use memory::{Held, Memory};
 pub use own::OwnRequests;

@@ -140,19 +140,15 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         client: SocketAddr::new(client, 0),
         tls: false,
         bound_to: None,
+        visitor: None,
         leash: Leash::default(),
     });
-    let (path, _) = target.split_once('?').unwrap_or((&target, ""));
     let subject = Subject {
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
-        doing: Doing::Forward(Asked {
-            method: Method::GET,
-            path: path.to_owned(),
-            upgrade: false,
-            size,
-        }),
+        who: None,
+        doing: Doing::Forward(Asked::fetch(&target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {
         Ok(standing) => standing,

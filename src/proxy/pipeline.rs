@@ -23,16 +23,14 @@ use super::{
     denial::Denial,
     door,
     failure::failure,
-    finish::Finish,
-    forward,
+    forward, identity,
     live::{Asked, Doing, Subject},
     outgoing::{self, Outgoing, Stopped},
     response,
     services::Services,
 };
 use crate::{
-    audit::AuditKind,
-    policy::{Action, Decision, Reason, RequestFacts, guarded},
+    policy::{Action, Reason},
     upstream::connector::PROXY_REFUSED,
 };
 
@@ -89,13 +87,32 @@ impl ProxyHttp for Pipeline {
         }
         let now = OffsetDateTime::now_utc();
         let decision = self.decide(session, context, &arrival, now);
+        if let Some(scope) = context.known.newcomer.take()
+            && decision.action != Action::Deny
+            && let Some(known) = identity::welcome(&self.services, scope).await
+        {
+            context.identified(known);
+        }
         let answered = match decision.action {
+            _ if !self
+                .within_limits(session, context, &arrival, &decision)
+                .await? =>
+            {
+                true
+            }
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
                 if let Some(finish) = &mut context.finish {
                     finish.denied(&denial);
                 }
-                Box::pin(refuse(session, &denial)).await?;
+                match context.unwelcome {
+                    Some(why) => {
+                        let refusing =
+                            identity::refuse(&self.services, session, &arrival, &denial, why);
+                        Box::pin(refusing).await?;
+                    }
+                    None => Box::pin(refuse(session, &denial)).await?,
+                }
                 true
             }
             Action::Respond(responder) => {
@@ -106,7 +123,13 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                match Outgoing::begin(&self.services, request, &arrival, &decision) {
+                let role = context.role();
+                let begun = Outgoing::begin(&self.services, request, &arrival, &decision, role);
+                match begun.and_then(|out| {
+                    context
+                        .watch(&self.services, request, &arrival)
+                        .map(|()| out)
+                }) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
                         match door::fetches(&self.services, session.req_header(), &arrival) {
@@ -118,7 +141,7 @@ impl ProxyHttp for Pipeline {
                                 .await?;
                                 true
                             }
-                            None => false,
+                            None => !self.may_dial(session, context, &arrival, &decision).await?,
                         }
                     }
                     Err(stopped) => {
@@ -160,6 +183,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
+                who: context.principal.clone(),
                 doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
@@ -205,7 +229,14 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         forward::request_header(&self.services, arrival, upstream)?;
-        outgoing.attempt(arrival, upstream)
+        outgoing.attempt(arrival, upstream)?;
+        let keeper = &self.services.doorkeeper;
+        identity::towards_comfyui(keeper, &context.known, arrival, upstream)?;
+        if context.checkpoint.is_some() {
+            // Its answer is read.
+            upstream.remove_header(&http::header::ACCEPT_ENCODING);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -214,6 +245,9 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if let Some(pass) = &context.pass {
+            pass.reached();
+        }
         if let Some(words) = response::ill_formed(response) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
         }
@@ -242,9 +276,13 @@ impl ProxyHttp for Pipeline {
             Some(door) => response::clean(response, &door.called.host),
             None => response::clean(response, &arrival.authority.host),
         }
+        door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
         let method = &session.req_header().method;
-        context.chat = door::completes(arrival, method, response)?;
+        context.last_line = door::completes(arrival, method, response)?;
+        if let Some(cookie) = context.known.cookie.take() {
+            response.append_header(http::header::SET_COOKIE, cookie)?;
+        }
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -263,10 +301,13 @@ impl ProxyHttp for Pipeline {
         end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
+        if let (Some(chat), Some(arrival)) = (&mut context.last_line, &context.arrival) {
             door::complete(&self.services, arrival, chat, body, end);
         }
         context.seen.sent += length(body);
+        if let Some(checkpoint) = &mut context.checkpoint {
+            checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
+        }
         stop_if_cut(context).map(|()| None)
     }
 
@@ -287,13 +328,17 @@ impl ProxyHttp for Pipeline {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
         #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
         _digest: Option<&pingora::protocols::Digest>,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        // A connection of the pool says nothing about now.
+        if let Some(pass) = context.pass.as_ref().filter(|_| !reused) {
+            pass.reached();
+        }
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
             context
@@ -315,6 +360,11 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
+        if let (Some(chat), Some(piece)) = (&mut context.chat, body.as_ref())
+            && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
+        {
+            return stop(context, stopped);
+        }
         if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
             return stop(context, stopped);
         }
@@ -345,6 +395,9 @@ impl ProxyHttp for Pipeline {
                 can_reuse_downstream: false,
             };
         };
+        if let Some(pass) = &context.pass {
+            pass.ended(denial.reason);
+        }
         if let Some(finish) = &mut context.finish {
             match cut {
                 Some(why) => finish.failed(why, None),
@@ -375,70 +428,6 @@ impl ProxyHttp for Pipeline {
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         // Every failure has its audit record; a hostile client must not fill the log.
         true
-    }
-}
-
-impl Pipeline {
-    fn decide(
-        &self,
-        session: &Session,
-        context: &mut RequestContext,
-        arrival: &Arrival,
-        now: OffsetDateTime,
-    ) -> Decision<Action> {
-        let connection = &arrival.connection;
-        let method = &session.req_header().method;
-        context.epoch = self.services.live.epoch();
-        context.size = outgoing::size_of(session.req_header(), arrival);
-        let policy = self.services.policy.load();
-        let facts = RequestFacts {
-            entry: connection.entry,
-            client: connection.client.ip(),
-            authority: &arrival.authority,
-            method: method.as_str(),
-            path: arrival.path(),
-            upgrade: arrival.upgrade,
-            size: context.size,
-        };
-        let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
-        let overruled = self
-            .services
-            .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()))
-            .or_else(|| match decision.action {
-                Action::Forward => door::is_strange(arrival, session.req_header()),
-                Action::Respond(_) | Action::Deny => None,
-            });
-        if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
-            decision.action = Action::Deny;
-            decision.reason = reason;
-        }
-        let mut finish = Finish::judged(
-            &self.services,
-            AuditKind::Request,
-            arrival.id,
-            connection.entry,
-            connection.client.ip(),
-            arrival.started,
-            (now, policy.generation()),
-        );
-        finish.request(&arrival.authority, method, arrival.path());
-        finish.decided(&decision, decision.action.as_str());
-        finish.metered(&context.egress);
-        context.terms = decision.terms.clone();
-        context.finish = Some(finish);
-        decision
-    }
-
-    fn denial(&self, session: &Session, arrival: &Arrival, decision: &Decision<Action>) -> Denial {
-        Denial {
-            reason: decision.reason,
-            rule: decision.rule.clone(),
-            authority: Some(arrival.authority.clone()),
-            detail: None,
-            method: session.req_header().method.to_string(),
-            path: arrival.path().to_owned(),
-        }
     }
 }
 
