@@ -35,7 +35,16 @@ pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
 #[cfg(test)]
+pub use rule::{FAULT, FAULTY};
+
+#[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
+mod report_tests;
+#[cfg(test)]
 mod terms_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

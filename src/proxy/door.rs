@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{arrival::Arrival, services::Services};
@@ -62,8 +62,16 @@ pub fn disarm(
 ) -> pingora::Result<()> {
     let door = services.routes.door.as_ref();
     let guarded = door.is_some_and(|door| door.guards.active_content);
-    if !guarded || arrival.for_comfyui().is_none() || arrival.upgrade {
+    let serves_files = guard::serves_files(arrival.path());
+    if !guarded || !serves_files || arrival.for_comfyui().is_none() || arrival.upgrade {
         return Ok(());
+    }
+    if matches!(
+        response.status,
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    ) {
+        // It speaks of what the browser has, which came by here as well.
+        return response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     }
     let kinds = response.headers.get_all(header::CONTENT_TYPE);
     // Of two, one browser takes the first and another the last.
@@ -74,22 +82,16 @@ pub fn disarm(
         Disarm::Nothing => return Ok(()),
         Disarm::Nosniff => {}
         Disarm::Picture | Disarm::Download => {
-            response.insert_header(header::CONTENT_DISPOSITION, answer::ATTACHMENT)?;
+            let said = response.headers.get(header::CONTENT_DISPOSITION);
+            let attachment = answer::attachment(said.and_then(|v| v.to_str().ok()));
+            response.insert_header(header::CONTENT_DISPOSITION, attachment)?;
             response.append_header(header::CONTENT_SECURITY_POLICY, answer::SANDBOX)?;
         }
     }
-    if disarm == Disarm::Download && kinds_matter(response.status) {
+    if disarm == Disarm::Download {
         response.insert_header(header::CONTENT_TYPE, answer::BYTES)?;
     }
     response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-}
-
-/// A 304 speaks of what the browser has.
-fn kinds_matter(status: http::StatusCode) -> bool {
-    !matches!(
-        status,
-        http::StatusCode::NOT_MODIFIED | http::StatusCode::NO_CONTENT
-    )
 }
 
 /// A handler whose answers carry what the browser is told, where they leave by the front door.
