@@ -5,9 +5,9 @@
 //! | layer | modules | may do |
 //! |---|---|---|
 //! | L0 | [`net`] | parse names and addresses; no IO, no async |
-//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`weights`], [`comfy`], [`search`], [`guard`] | pure decisions and wire formats; no IO, no clock |
+//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`guard`], [`weights`], [`comfy`], [`search`] | pure decisions and wire formats; no IO, no clock |
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
-//! | L3 | [`tls`], [`upstream`], [`gateway`], [`comfyui`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`models`], [`limit`] | keys, sockets out, local answers, records, users |
+//! | L3 | [`tls`], [`upstream`], [`gateway`], [`comfyui`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`], [`models`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
 //! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`], [`selftest`] | composition root and commands |
 //!

@@ -139,9 +139,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins,
         &gateway,
         &copilot,
+        &identity,
         &models.library,
         tools,
-        &identity,
         &metrics,
     );
     let breaker = breaker(config, &metrics);
@@ -302,9 +302,9 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    identity: &Arc<Identity>,
     library: &Arc<Library>,
     tools: Option<super::comfyui::Toolboxes>,
-    identity: &Arc<Identity>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {

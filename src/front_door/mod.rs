@@ -4,8 +4,8 @@
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
 //! everything else streams through `proxy::forward`. [`cards`] keeps what the tools of a chat gave for the last
-//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`]
-//! takes `POST /airlock/csp`, and [`login`] lets people in and out.
+//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`] takes `POST /airlock/csp`, and
+//! [`login`] lets people in and out.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 

@@ -6,8 +6,9 @@
 //! [`Rewrite`] turns a response body into the one that is served: [`inflate`] takes a content coding
 //! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
 //! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
-//! browser enforces, [`last_line`] completes the answer of a chat, [`report`] reads what it reports back, and [`access`] tells which page may call.
-//! [`cookie`] is how a browser shows its session, and [`fields`] reads one name out of a passing body.
+//! browser enforces, [`last_line`] completes the answer of a chat, [`report`] reads what it reports back, and
+//! [`access`] tells which page may call. [`cookie`] is how a browser shows its session, and [`fields`] reads one
+//! name out of a passing body.
 
 pub mod access;
 pub mod cookie;

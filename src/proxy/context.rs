@@ -32,7 +32,7 @@ pub struct RequestContext {
     pub(super) known: Identified,
     pub(super) unwelcome: Option<Unwelcome>,
     /// Of a request to the plugin: the chat that its body names.
-    pub(super) chat: Option<ChatWatch>,
+    pub(super) chat_id: Option<ChatWatch>,
     pub(super) checkpoint: Option<CheckpointWatch>,
     pub(super) rule: Option<RuleName>,
     /// Of the rule that allowed it.
@@ -53,7 +53,7 @@ pub struct RequestContext {
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
     /// The answer of a chat, which gets its cards at the front door.
-    pub(super) last_line: Option<LastLine>,
+    pub(super) chat: Option<LastLine>,
     pub(super) seen: Seen,
     /// Of the caller's limits, held until it ends.
     pub(super) seats: Seats,
@@ -102,7 +102,7 @@ impl RequestContext {
         request: &RequestHeader,
         arrival: &Arrival,
     ) -> Result<(), Stopped> {
-        self.chat = ChatWatch::begin(arrival, request)?;
+        self.chat_id = ChatWatch::begin(arrival, request)?;
         self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
         if let (Some(id), Some(active)) = (identity::restored(arrival), &self.known.active) {
             let sessions = &services.doorkeeper.identity.sessions;

@@ -93,6 +93,19 @@ pub struct Asked {
     pub size: RequestSize,
 }
 
+impl Asked {
+    /// A GET of our own.
+    pub fn reading(target: &str, size: RequestSize) -> Self {
+        Self {
+            method: http::Method::GET,
+            path_length: target.find('?').unwrap_or(target.len()),
+            target: target.into(),
+            upgrade: false,
+            size,
+        }
+    }
+}
+
 impl Doing {
     /// A request that is sent on, to ComfyUI or elsewhere.
     pub fn sending_on(asked: Asked, arrival: &Arrival) -> Self {
@@ -110,17 +123,6 @@ impl Asked {
             target: arrival.target.clone(),
             path_length: arrival.path_length,
             upgrade: arrival.upgrade,
-            size,
-        }
-    }
-
-    /// A plain GET of this process's own.
-    pub fn fetch(target: &str, size: RequestSize) -> Self {
-        Self {
-            method: http::Method::GET,
-            target: target.into(),
-            path_length: target.find('?').unwrap_or(target.len()),
-            upgrade: false,
             size,
         }
     }

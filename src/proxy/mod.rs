@@ -7,8 +7,8 @@
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
 //! what one caller asks for.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds, and
-//! [`identity`] tells who asks; [`own`] takes our own requests through the same checkpoint.
+//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds, [`identity`]
+//! tells who asks, and [`own`] takes our own requests through the same checkpoint.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;

@@ -148,7 +148,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         address: None,
         terms: decision.terms.clone(),
         who: None,
-        doing: Doing::Forward(Asked::fetch(&target, size)),
+        doing: Doing::Forward(Asked::reading(&target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {
         Ok(standing) => standing,

@@ -278,11 +278,11 @@ impl ProxyHttp for Pipeline {
         }
         door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
-        let method = &session.req_header().method;
-        context.last_line = door::completes(arrival, method, response)?;
         if let Some(cookie) = context.known.cookie.take() {
             response.append_header(http::header::SET_COOKIE, cookie)?;
         }
+        let method = &session.req_header().method;
+        context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -301,7 +301,7 @@ impl ProxyHttp for Pipeline {
         end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
-        if let (Some(chat), Some(arrival)) = (&mut context.last_line, &context.arrival) {
+        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
             door::complete(&self.services, arrival, chat, body, end);
         }
         context.seen.sent += length(body);
@@ -360,7 +360,7 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
-        if let (Some(chat), Some(piece)) = (&mut context.chat, body.as_ref())
+        if let (Some(chat), Some(piece)) = (&mut context.chat_id, body.as_ref())
             && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
         {
             return stop(context, stopped);

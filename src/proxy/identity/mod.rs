@@ -50,7 +50,7 @@ impl Doorkeeper {
         match entry {
             Entry::FrontDoor => self.users_required,
             Entry::Explicit | Entry::Reverse | Entry::Transparent => self.asks.contains(&entry),
-            // Nobody comes in by it.
+            // Our own requests.
             Entry::Models => false,
         }
     }

@@ -98,7 +98,7 @@ fn comfyuis_own_page_works_behind_the_front_door() {
     );
 }
 
-/// Runs an ignored test where nothing leads out and every name server is ours.
+/// Runs an ignored test of this file where nothing leads out and every name server is ours.
 pub(super) fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
     let works = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "true"])

@@ -7,7 +7,6 @@
 mod browser;
 #[cfg(target_os = "linux")]
 mod browser_login;
-#[cfg(target_os = "linux")]
 mod channels;
 mod chats;
 pub mod comfyui;
