@@ -179,9 +179,6 @@ async fn read_head(
     let rest = async {
         let mut seen = 0;
         loop {
-            if let Some(end) = head::head_end(buffer, seen) {
-                return within(end, limits.head_bytes);
-            }
             if let Some(e) = head::hopeless(buffer, seen) {
                 return Err(Denial::early(e.reason, e.message));
             }
@@ -198,6 +195,9 @@ async fn read_head(
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
+            }
+            if let Some(end) = head::head_end(buffer, seen) {
+                return within(end, limits.head_bytes);
             }
         }
     };

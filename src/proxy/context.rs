@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     handler::{EgressMeter, Note},
+    page::LastLine,
     policy::{Reason, RequestSize, RuleName, Terms},
 };
 
@@ -38,6 +39,8 @@ pub struct RequestContext {
     /// Of [`super::Live`], from before the decision.
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
+    /// The answer of a chat, which gets its cards at the front door.
+    pub(super) chat: Option<LastLine>,
     pub(super) seen: Seen,
 }
 

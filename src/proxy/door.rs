@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{arrival::Arrival, services::Services};
@@ -15,7 +17,7 @@ use crate::{
         cors::{self, OriginPolicy},
     },
     net::Entry,
-    page::{AccessFault, Caller},
+    page::{self, AccessFault, Caller, LastLine},
     policy::Reason,
 };
 
@@ -106,6 +108,44 @@ impl Handler for Dressed {
     fn max_body(&self) -> usize {
         self.handler.max_body()
     }
+}
+
+/// What holds the last line of a chat's answer back, where this is one. Its length changes on the way.
+pub fn completes(
+    arrival: &Arrival,
+    method: &Method,
+    response: &mut ResponseHeader,
+) -> pingora::Result<Option<LastLine>> {
+    let is_chat = arrival.for_comfyui().is_some()
+        && *method == Method::POST
+        && arrival.path() == page::CHAT_PATH
+        && response.status == StatusCode::OK
+        && !response.headers.contains_key(header::CONTENT_ENCODING);
+    if !is_chat {
+        return Ok(None);
+    }
+    if response.remove_header(&header::CONTENT_LENGTH).is_some() {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(Some(LastLine::default()))
+}
+
+/// Passes a piece of a chat's answer on, and completes its last line.
+pub fn complete(
+    services: &Services,
+    arrival: &Arrival,
+    chat: &mut LastLine,
+    body: &mut Option<Bytes>,
+    end: bool,
+) {
+    let mut out = chat.push(body.as_deref().unwrap_or_default());
+    if end {
+        let door = services.front_door.as_ref();
+        let cards = |session: &str| door?.cards(session, arrival.started);
+        out.extend(std::mem::take(chat).finish(cards));
+    }
+    // Nothing to write yet is an empty piece, which is not written.
+    *body = Some(out.into());
 }
 
 /// The front door, where it has to fetch this itself to rewrite it.

@@ -145,7 +145,7 @@ fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
         Some(route) => route.tls,
         // A base URL of the reverse entry stands for the vendor's https.
         None => match arrival.connection.entry {
-            Entry::Reverse | Entry::FrontDoor => true,
+            Entry::Reverse | Entry::FrontDoor | Entry::Models => true,
             Entry::Explicit | Entry::Transparent => arrival.connection.tls,
         },
     }

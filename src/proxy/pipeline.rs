@@ -243,6 +243,8 @@ impl ProxyHttp for Pipeline {
             None => response::clean(response, &arrival.authority.host),
         }
         door::tell_browser(&self.services, arrival, response)?;
+        let method = &session.req_header().method;
+        context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -258,9 +260,12 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
+        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
+            door::complete(&self.services, arrival, chat, body, end);
+        }
         context.seen.sent += length(body);
         stop_if_cut(context).map(|()| None)
     }

@@ -7,7 +7,7 @@
 mod browser;
 #[cfg(target_os = "linux")]
 mod channels;
-mod comfyui;
+pub mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
 mod hostile;
