@@ -92,7 +92,9 @@ def play(options, suite, server_python, scratch):
     (scratch / "airlock.yaml").write_text(CONFIG.format(port=port))
     children = []
     try:
-        children.append(subprocess.Popen([server_python, "-c", SERVER, str(port)]))
+        # It tells of every frame that it does not like.
+        said = open(scratch / "server.log", "w")
+        children.append(subprocess.Popen([server_python, "-c", SERVER, str(port)], stdout=said, stderr=said))
         log = open(scratch / "airlock.log", "w")
         airlock = subprocess.Popen(
             [options.airlock, "run", "--print-ready", "--config", scratch / "airlock.yaml"],
