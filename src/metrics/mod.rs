@@ -463,19 +463,6 @@ impl Metrics {
     }
 }
 
-/// Three digits without an allocation; anything that is no HTTP status is `000`.
-fn status_label(status: u16, buf: &mut [u8; 3]) -> &str {
-    if !(100..1000).contains(&status) {
-        return "000";
-    }
-    *buf = [
-        b'0' + (status / 100) as u8,
-        b'0' + (status / 10 % 10) as u8,
-        b'0' + (status % 10) as u8,
-    ];
-    std::str::from_utf8(buf).unwrap_or("000")
-}
-
 /// Resident bytes and open descriptors from `/proc`; `None` where there is no `/proc`.
 fn process_figures() -> Option<(i64, i64)> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
