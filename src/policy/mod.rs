@@ -34,6 +34,8 @@ pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
+pub use rule::{FAULT, FAULTY};
+
 #[cfg(test)]
 mod explain_tests;
 #[cfg(test)]
