@@ -34,6 +34,7 @@ pub use path::{PathError, PathPattern, PathPatternError};
 pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
+#[cfg(test)]
 pub use rule::{FAULT, FAULTY};
 
 #[cfg(test)]
