@@ -249,3 +249,13 @@ fn a_tunnel_can_keep_an_end_and_a_budget_and_no_other_term() {
         assert_eq!(terms.need_decryption(), want, "{name}");
     }
 }
+
+#[test]
+fn a_rule_that_only_reads_still_takes_signed_links_and_tokens() {
+    use terms::{READ_ONLY_HEADER_BYTES, READ_ONLY_QUERY_BYTES};
+    assert_eq!(READ_ONLY_QUERY_BYTES, 4096, "long enough for a signed link");
+    assert_eq!(
+        READ_ONLY_HEADER_BYTES, 16_384,
+        "cookies alone may have 4 KiB"
+    );
+}
