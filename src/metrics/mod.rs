@@ -12,12 +12,18 @@ use prometheus::{
 
 use crate::{net::Entry, policy::Lockdown};
 
+mod comfyui;
+pub mod drift;
 mod ending;
+mod models;
 mod page;
 mod registrar;
 
+use comfyui::ComfyUiFigures;
+pub use drift::Drift;
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use models::ModelCounters;
 use page::PageCounters;
 use registrar::Registrar;
 
@@ -76,7 +82,10 @@ pub struct Metrics {
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
     page: PageCounters,
+    comfyui: ComfyUiFigures,
     drift: IntCounterVec,
+    models: ModelCounters,
+    shapes: drift::Shapes,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
     llm_errors: IntCounterVec,
@@ -189,6 +198,8 @@ impl Metrics {
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
             page: PageCounters::new(&r),
+            models: ModelCounters::new(&r),
+            comfyui: ComfyUiFigures::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -199,6 +210,7 @@ impl Metrics {
                 "Requests to a stand-in that carry a route or field it does not know.",
                 &["responder", "kind"],
             ),
+            shapes: drift::Shapes::default(),
             mcp_sessions: r.gauge("airlock_mcp_sessions", "Open MCP sessions."),
             mcp_requests: r.counters(
                 "airlock_mcp_requests_total",
@@ -369,10 +381,6 @@ impl Metrics {
         self.telemetry_dropped
             .with_label_values(&[event_type])
             .inc();
-    }
-    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
-    pub fn drift(&self, responder: &str, kind: &str) {
-        self.drift.with_label_values(&[responder, kind]).inc();
     }
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions.set(open as i64);

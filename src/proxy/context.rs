@@ -8,9 +8,11 @@ use super::{
     finish::{Finish, Outcome},
     live::Standing,
     outgoing::Outgoing,
+    upgrade::Passing,
 };
 use crate::{
     handler::{EgressMeter, Note},
+    page::LastLine,
     policy::{Reason, RequestSize, RuleName, Terms},
 };
 
@@ -37,6 +39,8 @@ pub struct RequestContext {
     /// Of [`super::Live`], from before the decision.
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
+    /// The answer of a chat, which gets its cards at the front door.
+    pub(super) chat: Option<LastLine>,
     pub(super) seen: Seen,
 }
 
@@ -95,6 +99,20 @@ impl Drop for RequestContext {
         let Some(mut finish) = self.finish.take() else {
             return;
         };
+        let gate = self.arrival.as_ref().and_then(|a| a.gate.as_ref());
+        if let Some(gate) = gate.filter(|gate| gate.is_given()) {
+            // The request is over, and its connection is not.
+            let (status, standing) = (self.seen.status, self.standing.take());
+            let Outcome { note, .. } = self.outcome(status, 0, 0);
+            return gate.keep(Passing {
+                finish,
+                _standing: standing,
+                status,
+                note,
+                egress: self.egress.clone(),
+                leaves_machine: self.leaves_machine,
+            });
+        }
         match self.cut() {
             Some(why) => finish.failed(why, None),
             // The drain is over, or its connection is.

@@ -169,7 +169,11 @@ impl ProxyHttp for Pipeline {
             Ok((to, standing))
         });
         match stood {
-            Ok((to, standing)) => {
+            Ok((mut to, standing)) => {
+                let watched = context.outgoing.as_ref().is_none_or(Outgoing::is_metered);
+                if let Some(gate) = arrival.gate.as_ref().filter(|_| !watched) {
+                    to.lend(&self.services, gate);
+                }
                 context.standing = Some(standing);
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
@@ -239,6 +243,8 @@ impl ProxyHttp for Pipeline {
             None => response::clean(response, &arrival.authority.host),
         }
         door::tell_browser(&self.services, arrival, response)?;
+        let method = &session.req_header().method;
+        context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -254,9 +260,12 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
+        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
+            door::complete(&self.services, arrival, chat, body, end);
+        }
         context.seen.sent += length(body);
         stop_if_cut(context).map(|()| None)
     }
@@ -395,7 +404,11 @@ impl Pipeline {
         let overruled = self
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()))
+            .or_else(|| match decision.action {
+                Action::Forward => door::is_strange(arrival, session.req_header()),
+                Action::Respond(_) | Action::Deny => None,
+            });
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
