@@ -58,8 +58,9 @@ reload-many RULES='100000':
 coverage *ARGS:
     python3 tests/coverage.py {{ARGS}}
 
-# Mutation tests of what decides, an hour on two idle cores; fails below 95 of 100 caught. Groups: net,
-# policy, token, edge; behind `--`, arguments of cargo-mutants. Needs `cargo install cargo-mutants`.
+# Mutation tests of what decides, about an hour on two cores; fails below 95 of 100 caught in a group. Groups:
+# token, net, policy, edge; `--again` after tests were added tries the survivors alone. Goes on where it was
+# interrupted. Needs `cargo install cargo-mutants`.
 mutants *ARGS:
     python3 tests/mutants.py {{ARGS}}
 

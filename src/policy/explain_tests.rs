@@ -257,3 +257,57 @@ fn what_is_proposed_for_an_address_is_a_rule_by_ip_and_an_upstream_where_it_is_p
         assert!(words.contains("lockdown"), "{words}");
     }
 }
+
+#[test]
+fn an_explanation_says_what_it_read_who_answers_and_why_the_rule_is_there() {
+    let p = policy(
+        Mode::Enforce,
+        &[
+            "ws ws.test forward upgrade=yes paths=/ws reason=because",
+            "plain ws.test forward",
+            "llm v.test llm",
+            "t t.test tunnel",
+        ],
+    );
+    let of = |url: &str| explain(&p, "GET", url, Entry::Explicit, CLIENT, NOW).unwrap();
+    let rows = [
+        (
+            "wss://ws.test/ws",
+            "forward ws",
+            443,
+            Some(ConnectionAction::Intercept),
+        ),
+        ("ws://ws.test/ws", "forward ws", 80, None),
+        (
+            "WSS://ws.test/x",
+            "deny plain",
+            443,
+            Some(ConnectionAction::Intercept),
+        ),
+        ("ws://ws.test/x", "deny plain", 80, None),
+        (
+            "https://ws.test/x",
+            "forward plain",
+            443,
+            Some(ConnectionAction::Intercept),
+        ),
+        ("http://ws.test/x", "forward plain", 80, None),
+        (
+            "https://t.test/x",
+            "tunnel t",
+            443,
+            Some(ConnectionAction::Tunnel),
+        ),
+    ];
+    for (url, want, port, connection) in rows {
+        let e = of(url);
+        assert_eq!(format!("{} {}", e.action, e.rule), want, "{url}");
+        assert_eq!((e.port, e.connection), (port, connection), "{url}");
+        assert_eq!(e.responder, None, "{url}");
+    }
+    let e = of("http://WS.test/a/../ws?q");
+    assert_eq!((e.host.as_str(), e.path.as_str()), ("ws.test", "/ws"));
+    assert_eq!(e.rule_reason.as_deref(), Some("because"));
+    assert_eq!(e.would_deny, None);
+    assert_eq!(of("https://v.test/").responder, Some(Responder::Llm));
+}

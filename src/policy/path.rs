@@ -125,7 +125,7 @@ fn decode_unreserved(path: &str, slashes: Slashes) -> Result<String, PathError> 
         };
         let byte = hex(*h)
             .zip(hex(*l))
-            .map(|(h, l)| h << 4 | l)
+            .map(|(h, l)| (h << 4) + l)
             .ok_or(PathError::BrokenEscape)?;
         if byte < 0x80 {
             end_of_high(&mut high)?;

@@ -219,3 +219,43 @@ fn looser_terms_allow_all_that_tighter_ones_do() {
         assert_eq!(narrow.allow_all_of(&wide), back, "{name}, the other way");
     }
 }
+
+#[test]
+fn a_tunnel_can_keep_an_end_and_a_budget_and_no_other_term() {
+    let of = |change: fn(&mut Terms)| {
+        let mut terms = Terms::default();
+        change(&mut terms);
+        terms
+    };
+    let budget = Budget {
+        bytes: 1,
+        per: Per::Day,
+        each: Each::Rule,
+    };
+    let spent = Terms {
+        budget: Some(budget),
+        ..Terms::default()
+    };
+    for (name, terms, want) in [
+        ("none", Terms::default(), false),
+        ("an end", until_noon(), false),
+        ("a budget", spent, false),
+        ("to read only", of(|t| t.read_only = true), true),
+        ("a query", of(|t| t.max_query_bytes = Some(1)), true),
+        ("headers", of(|t| t.max_header_bytes = Some(1)), true),
+        ("secrets", of(|t| t.secrets = Some(SecretMode::Off)), true),
+        ("encoded bodies", of(|t| t.encoded_bodies = true), true),
+    ] {
+        assert_eq!(terms.need_decryption(), want, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_that_only_reads_still_takes_signed_links_and_tokens() {
+    use terms::{READ_ONLY_HEADER_BYTES, READ_ONLY_QUERY_BYTES};
+    assert_eq!(READ_ONLY_QUERY_BYTES, 4096, "long enough for a signed link");
+    assert_eq!(
+        READ_ONLY_HEADER_BYTES, 16_384,
+        "cookies alone may have 4 KiB"
+    );
+}

@@ -167,7 +167,7 @@ fn whatever_comes_the_canonical_form_is_stable_and_plain() {
         seed
     };
     let mut accepted = 0;
-    for _ in 0..200_000 {
+    for _ in 0..50_000 {
         let mut input = String::from("/");
         for _ in 0..next() % 8 {
             input.push_str(pieces[usize::try_from(next() % 28).unwrap()]);
@@ -187,5 +187,5 @@ fn whatever_comes_the_canonical_form_is_stable_and_plain() {
             "{input} gave {form}"
         );
     }
-    assert!(accepted > 10_000, "{accepted}");
+    assert!(accepted > 2_500, "{accepted}");
 }
