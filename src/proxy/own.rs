@@ -142,17 +142,11 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         bound_to: None,
         leash: Leash::default(),
     });
-    let (path, _) = target.split_once('?').unwrap_or((&target, ""));
     let subject = Subject {
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
-        doing: Doing::Forward(Asked {
-            method: Method::GET,
-            path: path.to_owned(),
-            upgrade: false,
-            size,
-        }),
+        doing: Doing::Forward(Asked::own_get(&target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {
         Ok(standing) => standing,
