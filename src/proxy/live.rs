@@ -127,6 +127,7 @@ impl Asked {
         }
     }
 
+
     pub fn path(&self) -> &str {
         self.target.get(..self.path_length).unwrap_or(&self.target)
     }
