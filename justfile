@@ -24,6 +24,12 @@ faults *ARGS:
 clients:
     ./run test --test it clients
 
+# The Autobahn WebSocket suite, straight to an echo server and through the front door: the verdicts have to
+# be the same. A quarter of an hour. Needs Python 2.7 or PyPy 2, which the suite runs on; fetches it from PyPI.
+autobahn *ARGS:
+    ./run cargo build --bin airlock
+    python3 tests/autobahn.py {{ARGS}}
+
 # The Python environments of the SDK tests, by themselves.
 clients-env:
     ./run clients-env
@@ -57,8 +63,8 @@ coverage *ARGS:
 mutants *ARGS:
     python3 tests/mutants.py {{ARGS}}
 
-# Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
-# minutes after the release build; `just race --help` for what can be chosen.
+# Races airlock against bare pingora-proxy, nginx, HAProxy and mitmproxy in turns; needs nginx and haproxy.
+# Five minutes after the release build; `just race --help` for what can be chosen.
 race *ARGS:
     ./run cargo build --release --bin airlock
     ./run cargo build --release --examples

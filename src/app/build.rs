@@ -15,19 +15,23 @@ use super::{
 };
 use crate::{
     audit::{AuditLog, AuditSettings},
+    comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
+    front_door::{Cards, FrontDoor, FrontDoorDeps, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
+    models::{Library, local::Local},
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
+    proxy::{
+        DoorRoute, Limits, Memory, OwnRequests, Responders, Route, Routes, Services, clean_headers,
+    },
     session::{FirstAdmin, Identity},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -51,6 +55,10 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
+    /// What this machine has, to be kept young.
+    pub local_models: Arc<Local>,
+    /// `None`: it is turned off.
+    pub comfyui: Option<Arc<ComfyUi>>,
     pub store: Arc<Store>,
     pub identity: Arc<Identity>,
     pub first_admin: Option<FirstAdmin>,
@@ -119,8 +127,21 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let responders = responders(config, origins, &gateway, &copilot, &metrics);
-    let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
+    let own_requests = Arc::new(OwnRequests::default());
+    let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
+    let cards = Arc::new(Cards::default());
+    let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
+    let tools = comfyui.as_ref().map(|c| super::comfyui::tools(c, &cards));
+    let responders = responders(
+        config,
+        origins,
+        &gateway,
+        &copilot,
+        &models.library,
+        tools,
+        &metrics,
+    );
+    let front_door = front_door(config, &dialer, &client_tls, cards, &metrics)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -162,12 +183,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    own_requests.join(&services);
     notes.extend(control::restore(&services, &config.state_dir));
     let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
         services,
         gateway,
         copilot,
+        local_models: models.local,
+        comfyui,
         store,
         identity,
         first_admin,
@@ -267,17 +291,24 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    library: &Arc<Library>,
+    tools: Option<super::comfyui::Toolboxes>,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
         max_sessions: config.limits.mcp_sessions,
         ..McpBounds::default()
     };
+    let mcp = McpResponder::new(bounds, metrics.clone());
+    let mcp = match tools {
+        Some(tools) => mcp.with_tools(tools.copilot, tools.search),
+        None => mcp,
+    };
     Responders {
         llm: gateway.clone() as Arc<dyn Handler>,
-        mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
+        mcp: Arc::new(mcp),
         copilot: copilot.clone(),
-        model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
+        model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
         front_door: Arc::new(ReportResponder::new(metrics.clone())),
@@ -288,6 +319,7 @@ fn front_door(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
+    cards: Arc<Cards>,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
     let Some(door) = &config.listeners.front_door else {
@@ -302,6 +334,7 @@ fn front_door(
             connection_allowlist: door.connection_allowlist,
         },
         metrics: metrics.clone(),
+        cards,
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }

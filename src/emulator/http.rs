@@ -6,7 +6,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::handler::{Exchange, LocalBody, LocalResponse};
+use crate::{
+    handler::{Exchange, LocalBody, LocalResponse},
+    page::ascii,
+};
 
 /// A JSON answer. Never cached, never sniffed.
 pub fn json(status: StatusCode, body: &impl Serialize) -> LocalResponse {
@@ -48,18 +51,7 @@ pub fn ndjson(
 }
 
 fn ndjson_line(value: &Value) -> Bytes {
-    let text = value.to_string();
-    let mut out = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if c.is_ascii() {
-            out.push(c);
-        } else {
-            let mut units = [0u16; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
+    let mut out = ascii(value);
     out.push('\n');
     Bytes::from(out)
 }
@@ -96,10 +88,10 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: LocalBody
 }
 
 /// Tells the audit record who answered; `detail` is one of our own words, never content.
-pub fn note(exchange: &Exchange, answered_by: &str, detail: impl Into<String>) {
+pub fn note(exchange: &Exchange, answered_by: &'static str, detail: impl Into<String>) {
     let detail = detail.into();
     exchange.note.set(|note| {
-        note.answered_by = Some(answered_by.to_owned());
+        note.answered_by = Some(answered_by.into());
         note.detail = (!detail.is_empty()).then_some(detail);
     });
 }

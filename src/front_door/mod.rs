@@ -3,18 +3,21 @@
 //! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
-//! everything else streams through `proxy::forward`. [`reports`] is `POST /airlock/csp`.
+//! everything else streams through `proxy::forward`. [`cards`] keeps what the tools of a chat gave for the last
+//! line of its answer. [`reports`] is `POST /airlock/csp`.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
+mod cards;
 mod down;
 mod page;
 mod reports;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -25,6 +28,7 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use cards::{Cards, GENERATES, RECALLS};
 pub use page::wants;
 pub use reports::ReportResponder;
 
@@ -41,6 +45,8 @@ pub struct FrontDoorDeps {
     pub client: HttpClient,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
+    /// What the tools of the chat gave, for its last line.
+    pub cards: Arc<Cards>,
 }
 
 pub struct FrontDoor {
@@ -49,6 +55,7 @@ pub struct FrontDoor {
     client: HttpClient,
     settings: PageSettings,
     metrics: Arc<Metrics>,
+    cards: Arc<Cards>,
     told: ArcSwap<Told>,
     rewrites: Semaphore,
 }
@@ -102,6 +109,7 @@ impl FrontDoor {
             client,
             settings,
             metrics,
+            cards,
         } = deps;
         Self {
             clean,
@@ -109,6 +117,7 @@ impl FrontDoor {
             client,
             settings,
             metrics,
+            cards,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),
             rewrites: Semaphore::new(REWRITES),
         }
@@ -123,6 +132,11 @@ impl FrontDoor {
     /// Rules that were meant to open something to the page, and cannot.
     pub fn notes(&self) -> Vec<String> {
         self.told.load().page.notes.clone()
+    }
+
+    /// The cards of one session's turn, taken out.
+    pub fn cards(&self, session: &str, since: Instant) -> Option<Value> {
+        self.cards.take(session, since)
     }
 
     /// Calls `add` with each header for a response that is no rewritten document.

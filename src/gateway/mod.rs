@@ -53,7 +53,7 @@ use crate::{
         request::{Operation, Request},
         stream::AnswerOptions,
     },
-    metrics::Metrics,
+    metrics::{Metrics, drift::shape_of_path},
     upstream::http_client::HttpClient,
 };
 
@@ -135,7 +135,7 @@ impl Gateway {
                 request
                     .exchange
                     .note
-                    .set(|n| n.answered_by = Some(who.to_owned()));
+                    .set(|n| n.answered_by = Some(who.into()));
                 answer::json(StatusCode::OK, list)
             }
             Route::Model(id) if read => self.model(&id).await,
@@ -151,7 +151,8 @@ impl Gateway {
                 answer::error(StatusCode::METHOD_NOT_ALLOWED, &body, false)
             }
             Route::Unknown => {
-                self.caller.metrics.drift("llm", "route");
+                let shape = shape_of_path(request.parts.uri.path());
+                self.caller.metrics.drift_of("llm", "route", shape);
                 let body = ErrorBody {
                     message: "no such path; there are /v1/chat/completions, /v1/completions, /v1/embeddings \
                               and /v1/models"
@@ -195,7 +196,7 @@ impl Gateway {
             let result = caller.call(&call, &mut record).await;
             if let Err(problem) = &result {
                 note.set(|fields| {
-                    fields.answered_by = Some("airlock".to_owned());
+                    fields.answered_by = Some("airlock".into());
                     fields.detail = Some(problem.code().to_owned());
                 });
             }

@@ -2,14 +2,17 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
-//! [`cors`] says which page may read an answer, the same for all of them.
+//! [`cors`] says which page may read an answer, the same for all of them; [`egress`] is what a handler
+//! needs that sends requests of its own.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
 
 pub mod cors;
+pub mod egress;
 #[cfg(test)]
 pub mod test_support;
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -65,7 +68,7 @@ pub struct Note(Arc<parking_lot::Mutex<NoteFields>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoteFields {
     /// Who answered, in a word a person understands: `local llm`, `stand-in`, `mcp`.
-    pub answered_by: Option<String>,
+    pub answered_by: Option<Cow<'static, str>>,
     /// The upstream dialled, `host:port`.
     pub upstream: Option<String>,
     /// The client ends the stream by leaving, and that is its normal end (an MCP session).
@@ -109,6 +112,8 @@ pub enum LocalBody {
     Full(Bytes),
     /// Each item is written and flushed at once.
     Stream(ByteStream),
+    /// The same with a Content-Length: exactly so many bytes, or the stream aborts.
+    Sized(u64, ByteStream),
 }
 
 impl std::fmt::Debug for LocalBody {
@@ -117,6 +122,7 @@ impl std::fmt::Debug for LocalBody {
             LocalBody::Empty => f.write_str("Empty"),
             LocalBody::Full(b) => write!(f, "Full({} bytes)", b.len()),
             LocalBody::Stream(_) => f.write_str("Stream"),
+            LocalBody::Sized(n, _) => write!(f, "Sized({n} bytes)"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Exposed by `admin` at `/metrics` (Prometheus text format). OTel GenAI names where they exist.
 //! Labels are bounded: hosts appear only where a rule or the configuration names them.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -12,12 +12,18 @@ use prometheus::{
 
 use crate::{net::Entry, policy::Lockdown};
 
+mod comfyui;
+pub mod drift;
 mod ending;
+mod models;
 mod page;
 mod registrar;
 
+use comfyui::ComfyUiFigures;
+pub use drift::Drift;
 use ending::Endings;
 pub use ending::{Ending, Sizes};
+use models::ModelCounters;
 use page::PageCounters;
 use registrar::Registrar;
 
@@ -66,6 +72,8 @@ pub struct Metrics {
     bytes: IntCounterVec,
     left_machine: IntCounterVec,
     overhead: HistogramVec,
+    /// Those of `overhead` that were used, by entry.
+    overheads: [[OnceLock<Histogram>; Entry::ALL.len()]; 2],
     connections: IntGaugeVec,
     sockets: IntCounterVec,
     dns_queries: IntCounterVec,
@@ -74,7 +82,10 @@ pub struct Metrics {
     leaf_cache_size: IntGauge,
     telemetry_dropped: IntCounterVec,
     page: PageCounters,
+    comfyui: ComfyUiFigures,
     drift: IntCounterVec,
+    models: ModelCounters,
+    shapes: drift::Shapes,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
     llm_errors: IntCounterVec,
@@ -153,6 +164,7 @@ impl Metrics {
                 "Bytes sent to anywhere but this machine, by the rule that let them go.",
                 &["rule"],
             ),
+            overheads: Default::default(),
             overhead: r.histograms(
                 "airlock_overhead_seconds",
                 "Our own time before the first upstream or local work of a request.",
@@ -186,6 +198,8 @@ impl Metrics {
             ),
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
             page: PageCounters::new(&r),
+            models: ModelCounters::new(&r),
+            comfyui: ComfyUiFigures::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -196,6 +210,7 @@ impl Metrics {
                 "Requests to a stand-in that carry a route or field it does not know.",
                 &["responder", "kind"],
             ),
+            shapes: drift::Shapes::default(),
             mcp_sessions: r.gauge("airlock_mcp_sessions", "Open MCP sessions."),
             mcp_requests: r.counters(
                 "airlock_mcp_requests_total",
@@ -321,10 +336,22 @@ impl Metrics {
                 .inc_by(n);
         }
     }
-    pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
-        self.overhead
-            .with_label_values(&[entry.as_str(), action])
-            .observe(took.as_secs_f64());
+    /// What a request that is sent on waited for us.
+    pub fn overhead_forward(&self, entry: Entry, took: Duration) {
+        self.overhead_of(0, "forward", entry, took);
+    }
+    /// The same for one that is answered here.
+    pub fn overhead_respond(&self, entry: Entry, took: Duration) {
+        self.overhead_of(1, "respond", entry, took);
+    }
+    /// Once per request: a look-up by labels would cost more than the counting.
+    fn overhead_of(&self, row: usize, action: &str, entry: Entry, took: Duration) {
+        let place = self.overheads.get(row).and_then(|r| r.get(entry as usize));
+        let find = || self.overhead.with_label_values(&[entry.as_str(), action]);
+        match place {
+            Some(place) => place.get_or_init(find).observe(took.as_secs_f64()),
+            None => find().observe(took.as_secs_f64()),
+        }
     }
     pub fn connection_opened(&self, entry: Entry) {
         self.connections.with_label_values(&[entry.as_str()]).inc();
@@ -354,10 +381,6 @@ impl Metrics {
         self.telemetry_dropped
             .with_label_values(&[event_type])
             .inc();
-    }
-    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
-    pub fn drift(&self, responder: &str, kind: &str) {
-        self.drift.with_label_values(&[responder, kind]).inc();
     }
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions.set(open as i64);

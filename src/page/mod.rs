@@ -6,11 +6,12 @@
 //! [`Rewrite`] turns a response body into the one that is served: [`inflate`] takes a content coding
 //! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
 //! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
-//! browser enforces, [`report`] reads what it reports back, and [`access`] tells which page may call.
+//! browser enforces, [`last_line`] completes the answer of a chat, [`report`] reads what it reports back, and [`access`] tells which page may call.
 
 pub mod access;
 pub mod html;
 pub mod inflate;
+pub mod last_line;
 pub mod policy;
 pub mod replace;
 pub mod report;
@@ -20,6 +21,7 @@ pub mod validator;
 pub use access::{AccessFault, Caller, OwnNames};
 pub use html::ScriptHash;
 pub use inflate::{Coding, InflateError};
+pub use last_line::{LastLine, ascii};
 pub use policy::{PagePolicy, PageSettings};
 pub use replace::{Replacements, Replacer};
 pub use report::{Blocked, Directive, ReportError, Violation};
@@ -33,6 +35,8 @@ pub const COPILOT_PATH: &str = "/airlock/copilot";
 pub const LLM_PATH: &str = "/airlock/llm";
 /// Where browsers send what they refused.
 pub const REPORT_PATH: &str = "/airlock/csp";
+/// ComfyUI's own path of the chat, whose answer gets its cards on the way.
+pub const CHAT_PATH: &str = "/api/chat/invoke";
 /// Names of the rules that the front door brings along begin with this.
 pub const OWN_RULES: &str = "front_door/";
 /// The authority that requests for our own paths are judged as; no such name is ever looked up.

@@ -8,10 +8,12 @@ use super::{
     finish::{Finish, Outcome},
     live::Standing,
     outgoing::Outgoing,
+    upgrade::Passing,
 };
 use crate::{
     handler::{EgressMeter, Note},
-    policy::{Reason, RuleName, Terms},
+    page::LastLine,
+    policy::{Reason, RequestSize, RuleName, Terms},
 };
 
 #[derive(Default)]
@@ -25,7 +27,9 @@ pub struct RequestContext {
     /// What a forwarded request may send.
     pub(super) outgoing: Option<Outgoing>,
     pub(super) egress: EgressMeter,
-    pub(super) note: Note,
+    /// Made when somebody writes one.
+    note: Option<Note>,
+    pub(super) size: RequestSize,
     pub(super) leaves_machine: bool,
     pub(super) attempts: usize,
     pub(super) addresses: usize,
@@ -35,6 +39,8 @@ pub struct RequestContext {
     /// Of [`super::Live`], from before the decision.
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
+    /// The answer of a chat, which gets its cards at the front door.
+    pub(super) chat: Option<LastLine>,
     pub(super) seen: Seen,
 }
 
@@ -52,6 +58,11 @@ impl RequestContext {
         self.connection.as_ref()?.leash.why()
     }
 
+    /// What the handler wants in the record.
+    pub(super) fn note(&mut self) -> &Note {
+        self.note.get_or_insert_default()
+    }
+
     /// A refusal that says nothing beyond its reason.
     pub(super) fn blank(&self, reason: Reason) -> Denial {
         Denial {
@@ -65,7 +76,7 @@ impl RequestContext {
     }
 
     pub(super) fn outcome(&self, status: Option<u16>, read: u64, sent: u64) -> Outcome {
-        let mut note = self.note.read();
+        let mut note = self.note.as_ref().map(Note::read).unwrap_or_default();
         if self.upstream_began.is_some() && note.answered_by.is_none() {
             note.answered_by = Some("upstream".into());
         }
@@ -88,6 +99,20 @@ impl Drop for RequestContext {
         let Some(mut finish) = self.finish.take() else {
             return;
         };
+        let gate = self.arrival.as_ref().and_then(|a| a.gate.as_ref());
+        if let Some(gate) = gate.filter(|gate| gate.is_given()) {
+            // The request is over, and its connection is not.
+            let (status, standing) = (self.seen.status, self.standing.take());
+            let Outcome { note, .. } = self.outcome(status, 0, 0);
+            return gate.keep(Passing {
+                finish,
+                _standing: standing,
+                status,
+                note,
+                egress: self.egress.clone(),
+                leaves_machine: self.leaves_machine,
+            });
+        }
         match self.cut() {
             Some(why) => finish.failed(why, None),
             // The drain is over, or its connection is.

@@ -1,16 +1,23 @@
 //! What the front door adds to the pipeline: who may call, pages that are rewritten, and what the
-//! browser is told with every answer.
+//! browser is told with every answer. Which pages may have the base URL send something on stands
+//! here too.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{arrival::Arrival, services::Services};
 use crate::{
     front_door::{self, FrontDoor},
-    handler::{Handler, LocalRequest, LocalResponse},
-    page::{AccessFault, Caller},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, OriginPolicy},
+    },
+    net::Entry,
+    page::{self, AccessFault, Caller, LastLine},
     policy::Reason,
 };
 
@@ -33,6 +40,17 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
         Err(AccessFault::Host) => Some(Reason::HostNotAllowed),
         Err(AccessFault::Origin) => Some(Reason::OriginNotAllowed),
         Err(AccessFault::PlainWebsocket) => Some(Reason::PlainWebsocket),
+    }
+}
+
+/// Why the base URL sends nothing on: a page of a public site asks, and whoever is behind may take it
+/// for ours (a WebSocket's answer can be read by any page). Answers of this process judge it themselves.
+pub fn is_strange(arrival: &Arrival, request: &RequestHeader) -> Option<Reason> {
+    let by_base_url = arrival.connection.entry == Entry::Reverse;
+    let caller = by_base_url.then(|| OriginPolicy::private_only().judge(&request.headers))?;
+    match caller {
+        cors::Caller::NoOrigin | cors::Caller::Page(_) => None,
+        cors::Caller::Stranger => Some(Reason::OriginNotAllowed),
     }
 }
 
@@ -90,6 +108,44 @@ impl Handler for Dressed {
     fn max_body(&self) -> usize {
         self.handler.max_body()
     }
+}
+
+/// What holds the last line of a chat's answer back, where this is one. Its length changes on the way.
+pub fn completes(
+    arrival: &Arrival,
+    method: &Method,
+    response: &mut ResponseHeader,
+) -> pingora::Result<Option<LastLine>> {
+    let is_chat = arrival.for_comfyui().is_some()
+        && *method == Method::POST
+        && arrival.path() == page::CHAT_PATH
+        && response.status == StatusCode::OK
+        && !response.headers.contains_key(header::CONTENT_ENCODING);
+    if !is_chat {
+        return Ok(None);
+    }
+    if response.remove_header(&header::CONTENT_LENGTH).is_some() {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(Some(LastLine::default()))
+}
+
+/// Passes a piece of a chat's answer on, and completes its last line.
+pub fn complete(
+    services: &Services,
+    arrival: &Arrival,
+    chat: &mut LastLine,
+    body: &mut Option<Bytes>,
+    end: bool,
+) {
+    let mut out = chat.push(body.as_deref().unwrap_or_default());
+    if end {
+        let door = services.front_door.as_ref();
+        let cards = |session: &str| door?.cards(session, arrival.started);
+        out.extend(std::mem::take(chat).finish(cards));
+    }
+    // Nothing to write yet is an empty piece, which is not written.
+    *body = Some(out.into());
 }
 
 /// The front door, where it has to fetch this itself to rewrite it.

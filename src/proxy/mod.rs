@@ -6,7 +6,8 @@
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told; [`door`] is what the front door adds.
+//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds;
+//! [`own`] takes our own requests through the same checkpoint.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -23,6 +24,7 @@ mod forward;
 mod live;
 mod memory;
 mod outgoing;
+mod own;
 mod pipeline;
 mod request_id;
 mod respond;
@@ -38,9 +40,10 @@ pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use memory::{Held, Memory};
+pub use own::OwnRequests;
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
 pub use response::clean_headers;
 pub use services::{DoorRoute, Limits, Responders, Route, Routes, Services};
-pub use upgrade::UpgradeGate;
+pub use upgrade::{Passing, Switched, UpgradeGate};

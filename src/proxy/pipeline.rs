@@ -95,7 +95,7 @@ impl ProxyHttp for Pipeline {
                 if let Some(finish) = &mut context.finish {
                     finish.denied(&denial);
                 }
-                refuse(session, &denial).await?;
+                Box::pin(refuse(session, &denial)).await?;
                 true
             }
             Action::Respond(responder) => {
@@ -133,7 +133,7 @@ impl ProxyHttp for Pipeline {
                             }
                             finish.denied(&denial);
                         }
-                        refuse(session, &denial).await?;
+                        Box::pin(refuse(session, &denial)).await?;
                         true
                     }
                 }
@@ -152,14 +152,15 @@ impl ProxyHttp for Pipeline {
         let (Some(arrival), Some(rule)) = (&context.arrival, &context.rule) else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
+        let request = session.req_header();
         let destination =
-            forward::destination(&self.services, arrival, rule, context.attempts).await;
+            forward::destination(&self.services, arrival, rule, context.attempts, request).await;
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
-                doing: Doing::sending_on(Asked::of(session, arrival), arrival),
+                doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
                 .services
@@ -168,7 +169,11 @@ impl ProxyHttp for Pipeline {
             Ok((to, standing))
         });
         match stood {
-            Ok((to, standing)) => {
+            Ok((mut to, standing)) => {
+                let watched = context.outgoing.as_ref().is_none_or(Outgoing::is_metered);
+                if let Some(gate) = arrival.gate.as_ref().filter(|_| !watched) {
+                    to.lend(&self.services, gate);
+                }
                 context.standing = Some(standing);
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
@@ -178,7 +183,7 @@ impl ProxyHttp for Pipeline {
                     context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
                     let own = now.duration_since(arrival.started);
-                    self.services.metrics.overhead(entry, "forward", own);
+                    self.services.metrics.overhead_forward(entry, own);
                 }
                 Ok(to.peer)
             }
@@ -238,6 +243,8 @@ impl ProxyHttp for Pipeline {
             None => response::clean(response, &arrival.authority.host),
         }
         door::tell_browser(&self.services, arrival, response)?;
+        let method = &session.req_header().method;
+        context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -253,9 +260,12 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
+        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
+            door::complete(&self.services, arrival, chat, body, end);
+        }
         context.seen.sent += length(body);
         stop_if_cut(context).map(|()| None)
     }
@@ -379,6 +389,7 @@ impl Pipeline {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
         context.epoch = self.services.live.epoch();
+        context.size = outgoing::size_of(session.req_header(), arrival);
         let policy = self.services.policy.load();
         let facts = RequestFacts {
             entry: connection.entry,
@@ -387,28 +398,32 @@ impl Pipeline {
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-            size: outgoing::size_of(session.req_header(), arrival),
+            size: context.size,
         };
         let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         let overruled = self
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()))
+            .or_else(|| match decision.action {
+                Action::Forward => door::is_strange(arrival, session.req_header()),
+                Action::Respond(_) | Action::Deny => None,
+            });
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
         }
-        let mut finish = Finish::begin(
+        let mut finish = Finish::judged(
             &self.services,
             AuditKind::Request,
             arrival.id,
             connection.entry,
             connection.client.ip(),
             arrival.started,
+            (now, policy.generation()),
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
-        finish.judged_under(policy.generation());
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);

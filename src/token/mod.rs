@@ -20,4 +20,8 @@ pub use mac::{Mac, TAG};
 pub use ring::{KeyRing, MAX_TOKEN, Previous, SignedBy, TokenError, Verified};
 
 #[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use smallvec::{SmallVec, smallvec};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
@@ -94,19 +95,21 @@ impl Dialer {
     /// How a client's `authority` is reached, judged as far as it can be. Servers that the
     /// configuration names are dialled by us whatever the site's proxy is.
     pub async fn way(&self, authority: &Authority) -> Result<Way, DialError> {
-        let named = self.policy.load().permits_private(authority);
-        let proxy = self.proxy.as_ref();
+        let Some(proxy) = self.proxy.as_ref() else {
+            return self.direct(authority).await;
+        };
         // Its address is open, for us alone.
-        if proxy.is_some_and(|p| p.authority() == authority) {
+        if proxy.authority() == authority {
             return Err(DialError {
                 authority: authority.clone(),
                 reason: Reason::AddressClosed,
                 detail: "it is the upstream proxy itself".into(),
             });
         }
-        match proxy.filter(|p| !named && !p.exempts(&authority.host)) {
-            Some(proxy) => self.through(proxy, authority).await,
-            None => self.direct(authority).await,
+        let named = self.policy.load().permits_private(authority);
+        match named || proxy.exempts(&authority.host) {
+            true => self.direct(authority).await,
+            false => self.through(proxy, authority).await,
         }
     }
 
@@ -163,7 +166,7 @@ impl Dialer {
 
     /// The addresses of `authority`, every one of them checked. One closed address closes all:
     /// a name that answers with a public and a private address is an attack or a mistake.
-    async fn check(&self, authority: &Authority) -> Result<Vec<CheckedAddr>, DialError> {
+    async fn check(&self, authority: &Authority) -> Result<Addresses, DialError> {
         let fail = |reason: Reason, detail: String| DialError {
             authority: authority.clone(),
             reason,
@@ -184,7 +187,7 @@ impl Dialer {
                 .map_err(|reason| fail(reason, format!("address {ip} is closed")))
         };
         match &authority.host {
-            Host::Ip(ip) => Ok(vec![judge(*ip)?]),
+            Host::Ip(ip) => Ok(smallvec![judge(*ip)?]),
             Host::Name(name) => {
                 let answers = self.resolver.resolve(name).await.map_err(|reason| {
                     fail(
@@ -335,10 +338,13 @@ fn refusal(e: &SiteProxyError) -> Reason {
     }
 }
 
+/// Mostly one, or one of each family.
+pub type Addresses = SmallVec<[CheckedAddr; 2]>;
+
 /// How an authority is reached: checked addresses, its own or those of the site's proxy.
 #[derive(Clone, Debug)]
 pub struct Way {
-    pub addresses: Vec<CheckedAddr>,
+    pub addresses: Addresses,
     /// Asked there for the authority, which it looks up itself.
     pub proxy: Option<Arc<SiteProxy>>,
 }

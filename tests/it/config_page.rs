@@ -13,14 +13,16 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 7] = [
+const READERS: [&str; 8] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
+    include_str!("../../src/config/comfyui.rs"),
     include_str!("../../src/config/egress.rs"),
     include_str!("../../src/config/sections.rs"),
     include_str!("../../src/config/rules.rs"),
     include_str!("../../src/config/identity.rs"),
     include_str!("../../src/config/terms.rs"),
+    include_str!("../../src/config/models.rs"),
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.
 const CALLS: [&str; 7] = [

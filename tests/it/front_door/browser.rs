@@ -24,7 +24,7 @@ use super::{
 use crate::support::{Sdk, eventually};
 
 /// Set for the test that runs inside.
-const INSIDE: &str = "AIRLOCK_TEST_INSIDE";
+pub(super) const INSIDE: &str = "AIRLOCK_TEST_INSIDE";
 /// The folder of ComfyUI's page.
 const FRONTEND: &str = "AIRLOCK_TEST_FRONTEND";
 /// The browser's stderr, in its profile.
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// What still wants to go out when the page says that it has tried everything.
 const AFTERMATH: Duration = Duration::from_secs(4);
 /// Chromium knows `Connection-Allowlist` from here on.
-const KNOWS_ALLOWLIST: u32 = 152;
+pub(super) const KNOWS_ALLOWLIST: u32 = 152;
 
 /// What a Content-Security-Policy alone stops, name look-up included.
 const CLOSED_BY_CSP: &[&str] = &[
@@ -61,7 +61,7 @@ const CLOSED_BY_CSP: &[&str] = &[
 /// What it leaves open, and `Connection-Allowlist` closes.
 const LEFT_OPEN_BY_CSP: &[&str] = &["iframe", "preconnect", "dns-prefetch", "stun", "navigation"];
 
-fn chromium() -> Option<(&'static str, u32)> {
+pub(super) fn chromium() -> Option<(&'static str, u32)> {
     ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
         .find_map(|name| {
@@ -74,7 +74,7 @@ fn chromium() -> Option<(&'static str, u32)> {
 
 #[test]
 fn a_page_behind_the_front_door_reaches_nothing_else() {
-    in_a_namespace("inside_every_channel_is_tried", &[]);
+    in_a_namespace("front_door::browser::inside_every_channel_is_tried", &[]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn comfyuis_own_page_works_behind_the_front_door() {
     );
     let root = Path::new(text.trim()).join("static");
     in_a_namespace(
-        "inside_comfyuis_page_is_opened",
+        "front_door::browser::inside_comfyuis_page_is_opened",
         &[(FRONTEND, root.to_str().unwrap())],
     );
 }
@@ -115,8 +115,8 @@ fn browser_is_there() -> bool {
     true
 }
 
-/// Runs an ignored test of this file where nothing leads out and every name server is ours.
-fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
+/// Runs an ignored test of this folder where nothing leads out and every name server is ours.
+pub(super) fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
     if !browser_is_there() {
         return;
     }
@@ -136,7 +136,7 @@ fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
         .args(["sh", "-c", script])
         .arg(&resolver)
         .arg(std::env::current_exe().unwrap())
-        .arg(format!("front_door::browser::{test}"))
+        .arg(test)
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .envs(variables.iter().copied())
@@ -340,7 +340,7 @@ impl Outside {
 }
 
 /// The name that a query asks for, and the answer: [`OUTSIDE`] for every A, nothing for the rest.
-fn resolve(query: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(super) fn resolve(query: &[u8]) -> Option<(String, Vec<u8>)> {
     let mut at = 12;
     let mut labels = Vec::new();
     loop {
@@ -371,10 +371,10 @@ fn log_of(profile: &Path) -> String {
 }
 
 /// Gone, with all its processes, when it is dropped.
-struct Browser(Child);
+pub(super) struct Browser(Child);
 
 impl Browser {
-    fn open(program: &str, profile: &Path, address: SocketAddr) -> Self {
+    pub(super) fn open(program: &str, profile: &Path, address: SocketAddr) -> Self {
         let child = Command::new(program)
             .args([
                 "--headless=new",

@@ -1,12 +1,17 @@
 //! Airlock before ComfyUI: what passes, what is rewritten, who is refused, what the browser is told.
 //!
-//! [`browser`] asks a real one whether it keeps to that.
+//! [`browser`] and [`channels`] ask a real one whether it keeps to that, [`programs`] are others than browsers, [`hostile`]
+//! is what none of them sends.
 
 #[cfg(target_os = "linux")]
 mod browser;
-mod comfyui;
+#[cfg(target_os = "linux")]
+mod channels;
+pub mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
+mod hostile;
+mod programs;
 
 use std::{
     io::{Read, Write},
