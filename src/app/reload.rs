@@ -23,8 +23,7 @@ use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
         self, AuditConfig, ComfyUiConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
-        ModelsConfig,
-        SelftestConfig, SessionConfig, UsersConfig,
+        ModelsConfig, SelftestConfig, SessionConfig, UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},

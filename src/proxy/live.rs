@@ -111,6 +111,17 @@ impl Asked {
         }
     }
 
+    /// A GET of our own, which came by no door.
+    pub fn own_get(path: &str, size: RequestSize) -> Self {
+        Self {
+            method: http::Method::GET,
+            target: path.into(),
+            path_length: path.len(),
+            upgrade: false,
+            size,
+        }
+    }
+
     pub fn path(&self) -> &str {
         self.target.get(..self.path_length).unwrap_or(&self.target)
     }

@@ -147,12 +147,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
-        doing: Doing::Forward(Asked {
-            method: Method::GET,
-            path: path.to_owned(),
-            upgrade: false,
-            size,
-        }),
+        doing: Doing::Forward(Asked::own_get(path, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {
         Ok(standing) => standing,

@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 8] = [
+const READERS: [&str; 9] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
     include_str!("../../src/config/comfyui.rs"),
