@@ -127,7 +127,6 @@ impl Asked {
         }
     }
 
-
     pub fn path(&self) -> &str {
         self.target.get(..self.path_length).unwrap_or(&self.target)
     }
