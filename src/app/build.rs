@@ -12,15 +12,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     StartError, control,
     descriptors::{self, Descriptors},
+    receipts::Receipts,
 };
 use crate::{
-    audit::{AuditLog, AuditSettings},
+    audit::{AuditLog, AuditSettings, Book},
     config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, ReportResponder},
+    front_door::{FrontDoor, FrontDoorDeps, OwnPages, ReceiptPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     metrics::Metrics,
@@ -28,7 +29,7 @@ use crate::{
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
     proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
-    session::{FirstAdmin, Identity},
+    session::{FirstAdmin, Identity, now},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -54,6 +55,7 @@ pub struct Built {
     pub store: Arc<Store>,
     pub identity: Arc<Identity>,
     pub first_admin: Option<FirstAdmin>,
+    pub receipts: Arc<Receipts>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -85,7 +87,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let audit = Arc::new(AuditLog::open(
+    let book = Arc::new(Book::new(now()));
+    let audit = Arc::new(AuditLog::keeping(
         AuditSettings {
             path: config.audit.enabled.then(|| {
                 config
@@ -98,7 +101,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             keep: config.audit.keep,
         },
         metrics.clone(),
+        Some(book.clone()),
     )?);
+    let door = config.listeners.front_door.as_ref();
+    let allowlist = door.map(|door| door.connection_allowlist);
+    let receipts = Arc::new(Receipts::new(book, identity.clone(), allowlist));
 
     let dialer = Arc::new(
         Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
@@ -119,7 +126,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let responders = responders(config, origins, &gateway, &copilot, &metrics);
+    let own = OwnPages {
+        reports: ReportResponder::new(metrics.clone()),
+        receipts: ReceiptPages::new(receipts.clone()),
+    };
+    let responders = responders(config, origins, &gateway, &copilot, own, &metrics);
     let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
@@ -162,6 +173,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    receipts.about(&services);
     notes.extend(control::restore(&services, &config.state_dir));
     let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
@@ -171,6 +183,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         store,
         identity,
         first_admin,
+        receipts,
         ca_bundle,
         roots,
         token,
@@ -267,6 +280,7 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    own: OwnPages,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -280,7 +294,7 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
-        front_door: Arc::new(ReportResponder::new(metrics.clone())),
+        front_door: Arc::new(own),
     }
 }
 

@@ -9,6 +9,7 @@ mod descriptors;
 mod error;
 pub mod identity;
 pub mod llm;
+mod receipts;
 pub mod reload;
 mod selftest;
 mod status;
@@ -85,6 +86,7 @@ impl App {
             reloader: reloader.clone(),
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
+            receipts: built.receipts,
             turn: tokio::sync::Mutex::default(),
         });
         let selftests = selftest::SelfTests::new(

@@ -3,12 +3,15 @@
 //! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
-//! everything else streams through `proxy::forward`. [`reports`] is `POST /airlock/csp`.
+//! everything else streams through `proxy::forward`. [`own`] is what is ours below `/airlock/`: [`reports`] is
+//! `POST /airlock/csp`, [`receipts`] what was sent where, for a person.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
 mod down;
+mod own;
 mod page;
+mod receipts;
 mod reports;
 
 use std::sync::Arc;
@@ -25,7 +28,9 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use own::OwnPages;
 pub use page::wants;
+pub use receipts::{ReceiptPages, ReceiptSource};
 pub use reports::ReportResponder;
 
 /// Bodies that are rewritten at a time; the others wait. A page loads six at once.

@@ -33,6 +33,8 @@ pub const COPILOT_PATH: &str = "/airlock/copilot";
 pub const LLM_PATH: &str = "/airlock/llm";
 /// Where browsers send what they refused.
 pub const REPORT_PATH: &str = "/airlock/csp";
+/// What was sent where, for a person; its parts are below it.
+pub const RECEIPT_PATH: &str = "/airlock/receipt";
 /// Names of the rules that the front door brings along begin with this.
 pub const OWN_RULES: &str = "front_door/";
 /// The authority that requests for our own paths are judged as; no such name is ever looked up.

@@ -36,6 +36,9 @@ use crate::{
     upstream::connector::PROXY_REFUSED,
 };
 
+/// By which the plugin names a chat, on requests of its page and of its Python side.
+const CHAT_HEADER: &str = "x-session-id";
+
 /// The only implementor of Pingora's proxy trait.
 pub struct Pipeline {
     pub(super) services: Arc<Services>,
@@ -408,6 +411,12 @@ impl Pipeline {
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
+        if let Action::Respond(responder) = decision.action {
+            finish.answered_by(responder);
+        }
+        if let Some(chat) = session.req_header().headers.get(CHAT_HEADER) {
+            finish.part_of(chat);
+        }
         finish.judged_under(policy.generation());
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
