@@ -16,6 +16,7 @@ const MOST_LABEL: usize = 34;
 const ROW: u32 = 54;
 const GAP: u32 = 34;
 const TOP: u32 = 34;
+const LEAST_HEIGHT: u32 = 124;
 const GATE_RIGHT: u32 = 420;
 const LANE_END: u32 = 600;
 const WALL: u32 = 520;
@@ -120,9 +121,9 @@ impl Picture {
             }
             y += GAP;
         }
-        picture.height = y - GAP + 10;
+        picture.height = (y - GAP + 10).max(LEAST_HEIGHT);
         picture.middle = picture.height / 2;
-        picture.gate_height = (rows * 30 + 36).clamp(104, picture.height - 8);
+        picture.gate_height = (rows * 30 + 36).max(104).min(picture.height - 8);
         picture.gate_y = picture.middle - picture.gate_height / 2;
         let step = f64::from(picture.gate_height - 24) / f64::from(rows);
         for (at, (lane, y)) in placed.into_iter().enumerate() {
