@@ -11,7 +11,7 @@
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       time.title = time.textContent;
-      time.textContent = at.toDateString() === today ? at.toLocaleTimeString() : at.toLocaleString();
+      time.textContent = at.toDateString() === today ? at.toLocaleTimeString() : at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
     }
   };
 

@@ -300,7 +300,7 @@ fn print(receipt: &Receipt) {
     }
     if !receipt.answered_here.is_empty() {
         println!("\nWhat stayed with you");
-        let mut shown = table(["WHAT", "TIMES", "KEPT", "WHAT BECAME OF IT"]);
+        let mut shown = table(["WHAT", "TIMES", "SIZE", "WHAT BECAME OF IT"]);
         for line in &receipt.answered_here {
             shown.add_row([
                 line.what.clone(),

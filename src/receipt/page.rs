@@ -36,6 +36,22 @@ impl Moment {
     }
 }
 
+/// Words, or a command among them, which stands between backticks.
+struct Piece {
+    code: bool,
+    text: String,
+}
+
+fn pieces(text: &str) -> Vec<Piece> {
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(at, part)| Piece {
+            code: at % 2 == 1,
+            text: part.to_owned(),
+        })
+        .collect()
+}
+
 struct Tile {
     class: &'static str,
     number: String,
@@ -59,14 +75,14 @@ struct Deed {
     what: String,
     came: String,
     requests: String,
-    kept: String,
+    size: String,
     last: Moment,
 }
 
 struct Refusal {
     host: String,
     why: String,
-    way_out: String,
+    way_out: Vec<Piece>,
     to_allow: Option<String>,
     code: String,
     times: String,
@@ -104,7 +120,7 @@ struct Part {
     ever: Option<String>,
     plane_class: &'static str,
     plane: Plane,
-    cannot_see: Vec<String>,
+    cannot_see: Vec<Vec<Piece>>,
 }
 
 #[derive(Template)]
@@ -183,7 +199,7 @@ pub fn part(receipt: &Receipt) -> Result<String, askama::Error> {
         }),
         plane_class: if receipt.browser.is_closed() { "stays" } else { "leaves" },
         plane: receipt.browser,
-        cannot_see: receipt.cannot_see.clone(),
+        cannot_see: receipt.cannot_see.iter().map(|line| pieces(line)).collect(),
     };
     shown.render()
 }
@@ -297,7 +313,7 @@ fn deed(line: &super::receipt::DeedLine) -> Deed {
         what: line.what.clone(),
         came: line.came.clone(),
         requests: amount::count(line.requests),
-        kept: amount::bytes(line.bytes_from_programs),
+        size: amount::bytes(line.bytes_from_programs),
         last: Moment::of(line.last),
     }
 }
@@ -309,7 +325,7 @@ fn refusal(line: &super::receipt::RefusedLine) -> Refusal {
             .clone()
             .unwrap_or_else(|| "not to be made out".to_owned()),
         why: line.why.clone(),
-        way_out: line.way_out.clone(),
+        way_out: pieces(&line.way_out),
         to_allow: line.to_allow.clone(),
         code: line.reason.clone(),
         times: amount::count(line.requests),

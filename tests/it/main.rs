@@ -18,6 +18,7 @@
 //! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
+//! | [`receipt`] | what was sent where: the page, its signed copy, the commands, the log's sums |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
@@ -52,6 +53,7 @@ mod isolate;
 mod leak;
 mod learn;
 mod pipeline;
+mod receipt;
 mod reload;
 mod site_proxy;
 mod support;
