@@ -278,6 +278,11 @@ impl Account {
             .fold(Tally::default(), |sum, way| sum.plus(self.way(way)))
     }
 
+    pub fn times(&self, deed: Deed) -> u64 {
+        let found = self.deeds.iter().find(|(known, _, _)| *known == deed);
+        found.map_or(0, |(_, tally, _)| tally.requests)
+    }
+
     pub fn deeds(&self) -> impl Iterator<Item = (Deed, Tally, Span)> + '_ {
         self.deeds.iter().copied()
     }

@@ -146,7 +146,7 @@ pub fn script_path() -> String {
 
 /// What changes while one looks.
 pub fn part(receipt: &Receipt) -> Result<String, askama::Error> {
-    let totals = &receipt.totals;
+    let totals = receipt.totals.without_looking();
     let yours = totals.your_llm.saturating_add(totals.your_comfyui);
     let others = totals.sent_on.saturating_add(totals.relayed_unread);
     let tile = |class, number: String, words| Tile {

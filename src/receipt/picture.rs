@@ -161,7 +161,7 @@ impl Raw {
 }
 
 fn lanes(receipt: &Receipt) -> Vec<Raw> {
-    let totals = &receipt.totals;
+    let totals = receipt.totals.without_looking();
     let requests = |n| amount::of(n, "request", "requests");
     let mut lanes = Vec::new();
     if totals.answered_here > 0 {

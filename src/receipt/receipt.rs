@@ -75,6 +75,8 @@ pub struct Totals {
     pub relayed_unread: u64,
     pub refused: u64,
     pub opened: u64,
+    /// Of `answered_here`: looking at the receipt.
+    pub receipt_views: u64,
     /// Let through by report mode alone.
     pub would_be_refused: u64,
     pub bytes_from_programs: u64,
@@ -225,7 +227,7 @@ impl Receipt {
             since: ledger.since(),
             first: account.span.map(|span| span.first),
             last: account.span.map(|span| span.last),
-            headline: headline::of(&totals, &hosts, &more_hosts, around),
+            headline: headline::of(&totals.without_looking(), &hosts, &more_hosts, around),
             about,
             mode: around.mode.to_owned(),
             lockdown: around.lockdown.to_owned(),
@@ -271,6 +273,15 @@ impl About {
 }
 
 impl Totals {
+    /// What would have been the same without anybody looking.
+    pub fn without_looking(&self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(self.receipt_views),
+            answered_here: self.answered_here.saturating_sub(self.receipt_views),
+            ..*self
+        }
+    }
+
     fn of(account: &Account) -> Self {
         let Tally {
             requests,
@@ -288,6 +299,7 @@ impl Totals {
             relayed_unread: of(Way::Relayed),
             refused: of(Way::Refused),
             opened: of(Way::Opened),
+            receipt_views: account.times(Deed::ReceiptPage),
             would_be_refused: account.would_deny,
             bytes_from_programs: up,
             bytes_to_programs: down,

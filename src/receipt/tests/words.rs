@@ -119,6 +119,13 @@ fn the_headline_answers_whether_anything_left() {
     let with = |first: &Sample, rest: &[Sample]| [std::slice::from_ref(first), rest].concat();
     for (name, samples, verdict, words, more) in [
         (
+            "who looked, and nothing else",
+            vec![Sample::answered(Responder::FrontDoor, crate::page::RECEIPT_PATH)],
+            Verdict::Quiet,
+            "Nothing has come by yet",
+            "stands here",
+        ),
+        (
             "an empty ledger",
             vec![],
             Verdict::Quiet,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::House;
-use crate::support::eventually_within;
+use crate::support::{eventually, eventually_within};
 
 /// A browser on a machine that compiles.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -113,16 +113,25 @@ fn a_browser_draws_the_receipt_and_follows_it() {
     browser.ends("paper");
     assert!(fs::read(&paper).unwrap_or_default().starts_with(b"%PDF"));
 
-    // What the script has made of it: it went live, and no policy stood in its way.
+    // The script ran, though the page allows none but its own.
     let dump = profile.path().join("dom.html");
     let out = fs::File::create(&dump).unwrap();
-    let arguments = ["--timeout=4000", "--dump-dom", &url];
+    let arguments = ["--dump-dom", &url];
     let mut browser = Browser::run(program, profile.path(), &arguments, out.into());
     browser.ends("the page's tree");
     let dom = fs::read_to_string(&dump).unwrap();
-    assert!(dom.contains("class=\"state on\""), "it is not live: {dom}");
+    assert!(
+        dom.contains("id=\"print\">Print"),
+        "the button is hidden: {dom}"
+    );
     assert!(dom.contains("This browser is"), "{dom}");
     assert!(dom.contains("api.comfy.org:80"), "{dom}");
+    // It asked for the news, and got them.
+    eventually("the browser followed", || {
+        let records = house.airlock.records();
+        let of = |r: &serde_json::Value| r["path"] == "/airlock/receipt/live" && r["status"] == 200;
+        records.iter().any(of)
+    });
     let reports: Vec<_> = house
         .airlock
         .records()
