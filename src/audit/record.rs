@@ -43,7 +43,7 @@ pub struct AuditRecord {
     pub ended: Option<Reason>,
     pub status: Option<u16>,
     /// `airlock` for refusals, else who answered: `local llm`, `stand-in`, `upstream`, ...
-    pub answered_by: Option<String>,
+    pub answered_by: Option<Cow<'static, str>>,
     pub upstream: Option<String>,
     pub detail: Option<String>,
     /// Body or tunnel bytes from the client, and to it.

@@ -125,7 +125,7 @@ pub async fn judge<R: Fn() -> Vec<AuditRecord>>(
         decision: first.as_ref().map(|r| r.action),
         reason: first.as_ref().map(|r| r.reason.code()),
         // A refusal and a handshake are our own answers; their records name nobody else.
-        answered_by: first.map(|r| r.answered_by.unwrap_or_else(|| "airlock".to_owned())),
+        answered_by: first.map(|r| r.answered_by.unwrap_or("airlock".into()).into_owned()),
         left_machine_bytes: left,
         ok,
         detail: match seen {

@@ -96,10 +96,10 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: LocalBody
 }
 
 /// Tells the audit record who answered; `detail` is one of our own words, never content.
-pub fn note(exchange: &Exchange, answered_by: &str, detail: impl Into<String>) {
+pub fn note(exchange: &Exchange, answered_by: &'static str, detail: impl Into<String>) {
     let detail = detail.into();
     exchange.note.set(|note| {
-        note.answered_by = Some(answered_by.to_owned());
+        note.answered_by = Some(answered_by.into());
         note.detail = (!detail.is_empty()).then_some(detail);
     });
 }

@@ -230,7 +230,7 @@ fn tell(note: &Note, upstream: &Upstream, asked: Option<&str>, resolved: &Resolv
         (None, _) => None,
     };
     note.set(|fields| {
-        fields.answered_by = Some("local llm".to_owned());
+        fields.answered_by = Some("local llm".into());
         fields.upstream = Some(upstream.base.authority.to_string());
         fields.detail = detail;
     });

@@ -135,7 +135,7 @@ impl Gateway {
                 request
                     .exchange
                     .note
-                    .set(|n| n.answered_by = Some(who.to_owned()));
+                    .set(|n| n.answered_by = Some(who.into()));
                 answer::json(StatusCode::OK, list)
             }
             Route::Model(id) if read => self.model(&id).await,
@@ -195,7 +195,7 @@ impl Gateway {
             let result = caller.call(&call, &mut record).await;
             if let Err(problem) = &result {
                 note.set(|fields| {
-                    fields.answered_by = Some("airlock".to_owned());
+                    fields.answered_by = Some("airlock".into());
                     fields.detail = Some(problem.code().to_owned());
                 });
             }

@@ -10,6 +10,7 @@ pub mod cors;
 pub mod test_support;
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -65,7 +66,7 @@ pub struct Note(Arc<parking_lot::Mutex<NoteFields>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoteFields {
     /// Who answered, in a word a person understands: `local llm`, `stand-in`, `mcp`.
-    pub answered_by: Option<String>,
+    pub answered_by: Option<Cow<'static, str>>,
     /// The upstream dialled, `host:port`.
     pub upstream: Option<String>,
     /// The client ends the stream by leaving, and that is its normal end (an MCP session).

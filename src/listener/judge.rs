@@ -58,12 +58,13 @@ pub fn arrival(
         return Err(refuse(Reason::MalformedRequest, words.into()));
     }
     let path_length = canonical.len();
-    let mut target = canonical.into_owned();
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
-    }
-    let rewritten = !matches!(&head.target, Target::Origin(t) if *t == target);
+    let target: Arc<str> = match query {
+        // The usual case: it is what came.
+        Some(_) if canonical == raw_path => Arc::from(&*raw_target),
+        Some(query) => format!("{canonical}?{query}").into(),
+        None => Arc::from(&*canonical),
+    };
+    let rewritten = !matches!(&head.target, Target::Origin(t) if *t == &*target);
     if let Some(protocol) = &head.upgrade
         && protocol != "websocket"
     {

@@ -3,7 +3,7 @@
 //! Exposed by `admin` at `/metrics` (Prometheus text format). OTel GenAI names where they exist.
 //! Labels are bounded: hosts appear only where a rule or the configuration names them.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -66,6 +66,8 @@ pub struct Metrics {
     bytes: IntCounterVec,
     left_machine: IntCounterVec,
     overhead: HistogramVec,
+    /// Those of `overhead` that were used, by entry.
+    overheads: [[OnceLock<Histogram>; Entry::ALL.len()]; 2],
     connections: IntGaugeVec,
     sockets: IntCounterVec,
     dns_queries: IntCounterVec,
@@ -153,6 +155,7 @@ impl Metrics {
                 "Bytes sent to anywhere but this machine, by the rule that let them go.",
                 &["rule"],
             ),
+            overheads: Default::default(),
             overhead: r.histograms(
                 "airlock_overhead_seconds",
                 "Our own time before the first upstream or local work of a request.",
@@ -321,10 +324,22 @@ impl Metrics {
                 .inc_by(n);
         }
     }
-    pub fn overhead(&self, entry: Entry, action: &str, took: Duration) {
-        self.overhead
-            .with_label_values(&[entry.as_str(), action])
-            .observe(took.as_secs_f64());
+    /// What a request that is sent on waited for us.
+    pub fn overhead_forward(&self, entry: Entry, took: Duration) {
+        self.overhead_of(0, "forward", entry, took);
+    }
+    /// The same for one that is answered here.
+    pub fn overhead_respond(&self, entry: Entry, took: Duration) {
+        self.overhead_of(1, "respond", entry, took);
+    }
+    /// Once per request: a look-up by labels would cost more than the counting.
+    fn overhead_of(&self, row: usize, action: &str, entry: Entry, took: Duration) {
+        let place = self.overheads.get(row).and_then(|r| r.get(entry as usize));
+        let find = || self.overhead.with_label_values(&[entry.as_str(), action]);
+        match place {
+            Some(place) => place.get_or_init(find).observe(took.as_secs_f64()),
+            None => find().observe(took.as_secs_f64()),
+        }
     }
     pub fn connection_opened(&self, entry: Entry) {
         self.connections.with_label_values(&[entry.as_str()]).inc();

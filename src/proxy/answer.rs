@@ -60,7 +60,8 @@ impl Pipeline {
                 Err(e)
             }
             Ok(body) => {
-                let asked = Asked::of(session, arrival);
+                let note = context.note().clone();
+                let asked = Asked::of(session, arrival, context.size);
                 let stand = || {
                     let subject = Subject {
                         authority: arrival.authority.clone(),
@@ -84,12 +85,12 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         tls: arrival.connection.tls,
                         egress: context.egress.clone(),
-                        note: context.note.clone(),
+                        note,
                     },
                 };
                 self.services
                     .metrics
-                    .overhead(entry, "respond", arrival.started.elapsed());
+                    .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
                     leash: &arrival.connection.leash,
                     closing: &self.services.closing,
@@ -100,7 +101,7 @@ impl Pipeline {
         };
         match outcome {
             Ok(_) => {
-                let failed = context.note.read().failed;
+                let failed = context.note().read().failed;
                 if let (Some(finish), Some(reason)) = (&mut context.finish, failed) {
                     finish.failed(reason, None);
                 }
@@ -126,7 +127,7 @@ impl Pipeline {
                 refuse(session, &denial).await
             }
             Err(RespondError::Broken(reason, e)) => {
-                let normal_end = reason == Reason::ClientGone && context.note.read().open_ended;
+                let normal_end = reason == Reason::ClientGone && context.note().read().open_ended;
                 if let Some(finish) = &mut context.finish
                     && !normal_end
                 {

@@ -38,7 +38,7 @@ pub struct Arrival {
     /// The one authority that is judged, resolved, dialled and logged.
     pub authority: Authority,
     /// Canonical path and query: what is judged is what is sent.
-    pub target: String,
+    pub target: Arc<str>,
     /// Length of the path in `target`.
     pub path_length: usize,
     /// It asks for a protocol upgrade.

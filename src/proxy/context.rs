@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     handler::{EgressMeter, Note},
-    policy::{Reason, RuleName, Terms},
+    policy::{Reason, RequestSize, RuleName, Terms},
 };
 
 #[derive(Default)]
@@ -25,7 +25,9 @@ pub struct RequestContext {
     /// What a forwarded request may send.
     pub(super) outgoing: Option<Outgoing>,
     pub(super) egress: EgressMeter,
-    pub(super) note: Note,
+    /// Made when somebody writes one.
+    note: Option<Note>,
+    pub(super) size: RequestSize,
     pub(super) leaves_machine: bool,
     pub(super) attempts: usize,
     pub(super) addresses: usize,
@@ -52,6 +54,11 @@ impl RequestContext {
         self.connection.as_ref()?.leash.why()
     }
 
+    /// What the handler wants in the record.
+    pub(super) fn note(&mut self) -> &Note {
+        self.note.get_or_insert_default()
+    }
+
     /// A refusal that says nothing beyond its reason.
     pub(super) fn blank(&self, reason: Reason) -> Denial {
         Denial {
@@ -65,7 +72,7 @@ impl RequestContext {
     }
 
     pub(super) fn outcome(&self, status: Option<u16>, read: u64, sent: u64) -> Outcome {
-        let mut note = self.note.read();
+        let mut note = self.note.as_ref().map(Note::read).unwrap_or_default();
         if self.upstream_began.is_some() && note.answered_by.is_none() {
             note.answered_by = Some("upstream".into());
         }

@@ -46,8 +46,26 @@ impl Finish {
         client: IpAddr,
         started: Instant,
     ) -> Self {
+        let judged = (
+            OffsetDateTime::now_utc(),
+            services.policy.load().generation(),
+        );
+        Self::judged(services, kind, id, entry, client, started, judged)
+    }
+
+    /// `judged`: when, and under which generation of the policy; a newer one may stand by now.
+    pub fn judged(
+        services: &Arc<Services>,
+        kind: AuditKind,
+        id: Uuid,
+        entry: Entry,
+        client: IpAddr,
+        started: Instant,
+        judged: (OffsetDateTime, u64),
+    ) -> Self {
+        let (time, generation) = judged;
         let record = AuditRecord {
-            time: OffsetDateTime::now_utc(),
+            time,
             id,
             kind,
             entry,
@@ -68,7 +86,7 @@ impl Finish {
             bytes_out: 0,
             left_machine_bytes: 0,
             duration_us: 0,
-            generation: services.policy.load().generation(),
+            generation,
             chat: None,
             responder: None,
         };

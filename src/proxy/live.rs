@@ -25,7 +25,6 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     arrival::{Arrival, Connection},
-    outgoing::size_of,
     services::Services,
 };
 use crate::{
@@ -84,7 +83,9 @@ pub enum Doing {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub method: http::Method,
-    pub path: String,
+    /// Path and query, and how much of it is the path.
+    target: Arc<str>,
+    path_length: usize,
     pub upgrade: bool,
     pub size: RequestSize,
 }
@@ -100,13 +101,18 @@ impl Doing {
 }
 
 impl Asked {
-    pub fn of(session: &Session, arrival: &Arrival) -> Self {
+    pub fn of(session: &Session, arrival: &Arrival, size: RequestSize) -> Self {
         Self {
             method: session.req_header().method.clone(),
-            path: arrival.path().to_owned(),
+            target: arrival.target.clone(),
+            path_length: arrival.path_length,
             upgrade: arrival.upgrade,
-            size: size_of(session.req_header(), arrival),
+            size,
         }
+    }
+
+    pub fn path(&self) -> &str {
+        self.target.get(..self.path_length).unwrap_or(&self.target)
     }
 }
 
@@ -128,6 +134,14 @@ pub struct Live {
 pub struct Standing {
     live: Arc<Live>,
     key: u64,
+}
+
+impl Standing {
+    /// What stands here, out of the lock.
+    fn subject(&self) -> Option<Subject> {
+        let shard = self.live.shard(self.key).lock();
+        shard.get(&self.key).map(|(_, subject)| subject.clone())
+    }
 }
 
 impl Drop for Standing {
@@ -194,10 +208,11 @@ impl Services {
         epoch: u64,
         subject: Subject,
     ) -> Result<Standing, Reason> {
-        let again = subject.clone();
         let standing = self.live.enter(connection, subject);
-        if self.live.epoch() != epoch {
-            self.still_allowed(connection, &again)?;
+        if self.live.epoch() != epoch
+            && let Some(subject) = standing.subject()
+        {
+            self.still_allowed(connection, &subject)?;
         }
         Ok(standing)
     }
@@ -243,7 +258,7 @@ impl Services {
                 client: connection.client.ip(),
                 authority,
                 method: asked.method.as_str(),
-                path: &asked.path,
+                path: asked.path(),
                 upgrade: asked.upgrade,
                 size: asked.size,
             };

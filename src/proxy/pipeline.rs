@@ -98,7 +98,7 @@ impl ProxyHttp for Pipeline {
                 if let Some(finish) = &mut context.finish {
                     finish.denied(&denial);
                 }
-                refuse(session, &denial).await?;
+                Box::pin(refuse(session, &denial)).await?;
                 true
             }
             Action::Respond(responder) => {
@@ -136,7 +136,7 @@ impl ProxyHttp for Pipeline {
                             }
                             finish.denied(&denial);
                         }
-                        refuse(session, &denial).await?;
+                        Box::pin(refuse(session, &denial)).await?;
                         true
                     }
                 }
@@ -162,7 +162,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
-                doing: Doing::sending_on(Asked::of(session, arrival), arrival),
+                doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
                 .services
@@ -181,7 +181,7 @@ impl ProxyHttp for Pipeline {
                     context.upstream_began = Some(now);
                     let entry = arrival.connection.entry;
                     let own = now.duration_since(arrival.started);
-                    self.services.metrics.overhead(entry, "forward", own);
+                    self.services.metrics.overhead_forward(entry, own);
                 }
                 Ok(to.peer)
             }
@@ -382,6 +382,7 @@ impl Pipeline {
         let connection = &arrival.connection;
         let method = &session.req_header().method;
         context.epoch = self.services.live.epoch();
+        context.size = outgoing::size_of(session.req_header(), arrival);
         let policy = self.services.policy.load();
         let facts = RequestFacts {
             entry: connection.entry,
@@ -390,7 +391,7 @@ impl Pipeline {
             method: method.as_str(),
             path: arrival.path(),
             upgrade: arrival.upgrade,
-            size: outgoing::size_of(session.req_header(), arrival),
+            size: context.size,
         };
         let mut decision = guarded(Action::Deny, || policy.decide_request(&facts, now));
         let overruled = self
@@ -401,13 +402,14 @@ impl Pipeline {
             decision.action = Action::Deny;
             decision.reason = reason;
         }
-        let mut finish = Finish::begin(
+        let mut finish = Finish::judged(
             &self.services,
             AuditKind::Request,
             arrival.id,
             connection.entry,
             connection.client.ip(),
             arrival.started,
+            (now, policy.generation()),
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
@@ -417,7 +419,6 @@ impl Pipeline {
         if let Some(chat) = session.req_header().headers.get(CHAT_HEADER) {
             finish.part_of(chat);
         }
-        finish.judged_under(policy.generation());
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use smallvec::{SmallVec, smallvec};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
@@ -163,7 +164,7 @@ impl Dialer {
 
     /// The addresses of `authority`, every one of them checked. One closed address closes all:
     /// a name that answers with a public and a private address is an attack or a mistake.
-    async fn check(&self, authority: &Authority) -> Result<Vec<CheckedAddr>, DialError> {
+    async fn check(&self, authority: &Authority) -> Result<Addresses, DialError> {
         let fail = |reason: Reason, detail: String| DialError {
             authority: authority.clone(),
             reason,
@@ -184,7 +185,7 @@ impl Dialer {
                 .map_err(|reason| fail(reason, format!("address {ip} is closed")))
         };
         match &authority.host {
-            Host::Ip(ip) => Ok(vec![judge(*ip)?]),
+            Host::Ip(ip) => Ok(smallvec![judge(*ip)?]),
             Host::Name(name) => {
                 let answers = self.resolver.resolve(name).await.map_err(|reason| {
                     fail(
@@ -335,10 +336,13 @@ fn refusal(e: &SiteProxyError) -> Reason {
     }
 }
 
+/// Mostly one, or one of each family.
+pub type Addresses = SmallVec<[CheckedAddr; 2]>;
+
 /// How an authority is reached: checked addresses, its own or those of the site's proxy.
 #[derive(Clone, Debug)]
 pub struct Way {
-    pub addresses: Vec<CheckedAddr>,
+    pub addresses: Addresses,
     /// Asked there for the authority, which it looks up itself.
     pub proxy: Option<Arc<SiteProxy>>,
 }

@@ -204,7 +204,7 @@ fn each_entry_leads_to_one_authority_and_one_target() {
         let text = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let found = judged(connection, &text).unwrap_or_else(|e| panic!("{name}: {e:?}"));
         assert_eq!(found.authority, authority(to), "{name}");
-        assert_eq!(found.target, *target, "{name}");
+        assert_eq!(&*found.target, *target, "{name}");
         let path = target.split('?').next().unwrap();
         assert_eq!(found.path(), path, "{name}");
         let as_it_came = line.split(' ').nth(1) == Some(*target);
