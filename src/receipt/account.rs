@@ -220,7 +220,9 @@ impl Account {
         line.tally.add(event);
         line.span.widen(event);
         line.deeds.add(deed);
-        line.rule = event.rule.clone();
+        if line.rule != *event.rule {
+            line.rule = event.rule.clone();
+        }
         line.unreached = line.unreached.saturating_add(event.unreached().into());
         let seen = event.would_deny.is_some();
         line.would_deny = line.would_deny.saturating_add(seen.into());

@@ -72,7 +72,7 @@ deeds! {
     Placeholder = "placeholder", "Pictures on the vendor's servers",
         "A placeholder was shown; the vendor does not see who looks.";
     BrowserReport = "browser_report", "Attempts of the page to reach somebody else",
-        "Your browser refused them and said so.";
+        "Your browser told Airlock of them; they stand under what was refused.";
     ReceiptPage = "receipt_page", "This receipt",
         "You looked at it.";
     DoorPage = "door_page", "Airlock's own pages",

@@ -372,7 +372,10 @@ fn answered(account: &Account) -> Vec<DeedLine> {
         .deeds()
         .filter(|(deed, _, _)| deed.is_answer())
         .collect();
-    lines.sort_by_key(|(deed, tally, _)| (std::cmp::Reverse(tally.requests), *deed));
+    // Looking at the receipt comes last, however often.
+    lines.sort_by_key(|(deed, tally, _)| {
+        (!deed.is_news(), std::cmp::Reverse(tally.requests), *deed)
+    });
     let line = |(deed, tally, span): (Deed, Tally, Span)| DeedLine {
         code: deed.code().to_owned(),
         what: deed.what().to_owned(),

@@ -120,7 +120,10 @@ fn the_headline_answers_whether_anything_left() {
     for (name, samples, verdict, words, more) in [
         (
             "who looked, and nothing else",
-            vec![Sample::answered(Responder::FrontDoor, crate::page::RECEIPT_PATH)],
+            vec![Sample::answered(
+                Responder::FrontDoor,
+                crate::page::RECEIPT_PATH,
+            )],
             Verdict::Quiet,
             "Nothing has come by yet",
             "stands here",
