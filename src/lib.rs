@@ -5,9 +5,9 @@
 //! | layer | modules | may do |
 //! |---|---|---|
 //! | L0 | [`net`] | parse names and addresses; no IO, no async |
-//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`] | pure decisions and wire formats; no IO, no clock |
+//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`] | pure decisions and wire formats; no IO, no clock |
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
-//! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`] | keys, sockets out, local answers, records, users |
+//! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
 //! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`], [`selftest`] | composition root and commands |
 //!
@@ -17,6 +17,7 @@
 
 pub mod net;
 
+pub mod guard;
 pub mod llm;
 pub mod mcp;
 pub mod page;
@@ -33,6 +34,7 @@ pub mod audit;
 pub mod emulator;
 pub mod front_door;
 pub mod gateway;
+pub mod limit;
 pub mod session;
 pub mod store;
 pub mod tls;

@@ -21,14 +21,17 @@ use crate::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, OwnPages, ReceiptPages, ReportResponder},
+    front_door::{FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder},
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
+    limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
-    proxy::{DoorRoute, Limits, Memory, Responders, Route, Routes, Services, clean_headers},
+    proxy::{
+        DoorRoute, Doorkeeper, Limits, Memory, Responders, Route, Routes, Services, clean_headers,
+    },
     session::{FirstAdmin, Identity, now},
     store::{Store, Totals, token::AdminToken},
     tls::{
@@ -126,12 +129,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
-    let own = OwnPages {
-        reports: ReportResponder::new(metrics.clone()),
-        receipts: ReceiptPages::new(receipts.clone()),
-    };
+    let own = own_pages(config, &identity, &receipts, &metrics);
     let responders = responders(config, origins, &gateway, &copilot, own, &metrics);
-    let front_door = front_door(config, &dialer, &client_tls, &metrics)?;
+    let breaker = breaker(config, &metrics);
+    let front_door = front_door(config, &dialer, &client_tls, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -139,6 +140,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let (descriptors, note) = Descriptors::dealt(limits.connections, descriptors::granted());
     notes.extend(note);
     let services = Arc::new(Services {
+        limiter: Limiter::new(&limits.rates, &metrics),
+        breaker,
         policy: arc_swap::ArcSwap::new(config.policy.clone()),
         connector: Arc::new(CountingConnector::new(
             metrics.clone(),
@@ -156,6 +159,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         ech: arc_swap::ArcSwap::from_pointee(ech),
         budgets: Arc::default(),
         live: Arc::default(),
+        doorkeeper: Doorkeeper {
+            identity: identity.clone(),
+            users_required: config.users.required,
+            asks: config.listeners.asking(),
+        },
         closing: CancellationToken::new(),
         // The largest body fits, whatever else is configured.
         memory: Memory::of(limits.held_bytes.max(limits.body_bytes) as usize),
@@ -298,11 +306,39 @@ fn responders(
     }
 }
 
+fn own_pages(
+    config: &Config,
+    identity: &Arc<Identity>,
+    receipts: &Arc<Receipts>,
+    metrics: &Arc<Metrics>,
+) -> OwnPages {
+    let door = config.listeners.front_door.as_ref();
+    OwnPages {
+        reports: Arc::new(ReportResponder::new(metrics.clone())),
+        login: Arc::new(LoginPages {
+            identity: identity.clone(),
+            names: door.map(own_names).unwrap_or_default(),
+            required: config.users.required,
+            metrics: metrics.clone(),
+        }),
+        receipts: Arc::new(ReceiptPages::new(receipts.clone())),
+    }
+}
+
+fn own_names(door: &config::FrontDoor) -> OwnNames {
+    OwnNames {
+        named: door.hosts.clone(),
+        beyond_loopback: !door.listen.ip().is_loopback(),
+        plain_websockets: door.plain_websockets.clone(),
+    }
+}
+
 fn front_door(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
     metrics: &Arc<Metrics>,
+    breaker: &Arc<Breaker>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
     let Some(door) = &config.listeners.front_door else {
         return Ok(None);
@@ -315,21 +351,25 @@ fn front_door(
         settings: PageSettings {
             connection_allowlist: door.connection_allowlist,
         },
+        breaker: breaker.clone(),
         metrics: metrics.clone(),
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }
 
+fn breaker(config: &Config, metrics: &Arc<Metrics>) -> Arc<Breaker> {
+    let door = config.listeners.front_door.as_ref();
+    Breaker::new(door.and_then(|door| door.breaker), metrics.clone())
+}
+
 fn door_route(door: &config::FrontDoor) -> DoorRoute {
     DoorRoute {
-        names: OwnNames {
-            named: door.hosts.clone(),
-            beyond_loopback: !door.listen.ip().is_loopback(),
-            plain_websockets: door.plain_websockets.clone(),
-        },
+        names: own_names(door),
         comfyui: door.comfyui.authority.clone(),
         tls: door.comfyui.scheme == Scheme::Https,
         own: Authority::new(Host::Name(OWN_HOST.into()), Port::HTTP),
+        upload_bytes: door.upload_bytes,
+        guards: door.guards,
     }
 }
 

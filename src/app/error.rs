@@ -3,7 +3,7 @@
 use crate::{
     audit::AuditError,
     listener::BindError,
-    session::{IdentityError, UserError},
+    session::{IdentityError, SessionError, UserError},
     store::StoreError,
     tls::{CaError, LeafError, TlsConfigError},
     upstream::private_ca::PrivateCaError,
@@ -33,6 +33,8 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     #[error("the first admin cannot be made: {0}")]
     FirstAdmin(#[from] UserError),
+    #[error("the sessions of before people had to log in cannot be ended: {0}")]
+    EndLocal(SessionError),
     #[error(transparent)]
     Bind(#[from] BindError),
 }
@@ -47,6 +49,7 @@ impl StartError {
             | StartError::Bundle(_)
             | StartError::Leaf(_)
             | StartError::Audit(_)
+            | StartError::EndLocal(_)
             | StartError::Store(_)
             | StartError::Identity(_)
             | StartError::FirstAdmin(_)

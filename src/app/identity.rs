@@ -34,7 +34,17 @@ pub fn open(
 ) -> Result<(Arc<Identity>, Option<FirstAdmin>), StartError> {
     let identity = Identity::open(records, settings(config), now())?;
     let admin = match config.users.required {
-        true => identity.first_admin(now())?,
+        true => {
+            // Whoever came by before anybody had to log in was let in as an admin.
+            let ended = identity.end_local(now()).map_err(StartError::EndLocal)?;
+            if ended > 0 {
+                tracing::info!(
+                    ended,
+                    "people log in from now on: ended the sessions of before"
+                );
+            }
+            identity.first_admin(now())?
+        }
         false => None,
     };
     Ok((Arc::new(identity), admin))

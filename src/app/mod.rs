@@ -35,7 +35,7 @@ use crate::{
     gateway::Gateway,
     listener::{Door, Edge, Listening},
     metrics::Metrics,
-    proxy::cut_what_ends,
+    proxy::{cut_what_ends, cut_who_left},
     session::{FirstAdmin, Identity},
     store::{Store, Totals},
 };
@@ -124,6 +124,7 @@ impl App {
         tokio::spawn(identity::keep(built.identity.clone(), closing.clone()));
         tokio::spawn(reloader.clone().watch(closing.clone()));
         tokio::spawn(cut_what_ends(built.services.clone(), closing.clone()));
+        tokio::spawn(cut_who_left(built.services.clone(), closing.clone()));
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });

@@ -56,8 +56,8 @@ fn event(record: &AuditRecord) -> Option<Event<'_>> {
         up: record.bytes_in,
         down: record.bytes_out,
         left: record.left_machine_bytes,
-        user: None,
-        session: None,
+        user: record.user.as_ref(),
+        session: record.session,
         chat: record.chat.as_deref(),
     })
 }

@@ -23,6 +23,8 @@ pub(super) fn write(record: &AuditRecord, out: &mut Vec<u8>) -> io::Result<()> {
         kind,
         entry,
         client,
+        session,
+        user,
         authority,
         method,
         path,
@@ -65,6 +67,13 @@ pub(super) fn write(record: &AuditRecord, out: &mut Vec<u8>) -> io::Result<()> {
     out.push(b'"');
     address(out, client)?;
     out.push(b'"');
+    if let Some(session) = session {
+        let mut buffer = Uuid::encode_buffer();
+        word(out, "session", session.encode(&mut buffer));
+    }
+    if let Some(user) = user {
+        word(out, "user", user.as_str());
+    }
     if let Some(authority) = authority {
         name(out, "authority");
         out.push(b'"');
@@ -164,6 +173,8 @@ mod tests {
         policy::{Reason, RuleName},
     };
 
+    const ID: &str = "6f1c0b52-6c1f-4b2e-9d3a-0c5a4f1e7b90";
+
     fn record() -> AuditRecord {
         AuditRecord {
             time: time::OffsetDateTime::UNIX_EPOCH,
@@ -171,6 +182,8 @@ mod tests {
             kind: AuditKind::Connection,
             entry: Entry::Explicit,
             client: [127, 0, 0, 1].into(),
+            session: None,
+            user: None,
             authority: None,
             method: None,
             path: None,
@@ -229,6 +242,8 @@ mod tests {
         let full = AuditRecord {
             kind: AuditKind::Request,
             client: std::net::Ipv6Addr::LOCALHOST.into(),
+            session: ID.parse().ok(),
+            user: "ada@studio.lan".parse().ok(),
             method: Some(nasty.into()),
             path: Some(nasty.into()),
             rule: RuleName::new(nasty),
@@ -253,6 +268,8 @@ mod tests {
             assert_eq!(line[field], nasty, "{field}");
         }
         assert_eq!(line["client"], "::1");
+        assert_eq!(line["session"], ID);
+        assert_eq!(line["user"], "ada@studio.lan");
         for authority in ["[::1]:8443", "10.0.0.255:1", "a-b.test:65535"] {
             let authority = Authority::parse(authority, None).unwrap();
             let record = AuditRecord {

@@ -255,6 +255,8 @@ mod tests {
             kind: AuditKind::Request,
             entry: Entry::Explicit,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            session: None,
+            user: None,
             authority: crate::net::Authority::parse("allowed.test:443", None).ok(),
             method: Some("GET".into()),
             path: Some(path.into()),

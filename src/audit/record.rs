@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     net::{Authority, Entry},
     policy::{Reason, Responder, RuleName},
+    token::{SessionId, Username},
 };
 
 /// What was decided about.
@@ -27,6 +28,9 @@ pub struct AuditRecord {
     pub kind: AuditKind,
     pub entry: Entry,
     pub client: IpAddr,
+    /// The signed session it belongs to, and the user or API key it is from, where that was asked.
+    pub session: Option<SessionId>,
+    pub user: Option<Username>,
     /// Canonical `host:port`; absent when it could not be established.
     pub authority: Option<Authority>,
     pub method: Option<Cow<'static, str>>,

@@ -21,7 +21,7 @@ use super::{
     ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, egress,
     env::{self, Switches},
     error::Errors,
-    front_door, identity,
+    front_door, identity, reach,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -142,7 +142,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mut notes,
     } = env::apply(&mut llm, places, errors);
     identity::secrets(&mut session, places, errors);
-    check_listeners(&listeners, errors, &mut notes);
+    check_listeners(&listeners, errors);
+    reach::check(&listeners, users.required, errors, &mut notes);
     egress::check(&egress, &listeners, errors);
     notes.extend(egress::note(&egress));
     let state_dir = state_dir(places, in_file);
@@ -255,7 +256,7 @@ fn read_packs(field: Field, errors: &mut Errors) -> Vec<String> {
 }
 
 /// Two listeners on one address cannot both be bound.
-fn check_listeners(listeners: &Listeners, errors: &mut Errors, notes: &mut Vec<String>) {
+fn check_listeners(listeners: &Listeners, errors: &mut Errors) {
     let addresses = listeners.addresses();
     for (i, (name, addr)) in addresses.iter().enumerate() {
         for (other, taken) in addresses.iter().take(i) {
@@ -263,9 +264,6 @@ fn check_listeners(listeners: &Listeners, errors: &mut Errors, notes: &mut Vec<S
                 let message = format!("{addr} is taken by {other} ({taken}): choose another port");
                 errors.add(name, None, message);
             }
-        }
-        if !addr.ip().is_loopback() {
-            notes.push(format!("{name} is open to the network on {addr}"));
         }
     }
 }

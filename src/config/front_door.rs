@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    guard::Guards,
     net::{Authority, BaseUrl, DomainPattern, Entry, Host, Port, Scheme},
     page,
     policy::{
@@ -15,7 +16,9 @@ use crate::{
 };
 
 use super::{
+    BreakerConfig,
     error::Errors,
+    guards, rates,
     reader::{Field, Section},
     sections::Places,
     value::listen_address,
@@ -35,7 +38,16 @@ pub struct FrontDoor {
     pub plain_websockets: Vec<Host>,
     /// Tell browsers to reach nothing outside, links included.
     pub connection_allowlist: bool,
+    /// Largest body that is sent on to ComfyUI. `None`: its own bound is the only one.
+    pub upload_bytes: Option<u64>,
+    /// `None`: ComfyUI is asked every time.
+    pub breaker: Option<BreakerConfig>,
+    /// What may be asked of ComfyUI.
+    pub guards: Guards,
 }
+
+/// Videos have gigabytes; ComfyUI itself takes 100 MB unless it is told otherwise.
+const UPLOAD: u64 = 16 << 30;
 
 impl Default for FrontDoor {
     fn default() -> Self {
@@ -53,6 +65,9 @@ impl Default for FrontDoor {
             hosts: Vec::new(),
             plain_websockets: Vec::new(),
             connection_allowlist: true,
+            upload_bytes: Some(UPLOAD),
+            breaker: Some(BreakerConfig::default()),
+            guards: Guards::default(),
         }
     }
 }
@@ -77,24 +92,11 @@ pub(super) fn front_door(
             false
         }
     };
-    let door = match field {
+    match field {
         None => switched_on.then(FrontDoor::default),
         Some(field) if field.is_off() => None,
         Some(field) => read(field.section(errors)?, places, errors),
-    }?;
-    if !door.listen.ip().is_loopback() {
-        errors.add(
-            "front_door.listen",
-            None,
-            format!(
-                "{} can be reached from other machines, and nobody has to log in here: write\n  \
-                 front_door:\n    listen: 127.0.0.1:{}",
-                door.listen,
-                door.listen.port()
-            ),
-        );
     }
-    Some(door)
 }
 
 fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<FrontDoor> {
@@ -124,6 +126,15 @@ fn read(mut s: Section, places: &Places<'_>, errors: &mut Errors) -> Option<Fron
         &mut out.connection_allowlist,
         errors,
     );
+    if s.take_off("upload_bytes") {
+        out.upload_bytes = None;
+    } else {
+        let mut most = UPLOAD;
+        s.size("upload_bytes", &mut most, (1 << 20, 1 << 40), errors);
+        out.upload_bytes = Some(most);
+    }
+    out.breaker = rates::breaker(&mut s, errors);
+    out.guards = guards::guards(&mut s, errors);
     for host in out
         .plain_websockets
         .iter()
@@ -187,6 +198,14 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         reason: None,
         terms: None,
     };
+    let login = Rule {
+        name: RuleName::new(format!("{}login", page::OWN_RULES)),
+        methods: vec!["GET".into(), "HEAD".into(), "POST".into()],
+        paths: [page::login::LOGIN_PATH, page::login::LOGOUT_PATH]
+            .map(|path| PathPattern::Exact(path.into()))
+            .into(),
+        ..own.clone()
+    };
     let below = format!("{}/", page::RECEIPT_PATH);
     let receipt = Rule {
         name: RuleName::new(format!("{}receipt", page::OWN_RULES)),
@@ -198,5 +217,5 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         ],
         ..own.clone()
     };
-    vec![comfyui, own, receipt]
+    vec![comfyui, own, login, receipt]
 }

@@ -10,8 +10,11 @@ mod egress;
 mod env;
 pub(crate) mod error;
 mod front_door;
+mod guards;
 mod identity;
 mod model;
+mod rates;
+mod reach;
 pub(crate) mod reader;
 pub(crate) mod rules;
 mod secret;
@@ -31,6 +34,8 @@ pub use model::{
     Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
     SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
+pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
+pub use reach::TrustedNetworks;
 pub use secret::Secret;
 pub(crate) use value::parse_duration;
 

@@ -36,6 +36,22 @@ impl Section {
         })
     }
 
+    /// Takes the key where its value is `off`; otherwise it is still there.
+    pub(crate) fn take_off(&mut self, key: &'static str) -> bool {
+        let off = |node: &Node| match &node.value {
+            Value::Text(text) => text == "off",
+            Value::Bool(on) => !on,
+            Value::Null | Value::Integer(_) | Value::Float | Value::List(_) | Value::Map(_) => {
+                false
+            }
+        };
+        let found = self
+            .entries
+            .iter()
+            .any(|(k, node)| k.name == key && off(node));
+        found && self.take(key).is_some()
+    }
+
     /// As [`Section::take`], with an error where the key is missing.
     pub(crate) fn require(
         &mut self,

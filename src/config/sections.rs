@@ -14,6 +14,8 @@ use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
+    rates::rates,
+    reach,
     reader::{Field, Section},
     value::{listen_address, parse_duration},
 };
@@ -100,6 +102,9 @@ pub(super) fn listeners(field: Field, places: &Places<'_>, errors: &mut Errors) 
         errors,
     );
     address(s.take("admin"), &mut out.admin, errors);
+    if let Some(field) = s.take("trusted_networks") {
+        out.trusted = reach::read(field, errors);
+    }
     s.close(errors);
     out
 }
@@ -397,6 +402,9 @@ pub(super) fn limits(field: Field, errors: &mut Errors) -> Limits {
         (SECOND, HOUR),
         errors,
     );
+    if let Some(field) = s.take("rates") {
+        out.rates = rates(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -154,6 +154,8 @@ mod tests {
             kind: AuditKind::Request,
             entry: Entry::Explicit,
             client: [127, 0, 0, 1].into(),
+            session: None,
+            user: None,
             authority: crate::net::Authority::parse("a.test:443", None).ok(),
             method: Some("GET".into()),
             path: Some(PATH.into()),

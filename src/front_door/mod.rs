@@ -3,12 +3,13 @@
 //! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
-//! everything else streams through `proxy::forward`. [`own`] is what is ours below `/airlock/`: [`reports`] is
-//! `POST /airlock/csp`, [`receipts`] what was sent where, for a person.
+//! everything else streams through `proxy::forward`. [`own`] is what is below `/airlock/`: [`reports`]
+//! takes `POST /airlock/csp`, [`login`] lets people in and out, and [`receipts`] shows what was sent where.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
 mod down;
+mod login;
 mod own;
 mod page;
 mod receipts;
@@ -21,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::{
+    limit::breaker::Breaker,
     metrics::Metrics,
     net::{DomainPattern, Host},
     page::{COPILOT_PATH, PagePolicy, PageSettings, Replacements, ScriptHash},
@@ -28,6 +30,8 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use down::busy;
+pub use login::{LoginPages, ORIGIN_SEEN};
 pub use own::OwnPages;
 pub use page::wants;
 pub use receipts::{ReceiptPages, ReceiptSource};
@@ -44,6 +48,8 @@ pub struct FrontDoorDeps {
     pub clean: Clean,
     pub comfyui: Origin,
     pub client: HttpClient,
+    /// The same that `proxy` asks.
+    pub breaker: Arc<Breaker>,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
 }
@@ -52,6 +58,7 @@ pub struct FrontDoor {
     clean: Clean,
     comfyui: Origin,
     client: HttpClient,
+    breaker: Arc<Breaker>,
     settings: PageSettings,
     metrics: Arc<Metrics>,
     told: ArcSwap<Told>,
@@ -105,6 +112,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
         } = deps;
@@ -112,6 +120,7 @@ impl FrontDoor {
             clean,
             comfyui,
             client,
+            breaker,
             settings,
             metrics,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::{FrontDoor, down, values};
 use crate::{
     handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort},
+    limit::whole_seconds,
     net::{Authority, Port},
     page::{Coding, Kind, Rewrite, Rewritten, validator},
     policy::Reason,
@@ -91,6 +92,7 @@ impl Failed {
     fn problem(&self) -> &'static str {
         match self.reason {
             Reason::ConnectFailed => "it refuses connections, or has not been started",
+            Reason::CircuitOpen => "it could not be reached for a while",
             Reason::ConnectTimeout | Reason::UpstreamTimeout => "it does not answer",
             Reason::ResolveFailed | Reason::ResolveTimeout => "its name is not known",
             Reason::LockedDown => "airlock is locked down",
@@ -210,15 +212,26 @@ impl FrontDoor {
             .and_then(|v| v.to_str().ok());
         let called = called.and_then(|v| Authority::parse(v, Some(Port::HTTP)).ok());
         let host = called.map_or_else(|| self.comfyui.authority.host.clone(), |a| a.host);
+        let pass = self.breaker.enter().map_err(|open| {
+            let seconds = whole_seconds(open.wait);
+            Failed::new(Reason::CircuitOpen, format!("asked again in {seconds} s"))
+        })?;
         let sending = self.client.send(&self.comfyui, request, &exchange.egress);
         match tokio::time::timeout(PATIENCE, sending).await {
             Err(_) => Err(Failed::new(Reason::UpstreamTimeout, "no answer in time")),
             Ok(Ok(mut response)) => {
+                pass.reached();
                 (self.clean)(response.status, &mut response.headers, &host);
                 Ok(response)
             }
-            Ok(Err(SendError::Dial(e))) => Err(Failed::new(e.reason, e.detail)),
-            Ok(Err(SendError::Tls(words))) => Err(Failed::new(Reason::UpstreamTlsFailed, words)),
+            Ok(Err(SendError::Dial(e))) => {
+                pass.ended(e.reason);
+                Err(Failed::new(e.reason, e.detail))
+            }
+            Ok(Err(SendError::Tls(words))) => {
+                pass.ended(Reason::UpstreamTlsFailed);
+                Err(Failed::new(Reason::UpstreamTlsFailed, words))
+            }
             Ok(Err(SendError::Broken(words))) => Err(Failed::new(Reason::UpstreamFailed, words)),
         }
     }

@@ -26,6 +26,7 @@ use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
     page::RECEIPT_PATH,
     receipt::{Receipt, Viewer, page},
+    token::Principal,
 };
 
 /// Pages that follow the news at a time.
@@ -212,7 +213,7 @@ impl Handler for ReceiptPages {
         };
         let asked = Asked {
             session,
-            viewer: Viewer::of(None),
+            viewer: viewer(request.exchange.principal.as_deref()),
             headers: request.parts.headers,
         };
         match below {
@@ -233,6 +234,11 @@ impl Handler for ReceiptPages {
     fn max_body(&self) -> usize {
         64 << 10
     }
+}
+
+/// Somebody who need not say who they are is the one person there is.
+fn viewer(principal: Option<&Principal>) -> Viewer {
+    Viewer::of(principal.map(|principal| (&principal.username, principal.role)))
 }
 
 /// `session=ID`, or nothing; what else stands there is a mistake that nobody should take for all.

@@ -93,6 +93,7 @@ fn exchange() -> Exchange {
         authority: Authority::parse(VENDOR, None).expect("an authority"),
         tls: true,
         egress: EgressMeter::default(),
+        principal: None,
         note: Note::default(),
     }
 }

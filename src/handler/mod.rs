@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     net::{Authority, Entry},
     policy::Reason,
+    token::Principal,
 };
 
 /// Facts of the exchange a request belongs to, as the pipeline established them.
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub tls: bool,
     /// Bytes sent on behalf of this request to anywhere but this machine.
     pub egress: EgressMeter,
+    /// Who it is from, where that is known.
+    pub principal: Option<Arc<Principal>>,
     /// Filled by a handler that dialled someone: who really answered (`host:port`).
     pub note: Note,
 }

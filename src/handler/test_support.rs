@@ -18,6 +18,7 @@ pub fn exchange(host: &str) -> Exchange {
         authority: Authority::parse(host, Some(Port::HTTPS)).expect("authority"),
         tls: true,
         egress: EgressMeter::default(),
+        principal: None,
         note: Note::default(),
     }
 }

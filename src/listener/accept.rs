@@ -224,6 +224,7 @@ impl Edge {
             client,
             tls: false,
             bound_to: None,
+            visitor: None,
             leash: Leash::default(),
         });
         match door {

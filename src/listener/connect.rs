@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
+    config::Secret,
     net::{Authority, Host, Port},
     policy::{ConnectionAction, Flow, Reason, RuleName, Terms, guarded},
-    proxy::{Connection, Denial, Finish, Leash, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, Leash, Outcome, request_id, visitor},
     tls::{ClientHelloInfo, HelloError, read_client_hello},
 };
 
@@ -29,10 +30,19 @@ pub async fn explicit(
     mut l4: L4Stream,
     connection: Arc<Connection>,
     authority: Authority,
+    key: Option<&Secret<String>>,
     started: Instant,
 ) {
     let mut finish = begin(edge, &connection, started);
     finish.request(&authority, &::http::Method::CONNECT, "");
+    let connection = match visitor(&edge.services.doorkeeper, key) {
+        Ok(None) => connection,
+        Ok(Some(visitor)) => {
+            finish.made_by(&visitor.principal);
+            Arc::new(connection.opened_by(visitor))
+        }
+        Err(denial) => return end(finish, l4, denial).await,
+    };
     let judged = match judge(edge, &connection, &authority, &mut finish) {
         Ok(judged) => judged,
         Err(denial) => return end(finish, l4, denial).await,
@@ -270,6 +280,7 @@ async fn intercept(
                 client: connection.client,
                 tls: true,
                 bound_to: Some(authority),
+                visitor: connection.visitor.clone(),
                 leash: Leash::default(),
             };
             // Boxed: the loop of the inner connection would make this future hold itself.

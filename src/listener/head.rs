@@ -3,12 +3,17 @@
 //! Pingora forgives what a firewall must not (both framing headers, illegal request lines, lone
 //! line feeds): what two parsers can read two ways is refused here. Pure; called by `listener::http`.
 
+mod lines;
+
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use memchr::memmem;
 
+use lines::Lines;
+
 use crate::{
+    config::Secret,
     net::{Authority, Port},
     policy::Reason,
 };
@@ -54,6 +59,8 @@ pub struct Head {
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
     pub framing: Framing,
+    /// `Proxy-Authorization`.
+    pub proxy_key: Option<Secret<String>>,
     /// Bytes of the head, blank line included.
     pub length: usize,
 }
@@ -184,34 +191,9 @@ pub fn parse_next(
             None => Framing::Nothing,
         },
         upgrade: fields.upgrade,
+        proxy_key: fields.proxy_key.map(|key| Secret::new(key.to_owned())),
         length: head.len(),
     })
-}
-
-/// Lines ended by CR LF and nothing else.
-struct Lines<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], HeadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let Some(at) = memchr::memchr2(b'\r', b'\n', self.rest) else {
-            self.rest = &[];
-            return Some(Err(malformed("a line is not ended by CR LF")));
-        };
-        let (line, tail) = self.rest.split_at(at);
-        let Some(after) = tail.strip_prefix(b"\r\n") else {
-            self.rest = &[];
-            return Some(Err(malformed("a line is not ended by CR LF")));
-        };
-        self.rest = after;
-        Some(Ok(line))
-    }
 }
 
 pub(super) fn is_token(b: u8) -> bool {
@@ -354,6 +336,7 @@ struct Fields<'a> {
     chunked: bool,
     upgrade: Option<String>,
     connection_upgrade: bool,
+    proxy_key: Option<&'a str>,
     expect: bool,
 }
 
@@ -407,6 +390,11 @@ impl<'a> Fields<'a> {
                 if self.length.replace(number).is_some() {
                     return Err(framing("more than one Content-Length"));
                 }
+            }
+            19 if name.eq_ignore_ascii_case(b"proxy-authorization") => {
+                // Two of them are none: it ends here, so there is nobody to read the other.
+                let text = std::str::from_utf8(value).unwrap_or_default();
+                self.proxy_key = Some(self.proxy_key.map_or(text, |_| ""));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if !value.eq_ignore_ascii_case(b"chunked") || self.chunked {

@@ -304,7 +304,9 @@ async fn begin_tunnel(
     let mut early = buffer.split_off(head.length);
     early.unsplit(held);
     l4.rewind(&early);
-    connect::explicit(edge, l4, connection, authority.clone(), started).await;
+    let authority = authority.clone();
+    let key = head.proxy_key.as_ref();
+    connect::explicit(edge, l4, connection, authority, key, started).await;
 }
 
 /// Answers a head that goes nowhere, records it, and closes.

@@ -85,6 +85,7 @@ pub fn arrival(
         gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,
         route,
+        proxy_key: head.proxy_key.clone(),
         door,
     })
 }

@@ -41,6 +41,7 @@ pub async fn relay(
         authority: authority.clone(),
         address: (!dialed.through_proxy).then(|| dialed.address.socket()),
         terms: judged.terms.clone(),
+        who: connection.visitor.as_ref().map(|v| v.principal.clone()),
         doing: Doing::Tunnel,
     };
     let standing = match edge.services.stand(connection, judged.epoch, subject) {

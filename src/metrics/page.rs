@@ -7,6 +7,7 @@ use super::{Metrics, Registrar};
 pub(super) struct PageCounters {
     rewritten: IntCounter,
     violations: IntCounterVec,
+    logins: IntCounterVec,
 }
 
 impl PageCounters {
@@ -21,11 +22,21 @@ impl PageCounters {
                 "Reports of browsers about what the page tried, by directive.",
                 &["directive", "outcome"],
             ),
+            logins: r.counters(
+                "airlock_logins_total",
+                "Logins and logouts of people, by what came of them.",
+                &["outcome"],
+            ),
         }
     }
 }
 
 impl Metrics {
+    /// `ok`, `logout`, or the code of a reason.
+    pub fn login(&self, outcome: &'static str) {
+        self.page.logins.with_label_values(&[outcome]).inc();
+    }
+
     pub fn page_rewritten(&self, addresses: usize) {
         self.page.rewritten.inc_by(addresses as u64);
     }

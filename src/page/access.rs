@@ -57,16 +57,17 @@ impl OwnNames {
         }
     }
 
+    /// Whether this name may be used without TLS: this machine itself, and what was allowed by name.
+    pub fn plain_is_fine(&self, host: &Host) -> bool {
+        is_this_machine(host) || self.plain_websockets.contains(host)
+    }
+
     pub fn judge(&self, caller: &Caller<'_>) -> Result<(), AccessFault> {
         self.admits(&caller.own.host)?;
         let origin = origin(caller)?;
         fetch_site(caller)?;
         let in_the_clear = !caller.tls && origin != Some(Scheme::Https);
-        if caller.upgrade
-            && in_the_clear
-            && !is_this_machine(&caller.own.host)
-            && !self.plain_websockets.contains(&caller.own.host)
-        {
+        if caller.upgrade && in_the_clear && !self.plain_is_fine(&caller.own.host) {
             return Err(AccessFault::PlainWebsocket);
         }
         Ok(())

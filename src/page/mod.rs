@@ -7,10 +7,14 @@
 //! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
 //! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
 //! browser enforces, [`report`] reads what it reports back, and [`access`] tells which page may call.
+//! [`cookie`] is how a browser shows its session, and [`fields`] reads one name out of a passing body.
 
 pub mod access;
+pub mod cookie;
+pub mod fields;
 pub mod html;
 pub mod inflate;
+pub mod login;
 pub mod policy;
 pub mod replace;
 pub mod report;
@@ -18,6 +22,8 @@ pub mod rewrite;
 pub mod validator;
 
 pub use access::{AccessFault, Caller, OwnNames};
+pub use cookie::{Brought, CookieScope};
+pub use fields::{FieldValue, FieldWatch};
 pub use html::ScriptHash;
 pub use inflate::{Coding, InflateError};
 pub use policy::{PagePolicy, PageSettings};

@@ -189,6 +189,53 @@ reasons! {
     OriginNotAllowed = "origin_not_allowed", 403;
     /// A WebSocket in the clear beyond this machine.
     PlainWebsocket = "plain_websocket", 403;
+    /// A file name leads out of its folder.
+    GuardTraversal = "guard_traversal", 403;
+    /// An uploaded file is of a kind that is not taken.
+    GuardUploadTypes = "guard_upload_types", 415;
+    /// An uploaded picture announces too many pixels.
+    GuardImagePixels = "guard_image_pixels", 413;
+    /// A workflow has too many nodes, bytes or levels.
+    GuardPrompt = "guard_prompt", 413;
+    /// A workflow has a node that runs what it says.
+    GuardCodeNodes = "guard_code_nodes", 403;
+    /// Installing is for admins.
+    GuardInstallRoutes = "guard_install_routes", 403;
+    /// Files of ComfyUI-Manager among the user's.
+    GuardManagerFiles = "guard_manager_files", 403;
+    /// A guarded body that can be read in two ways, or not at all.
+    GuardUnreadable = "guard_unreadable", 415;
+    /// Nobody comes in here without a login, a token or an API key.
+    LoginRequired = "login_required", 401;
+    /// The same on a proxy port, which browsers and libraries ask for in its own way.
+    ProxyLoginRequired = "proxy_login_required", 407;
+    /// Not two parts, too long, given twice, or a signature that is none.
+    TokenMalformed = "token_malformed", 401;
+    TokenBadSignature = "token_bad_signature", 401;
+    TokenBadPayload = "token_bad_payload", 401;
+    TokenExpired = "token_expired", 401;
+    /// One that was made for ComfyUI and the plugin, shown where only people and programs log in.
+    TokenNotHere = "token_not_here", 401;
+    SessionUnknown = "session_unknown", 401;
+    SessionRevoked = "session_revoked", 401;
+    SessionExpired = "session_expired", 401;
+    SessionMismatch = "session_mismatch", 401;
+    KeyUnknown = "key_unknown", 401;
+    KeyExpired = "key_expired", 401;
+    KeyTooMany = "key_too_many", 429;
+    KeyBusy = "key_busy", 429;
+    LoginWrong = "login_wrong", 401;
+    LoginThrottled = "login_throttled", 429;
+    LoginBusy = "login_busy", 503;
+    /// A password, over HTTP without TLS from another machine.
+    LoginInTheClear = "login_in_the_clear", 403;
+    /// It changes something, or opens a WebSocket, with a cookie and without saying from which page.
+    PageUnknown = "page_unknown", 403;
+    /// The role of who asks does not cover it.
+    RoleTooLow = "role_too_low", 403;
+    /// The plugin's session id belongs to another user.
+    SessionIdForeign = "session_id_foreign", 403;
+    SessionIdsFull = "session_ids_full", 503;
     HeadTooLarge = "head_too_large", 431;
     HeadTimeout = "head_timeout", 408;
     BodyTooLarge = "body_too_large", 413;
@@ -239,6 +286,12 @@ reasons! {
     BodyEncoded = "body_encoded", 415;
     /// A bound was reached: connections, sessions, queue.
     Overloaded = "overloaded", 503;
+    /// This caller has asked too often (`limits.rates`, or its API key).
+    RateLimited = "rate_limited", 429;
+    /// This caller has as many requests open as it may.
+    TooManyOpen = "too_many_open", 429;
+    /// ComfyUI could not be reached so often that it is left alone for a moment.
+    CircuitOpen = "circuit_open", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
     /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.

@@ -252,6 +252,44 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::OriginNotAllowed => {
             "# no rule can allow it: open ComfyUI by the address of the front door".into()
         }
+        Reason::LoginRequired
+        | Reason::TokenMalformed
+        | Reason::TokenBadSignature
+        | Reason::TokenBadPayload
+        | Reason::TokenExpired
+        | Reason::TokenNotHere
+        | Reason::SessionUnknown
+        | Reason::SessionRevoked
+        | Reason::SessionExpired
+        | Reason::SessionMismatch
+        | Reason::LoginWrong => {
+            "# log in at /airlock/login, or make a token (`airlock session issue`) or an API key \
+             (`airlock key add`)"
+                .into()
+        }
+        Reason::ProxyLoginRequired => {
+            "# put an API key into the proxy's address: http://key:KEY@host:port, with KEY from \
+             `airlock key add`"
+                .into()
+        }
+        Reason::KeyUnknown | Reason::KeyExpired => {
+            "# make a new API key: `airlock key add NAME`, or `airlock key rotate NAME`".into()
+        }
+        Reason::KeyTooMany | Reason::KeyBusy | Reason::LoginThrottled | Reason::LoginBusy => {
+            "# wait for as long as Retry-After says".into()
+        }
+        Reason::PageUnknown => {
+            "# send Origin with the address of the front door, or a token in place of the cookie"
+                .into()
+        }
+        Reason::LoginInTheClear => format!(
+            "front_door:\n  plain_websockets: [{}] # whoever listens in between reads the password",
+            authority.host
+        ),
+        Reason::RoleTooLow => "# ask an admin: `airlock user list` shows who is what".into(),
+        Reason::SessionIdForeign | Reason::SessionIdsFull => {
+            "# begin a new chat: its session id is another user's, or there are too many".into()
+        }
         Reason::EchRefused => {
             "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
              action: forward"
@@ -267,6 +305,25 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::UpstreamProxyRefused => {
             "# airlock allows it: ask who runs the proxy named in egress.upstream_proxy".into()
         }
+        Reason::GuardTraversal => guard_off("traversal", "names that lead anywhere"),
+        Reason::GuardUploadTypes => guard_off("upload_types", "files of any kind"),
+        Reason::GuardImagePixels => guard_off("image_pixels", "pictures of any size"),
+        Reason::GuardPrompt => guard_off("prompt", "workflows of any size"),
+        Reason::GuardCodeNodes => guard_off("code_nodes", "workflows that run code"),
+        Reason::GuardInstallRoutes => {
+            format!("# ask an admin, or\n{}", guard_off("install_routes", "everyone installs"))
+        }
+        Reason::GuardManagerFiles => guard_off("manager_files", "its security level among them"),
+        Reason::GuardUnreadable => {
+            "# no rule can allow it: the client has to send it unencoded and as UTF-8".into()
+        }
+        Reason::RateLimited | Reason::TooManyOpen => {
+            "# no rule refused it: wait, or raise the limit named here (limits.rates)".into()
+        }
+        Reason::CircuitOpen => {
+            "# no rule refused it: ComfyUI is down; it is asked again by itself (front_door.breaker)"
+                .into()
+        }
         Reason::ResolveFailed
         | Reason::ResolveTimeout
         | Reason::ConnectFailed
@@ -280,6 +337,11 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),
     }
+}
+
+/// `what` is let through then.
+fn guard_off(guard: &str, what: &str) -> String {
+    format!("front_door:\n  guards:\n    {guard}: off # {what}")
 }
 
 /// Whether a rule or a setting would otherwise be proposed.

@@ -14,12 +14,14 @@ use super::{
     arrival::Arrival,
     context::RequestContext,
     denial::{DECISION_HEADER, Denial},
-    door, forward,
+    door, forward, identity,
     live::{Asked, Doing, Subject},
     pipeline::Pipeline,
     respond::{self, Around, RespondError},
+    services::Services,
 };
 use crate::{
+    front_door::ORIGIN_SEEN,
     handler::{
         Exchange, Handler, LocalRequest,
         cors::{Caller, OriginPolicy},
@@ -62,11 +64,13 @@ impl Pipeline {
             Ok(body) => {
                 let note = context.note().clone();
                 let asked = Asked::of(session, arrival, context.size);
+                let who = context.stands_on();
                 let stand = || {
                     let subject = Subject {
                         authority: arrival.authority.clone(),
                         address: None,
                         terms: context.terms.clone(),
+                        who: who.clone(),
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),
@@ -76,7 +80,7 @@ impl Pipeline {
                         .stand(&arrival.connection, context.epoch, subject)
                 };
                 let request = LocalRequest {
-                    parts: request_parts(session.req_header(), arrival)?,
+                    parts: request_parts(&self.services, session.req_header(), arrival)?,
                     body,
                     exchange: Exchange {
                         id: arrival.id,
@@ -85,6 +89,7 @@ impl Pipeline {
                         authority: arrival.authority.clone(),
                         tls: arrival.connection.tls,
                         egress: context.egress.clone(),
+                        principal: context.principal.clone(),
                         note,
                     },
                 };
@@ -92,6 +97,7 @@ impl Pipeline {
                     .metrics
                     .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
+                    cookie: context.known.cookie.take(),
                     leash: &arrival.connection.leash,
                     closing: &self.services.closing,
                     seen: &mut context.seen,
@@ -157,11 +163,19 @@ fn readable_by_its_page(
     Ok(())
 }
 
-/// Writes a refusal and reads off what the client still sends, so that it reads the refusal.
 pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::Result<()> {
-    session.set_keepalive(None);
     let body = denial.body();
-    let mut header = denial.header(body.len())?;
+    let header = denial.header(body.len())?;
+    write_refusal(session, header, body).await
+}
+
+/// As [`refuse`], with a head and a body of the caller's.
+pub(super) async fn write_refusal(
+    session: &mut Session,
+    mut header: ResponseHeader,
+    body: bytes::Bytes,
+) -> pingora::Result<()> {
+    session.set_keepalive(None);
     readable_by_its_page(&session.req_header().headers, &mut header)?;
     session
         .write_response_header(Box::new(header), false)
@@ -178,6 +192,7 @@ pub(super) async fn refuse(session: &mut Session, denial: &Denial) -> pingora::R
 
 /// The request as a handler gets it: origin-form URI, no hop-by-hop and no marker headers.
 fn request_parts(
+    services: &Services,
     header: &RequestHeader,
     arrival: &Arrival,
 ) -> pingora::Result<http::request::Parts> {
@@ -203,5 +218,13 @@ fn request_parts(
         .filter(|(name, _)| !ends_here(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    identity::without_ours(&services.doorkeeper, &mut parts.headers);
+    if arrival.door.is_some()
+        && !for_comfyui
+        && let Some(origin) = header.headers.get(http::header::ORIGIN)
+    {
+        // No client can set it: names that begin so end here.
+        parts.headers.insert(ORIGIN_SEEN, origin.clone());
+    }
     Ok(parts)
 }

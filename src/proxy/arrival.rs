@@ -4,8 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
-use super::{live::Leash, upgrade::UpgradeGate};
-use crate::net::{Authority, Entry, Port};
+use super::{identity::Visitor, live::Leash, upgrade::UpgradeGate};
+use crate::{
+    config::Secret,
+    net::{Authority, Entry, Port},
+};
 
 /// Facts of a downstream connection; shared by its requests.
 #[derive(Debug)]
@@ -16,11 +19,25 @@ pub struct Connection {
     pub tls: bool,
     /// Every request must be for this: the CONNECT target, or the name in the SNI.
     pub bound_to: Option<Authority>,
+    /// Who opened it, where that had to be said.
+    pub visitor: Option<Arc<Visitor>>,
     /// For ending it when what is allowed changes.
     pub leash: Leash,
 }
 
 impl Connection {
+    /// The same for a tunnel whose opener is known. Nothing of the connection was in the registry yet.
+    pub fn opened_by(&self, visitor: Visitor) -> Self {
+        Self {
+            entry: self.entry,
+            client: self.client,
+            tls: self.tls,
+            bound_to: self.bound_to.clone(),
+            visitor: Some(Arc::new(visitor)),
+            leash: Leash::default(),
+        }
+    }
+
     /// Port of an authority that names none.
     pub fn default_port(&self) -> Port {
         if self.tls { Port::HTTPS } else { Port::HTTP }
@@ -49,6 +66,8 @@ pub struct Arrival {
     pub rewritten: bool,
     /// The reverse route it came by, an index into [`super::Routes`].
     pub route: Option<usize>,
+    /// `Proxy-Authorization` of a plain request on the proxy port.
+    pub proxy_key: Option<Secret<String>>,
     /// It came by the front door.
     pub door: Option<AtDoor>,
 }

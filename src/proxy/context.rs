@@ -2,16 +2,22 @@
 
 use std::{sync::Arc, time::Instant};
 
+use pingora::http::RequestHeader;
+
 use super::{
     arrival::{Arrival, Connection},
     denial::Denial,
     finish::{Finish, Outcome},
+    identity::{self, ChatWatch, CheckpointWatch, Identified, Unwelcome},
     live::Standing,
-    outgoing::Outgoing,
+    outgoing::{Outgoing, Stopped},
+    services::Services,
 };
 use crate::{
     handler::{EgressMeter, Note},
+    limit::{Seats, breaker::Pass},
     policy::{Reason, RequestSize, RuleName, Terms},
+    token::Principal,
 };
 
 #[derive(Default)]
@@ -19,6 +25,13 @@ pub struct RequestContext {
     pub(super) arrival: Option<Box<Arrival>>,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) finish: Option<Finish>,
+    pub(super) principal: Option<Arc<Principal>>,
+    /// What goes with it: its session, what the browser is to keep.
+    pub(super) known: Identified,
+    pub(super) unwelcome: Option<Unwelcome>,
+    /// Of a request to the plugin: the chat that its body names.
+    pub(super) chat: Option<ChatWatch>,
+    pub(super) checkpoint: Option<CheckpointWatch>,
     pub(super) rule: Option<RuleName>,
     /// Of the rule that allowed it.
     pub(super) terms: Option<Arc<Terms>>,
@@ -38,6 +51,10 @@ pub struct RequestContext {
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
     pub(super) seen: Seen,
+    /// Of the caller's limits, held until it ends.
+    pub(super) seats: Seats,
+    /// To dial ComfyUI.
+    pub(super) pass: Option<Pass>,
 }
 
 /// What went by, for a request that ends before Pingora can be asked.
@@ -57,6 +74,42 @@ impl RequestContext {
     /// What the handler wants in the record.
     pub(super) fn note(&mut self) -> &Note {
         self.note.get_or_insert_default()
+    }
+
+    /// Who it is from. `None`: it was refused before that was known, or came by an entry where nobody
+    /// had to say.
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// Whose session must go on for it to go on. The login's own pages end sessions, theirs included.
+    pub(super) fn stands_on(&self) -> Option<Arc<Principal>> {
+        self.principal.clone().filter(|_| !self.known.at_the_login)
+    }
+
+    /// From here on it is this one's: in the record, in limits, for whoever answers.
+    pub(super) fn identified(&mut self, known: Identified) {
+        if let (Some(finish), Some(principal)) = (&mut self.finish, &known.principal) {
+            finish.made_by(principal);
+        }
+        self.principal = known.principal.clone();
+        self.known = known;
+    }
+
+    /// What is read of a request to the plugin, and of its answer, on their way.
+    pub(super) fn watch(
+        &mut self,
+        services: &Services,
+        request: &RequestHeader,
+        arrival: &Arrival,
+    ) -> Result<(), Stopped> {
+        self.chat = ChatWatch::begin(arrival, request)?;
+        self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
+        if let (Some(id), Some(active)) = (identity::restored(arrival), &self.known.active) {
+            let sessions = &services.doorkeeper.identity.sessions;
+            sessions.note_checkpoint(active.session_id(), id);
+        }
+        Ok(())
     }
 
     /// A refusal that says nothing beyond its reason.

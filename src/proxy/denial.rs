@@ -95,6 +95,11 @@ impl Denial {
             Reason::PolicyChanged => {
                 format!("airlock refused {host}: its policy was changed meanwhile")
             }
+            Reason::RateLimited => "too many requests; try again in a moment".to_owned(),
+            Reason::TooManyOpen => "too many requests at a time; try again in a moment".to_owned(),
+            Reason::CircuitOpen => {
+                "ComfyUI cannot be reached; it is asked again in a moment".to_owned()
+            }
             Reason::ResolveFailed
             | Reason::ResolveTimeout
             | Reason::ConnectFailed
@@ -145,7 +150,7 @@ impl Denial {
             Reason::ConnectFailed => "connection_refused",
             Reason::ConnectTimeout => "connection_timeout",
             Reason::UpstreamTlsFailed => "tls_certificate_error",
-            Reason::UpstreamProxyRefused => "destination_unavailable",
+            Reason::UpstreamProxyRefused | Reason::CircuitOpen => "destination_unavailable",
             Reason::UpstreamFailed => "connection_terminated",
             Reason::UpstreamTimeout => "connection_read_timeout",
             Reason::AddressClosed | Reason::OwnListener => "destination_ip_prohibited",
@@ -194,10 +199,10 @@ impl Denial {
             body.len(),
             self.decision_header(),
             self.proxy_status(),
-            if self.reason == Reason::Overloaded {
-                "retry-after: 1\r\n"
-            } else {
-                ""
+            match self.reason {
+                Reason::Overloaded | Reason::KeyTooMany | Reason::KeyBusy => "retry-after: 1\r\n",
+                Reason::ProxyLoginRequired => "proxy-authenticate: Basic realm=\"airlock\"\r\n",
+                _ => "",
             },
         )
         .into_bytes();

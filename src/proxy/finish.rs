@@ -16,6 +16,7 @@ use crate::{
     net::{Authority, Entry},
     policy::{Decision, Reason, Responder, RuleName},
     session::VendorId,
+    token::Principal,
 };
 
 /// How it ended.
@@ -70,6 +71,8 @@ impl Finish {
             kind,
             entry,
             client,
+            session: None,
+            user: None,
             authority: None,
             method: None,
             path: None,
@@ -143,6 +146,14 @@ impl Finish {
         }
     }
 
+    /// Whom the record names.
+    pub fn made_by(&mut self, principal: &Principal) {
+        if let Some(record) = &mut self.record {
+            record.session = principal.session;
+            record.user = Some(principal.username.clone());
+        }
+    }
+
     /// The policy that decided; a newer one may stand by now.
     pub fn judged_under(&mut self, generation: u64) {
         if let Some(record) = &mut self.record {
@@ -173,6 +184,7 @@ impl Finish {
             | Reason::UpstreamProxyRefused
             | Reason::UpstreamFailed
             | Reason::UpstreamTimeout
+            | Reason::CircuitOpen
             | Reason::Internal => self.failed(denial.reason, denial.detail.clone()),
             _ => self.denied(denial),
         }

@@ -33,6 +33,7 @@ use crate::{
     policy::{
         Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms, guarded,
     },
+    token::Principal,
 };
 
 /// Ends a connection from outside, with the reason.
@@ -67,6 +68,8 @@ pub struct Subject {
     pub address: Option<SocketAddr>,
     /// Of the rule that allowed it.
     pub terms: Option<Arc<Terms>>,
+    /// Whose session or key it stands on.
+    pub who: Option<Arc<Principal>>,
     pub doing: Doing,
 }
 
@@ -232,6 +235,7 @@ impl Services {
             authority,
             address,
             terms,
+            who,
             doing,
         } = subject;
         let lockdown = self.dialer.gate().level();
@@ -247,6 +251,9 @@ impl Services {
         };
         if locked {
             return Err(Reason::LockedDown);
+        }
+        if let Some(why) = who.as_ref().and_then(|who| self.doorkeeper.ended(who)) {
+            return Err(why);
         }
         if let Some(address) = address {
             self.dialer.still_open(authority, *address)?;
@@ -314,6 +321,7 @@ mod tests {
             client: "127.0.0.1:1".parse().unwrap(),
             tls: false,
             bound_to: None,
+            visitor: None,
             leash: Leash::default(),
         })
     }
@@ -323,6 +331,7 @@ mod tests {
             authority: Authority::parse(host, None).unwrap(),
             address: None,
             terms: None,
+            who: None,
             doing: Doing::Tunnel,
         }
     }
@@ -373,6 +382,7 @@ mod tests {
             authority: HOST.clone(),
             address: None,
             terms: None,
+            who: None,
             doing: Doing::Tunnel,
         }
     }

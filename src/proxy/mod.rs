@@ -4,9 +4,10 @@
 //! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`] and back by [`response`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
-//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold.
+//! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
+//! what one caller asks for.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told; [`door`] is what the front door adds.
+//! told; [`door`] is what the front door adds, and [`identity`] tells who asks.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -20,6 +21,8 @@ mod expiry;
 mod failure;
 mod finish;
 mod forward;
+mod identity;
+mod limit;
 mod live;
 mod memory;
 mod outgoing;
@@ -36,6 +39,7 @@ pub use budget::{Allowance, Budgets, Metered};
 pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};
+pub use identity::{Doorkeeper, Visitor, cut_who_left, visitor};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use memory::{Held, Memory};
 pub use pipeline::Pipeline;

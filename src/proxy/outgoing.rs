@@ -11,9 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 
 use super::{arrival::Arrival, budget::Allowance, services::Services};
-use crate::policy::{
-    Decision, Reason, RequestSize, Terms,
-    secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+use crate::{
+    guard::{Asked, Refused, Watch},
+    policy::{
+        Decision, Reason, RequestSize, Terms,
+        secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+    },
+    token::Role,
 };
 
 /// Why it may not be sent on, with words for the record; they never hold the secret.
@@ -33,6 +37,29 @@ pub struct Outgoing {
     target: Option<Vec<u8>>,
     /// Headers to send in place of what came, each with all its lines.
     headers: Vec<(HeaderName, Vec<HeaderValue>)>,
+    upload: Option<Upload>,
+    /// Looks into what ComfyUI is sent.
+    watch: Watch,
+}
+
+/// How large a body may be that is sent on to ComfyUI.
+#[derive(Clone, Copy, Debug)]
+struct Upload {
+    most: u64,
+    seen: u64,
+}
+
+impl Upload {
+    fn grow(&mut self, bytes: u64) -> Result<(), Stopped> {
+        self.seen = self.seen.saturating_add(bytes);
+        match self.seen > self.most {
+            true => Err(Stopped {
+                reason: Reason::BodyTooLarge,
+                detail: format!("front_door.upload_bytes allows {}", self.most),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Outgoing {
@@ -42,6 +69,7 @@ impl Outgoing {
         request: &RequestHeader,
         arrival: &Arrival,
         decision: &Decision<A>,
+        role: Option<Role>,
     ) -> Result<Self, Stopped> {
         let terms = decision.terms.as_deref();
         let detector = services.policy.load().secrets().clone();
@@ -58,7 +86,12 @@ impl Outgoing {
             allowance,
             target: None,
             headers: Vec::new(),
+            upload: upload_of(services, arrival),
+            watch: guarded(services, request, arrival, role)?,
         };
+        if let (Some(mut upload), Some(length)) = (outgoing.upload, declared(&request.headers)) {
+            upload.grow(length)?;
+        }
         outgoing.judge_encoding(&request.headers, terms)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
         outgoing.spend(head_size(request))?;
@@ -139,6 +172,10 @@ impl Outgoing {
                 }
             }
         }
+        if let Some(upload) = &mut self.upload {
+            upload.seen = 0;
+        }
+        self.watch.again();
         let scans = self.mode != SecretMode::Off && !arrival.upgrade;
         self.scanner = scans.then(|| {
             let host = arrival.authority.host.clone();
@@ -154,7 +191,14 @@ impl Outgoing {
         body: &mut Option<Bytes>,
         last: bool,
     ) -> Result<(), Stopped> {
-        self.spend(body.as_ref().map_or(0, Bytes::len) as u64)?;
+        let length = body.as_ref().map_or(0, Bytes::len) as u64;
+        if let Some(upload) = &mut self.upload {
+            upload.grow(length)?;
+        }
+        self.watch
+            .push(body.as_deref().unwrap_or_default(), last)
+            .map_err(stopped)?;
+        self.spend(length)?;
         let Some(scanner) = &mut self.scanner else {
             return Ok(());
         };
@@ -212,6 +256,55 @@ pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
             .sum(),
         has_body: has_body(&request.headers),
     }
+}
+
+/// What ComfyUI may be asked at the front door.
+fn guarded(
+    services: &Services,
+    request: &RequestHeader,
+    arrival: &Arrival,
+    role: Option<Role>,
+) -> Result<Watch, Stopped> {
+    let door = services.routes.door.as_ref();
+    let Some(door) = door.filter(|_| arrival.for_comfyui().is_some()) else {
+        return Ok(Watch::Nothing);
+    };
+    let behind = arrival
+        .target
+        .get(arrival.path_length..)
+        .unwrap_or_default();
+    let asked = Asked {
+        method: &request.method,
+        path: arrival.path(),
+        query: behind.strip_prefix('?').unwrap_or(behind),
+        headers: &request.headers,
+        role,
+    };
+    door.guards.head(&asked).map_err(stopped)
+}
+
+fn stopped(refused: Refused) -> Stopped {
+    let Refused { reason, words } = refused;
+    Stopped {
+        reason,
+        detail: words,
+    }
+}
+
+fn upload_of(services: &Services, arrival: &Arrival) -> Option<Upload> {
+    // What passes after an upgrade is no body.
+    arrival.for_comfyui().filter(|_| !arrival.upgrade)?;
+    let most = services.routes.door.as_ref()?.upload_bytes?;
+    Some(Upload { most, seen: 0 })
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Framing was judged by the edge: one length, or chunks.

@@ -25,6 +25,7 @@ use super::{
     failure::failure,
     finish::Finish,
     forward,
+    identity::{self, Identified},
     live::{Asked, Doing, Subject},
     outgoing::{self, Outgoing, Stopped},
     response,
@@ -92,13 +93,37 @@ impl ProxyHttp for Pipeline {
         }
         let now = OffsetDateTime::now_utc();
         let decision = self.decide(session, context, &arrival, now);
+        if let Some(scope) = context.known.newcomer.take()
+            && decision.action != Action::Deny
+            && let Some(known) = identity::welcome(&self.services, scope).await
+        {
+            context.identified(known);
+        }
         let answered = match decision.action {
+            _ if !self
+                .within_limits(session, context, &arrival, &decision)
+                .await? =>
+            {
+                true
+            }
             Action::Deny => {
                 let denial = self.denial(session, &arrival, &decision);
                 if let Some(finish) = &mut context.finish {
                     finish.denied(&denial);
                 }
-                Box::pin(refuse(session, &denial)).await?;
+                match context.unwelcome {
+                    Some(why) => {
+                        Box::pin(identity::refuse(
+                            &self.services,
+                            session,
+                            &arrival,
+                            &denial,
+                            why,
+                        ))
+                        .await?;
+                    }
+                    None => Box::pin(refuse(session, &denial)).await?,
+                }
                 true
             }
             Action::Respond(responder) => {
@@ -109,7 +134,13 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                match Outgoing::begin(&self.services, request, &arrival, &decision) {
+                let role = context.role();
+                let begun = Outgoing::begin(&self.services, request, &arrival, &decision, role);
+                match begun.and_then(|out| {
+                    context
+                        .watch(&self.services, request, &arrival)
+                        .map(|()| out)
+                }) {
                     Ok(outgoing) => {
                         context.outgoing = Some(outgoing);
                         match door::fetches(&self.services, session.req_header(), &arrival) {
@@ -121,7 +152,7 @@ impl ProxyHttp for Pipeline {
                                 .await?;
                                 true
                             }
-                            None => false,
+                            None => !self.may_dial(session, context, &arrival, &decision).await?,
                         }
                     }
                     Err(stopped) => {
@@ -162,6 +193,7 @@ impl ProxyHttp for Pipeline {
                 authority: arrival.authority.clone(),
                 address: to.address,
                 terms: context.terms.clone(),
+                who: context.principal.clone(),
                 doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
@@ -203,7 +235,14 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         forward::request_header(&self.services, arrival, upstream)?;
-        outgoing.attempt(arrival, upstream)
+        outgoing.attempt(arrival, upstream)?;
+        let keeper = &self.services.doorkeeper;
+        identity::towards_comfyui(keeper, &context.known, arrival, upstream)?;
+        if context.checkpoint.is_some() {
+            // Its answer is read.
+            upstream.remove_header(&http::header::ACCEPT_ENCODING);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -212,6 +251,9 @@ impl ProxyHttp for Pipeline {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        if let Some(pass) = &context.pass {
+            pass.reached();
+        }
         if let Some(words) = response::ill_formed(response) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, words).into_up());
         }
@@ -240,7 +282,11 @@ impl ProxyHttp for Pipeline {
             Some(door) => response::clean(response, &door.called.host),
             None => response::clean(response, &arrival.authority.host),
         }
+        door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
+        if let Some(cookie) = context.known.cookie.take() {
+            response.append_header(http::header::SET_COOKIE, cookie)?;
+        }
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -256,10 +302,13 @@ impl ProxyHttp for Pipeline {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         context.seen.sent += length(body);
+        if let Some(checkpoint) = &mut context.checkpoint {
+            checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
+        }
         stop_if_cut(context).map(|()| None)
     }
 
@@ -280,13 +329,17 @@ impl ProxyHttp for Pipeline {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         #[cfg(unix)] _fd: std::os::unix::io::RawFd,
         #[cfg(windows)] _socket: std::os::windows::io::RawSocket,
         _digest: Option<&pingora::protocols::Digest>,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        // A connection of the pool says nothing about now.
+        if let Some(pass) = context.pass.as_ref().filter(|_| !reused) {
+            pass.reached();
+        }
         // Counted as it goes, so that the sum is true however the request ends.
         if context.leaves_machine {
             context
@@ -308,6 +361,11 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
+        if let (Some(chat), Some(piece)) = (&mut context.chat, body.as_ref())
+            && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
+        {
+            return stop(context, stopped);
+        }
         if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
             return stop(context, stopped);
         }
@@ -338,6 +396,9 @@ impl ProxyHttp for Pipeline {
                 can_reuse_downstream: false,
             };
         };
+        if let Some(pass) = &context.pass {
+            pass.ended(denial.reason);
+        }
         if let Some(finish) = &mut context.finish {
             match cut {
                 Some(why) => finish.failed(why, None),
@@ -398,9 +459,26 @@ impl Pipeline {
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
             .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+        let known = match overruled {
+            // Whoever it is.
+            Some(_) => Ok(Identified::default()),
+            None => identity::judge(
+                &self.services,
+                arrival,
+                session.req_header(),
+                decision.action,
+            ),
+        };
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
+        }
+        if let Err(unwelcome) = known {
+            // In place of what the rules say, which is nothing for strangers.
+            decision.action = Action::Deny;
+            decision.reason = unwelcome.reason;
+            decision.would_deny = None;
+            context.unwelcome = Some(unwelcome);
         }
         let mut finish = Finish::judged(
             &self.services,
@@ -422,10 +500,18 @@ impl Pipeline {
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);
+        if let Ok(known) = known {
+            context.identified(known);
+        }
         decision
     }
 
-    fn denial(&self, session: &Session, arrival: &Arrival, decision: &Decision<Action>) -> Denial {
+    pub(super) fn denial(
+        &self,
+        session: &Session,
+        arrival: &Arrival,
+        decision: &Decision<Action>,
+    ) -> Denial {
         Denial {
             reason: decision.reason,
             rule: decision.rule.clone(),

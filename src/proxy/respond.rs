@@ -8,7 +8,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
@@ -168,6 +168,8 @@ pub struct Around<'a> {
     pub leash: &'a Leash,
     /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
     pub closing: &'a CancellationToken,
+    /// For the browser to keep.
+    pub cookie: Option<HeaderValue>,
     /// For an end that nobody tells us about.
     pub seen: &'a mut Seen,
 }
@@ -184,6 +186,7 @@ pub async fn respond(
     let Around {
         leash,
         closing,
+        cookie,
         seen,
     } = around;
     seen.read = request.body.len() as u64;
@@ -213,7 +216,10 @@ pub async fn respond(
     if standing.is_none() && matches!(response.body(), LocalBody::Stream(_)) {
         standing = Some(stand().map_err(cut)?);
     }
-    let (header, body) = build_header(session, response, rule, id)?;
+    let (mut header, body) = build_header(session, response, rule, id)?;
+    if let Some(cookie) = cookie {
+        header.append_header(header::SET_COOKIE, cookie)?;
+    }
     seen.status = Some(status);
     session
         .write_response_header(Box::new(header), false)

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 
 use super::forward::{named, nominated};
-use crate::net::Host;
+use crate::{net::Host, page::cookie::sets_ours};
 
 /// Why this head is not passed on.
 pub fn ill_formed(response: &ResponseHeader) -> Option<&'static str> {
@@ -66,7 +66,9 @@ pub fn clean(response: &mut ResponseHeader, host: &Host) {
     }
     keep_if(response, &header::LINK, |link| !makes_connect(link));
     keep_if(response, &header::REFRESH, |refresh| stays(refresh, host));
-    keep_if(response, &header::SET_COOKIE, |cookie| is_for(cookie, host));
+    keep_if(response, &header::SET_COOKIE, |cookie| {
+        is_for(cookie, host) && !sets_ours(cookie)
+    });
     without_reports(response);
 }
 

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::Budgets, live::Live, memory::Memory};
+use super::{budget::Budgets, identity::Doorkeeper, live::Live, memory::Memory};
 use crate::{
     audit::AuditLog,
     front_door::FrontDoor,
+    guard::Guards,
     handler::Handler,
+    limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
     net::{Authority, Host},
     page::OwnNames,
@@ -96,6 +98,9 @@ pub struct DoorRoute {
     pub tls: bool,
     /// What requests for its own paths are judged as.
     pub own: Authority,
+    /// Largest body that is sent on to ComfyUI.
+    pub upload_bytes: Option<u64>,
+    pub guards: Guards,
 }
 
 impl Routes {
@@ -135,8 +140,14 @@ pub struct Services {
     pub private_cas: ArcSwap<PrivateCas>,
     pub ech: ArcSwap<EchGuard>,
     pub budgets: Arc<Budgets>,
+    /// How much one caller may ask.
+    pub limiter: Limiter,
+    /// Before ComfyUI, at the front door.
+    pub breaker: Arc<Breaker>,
     /// What is open, to be cut when what is allowed changes.
     pub live: Arc<Live>,
+    /// Who is let in.
+    pub doorkeeper: Doorkeeper,
     pub limits: Limits,
     /// For heads and bodies of all requests together.
     pub memory: Arc<Memory>,

@@ -31,6 +31,8 @@ const fn no_rule(why: &'static str, way_out: &'static str) -> Words {
 }
 
 const ITS_PROGRAM: &str = "Nothing you can set: the program that sent it has to be repaired.";
+const LOG_IN_AGAIN: &str = "Log in again.";
+const WAIT_OR_RAISE: &str = "Wait, or raise the limit.";
 const AGAIN: &str = "Try again; if it stays, ask who runs that server.";
 const REPORT_IT: &str = "This is a fault of Airlock's own. Please report it.";
 
@@ -70,6 +72,92 @@ pub fn words(reason: Reason) -> Words {
         Reason::PlainWebsocket => no_rule(
             "The connection would not have been encrypted on its way through the network.",
             "Put TLS in front, or name the host under front_door.plain_websockets.",
+        ),
+        Reason::GuardTraversal => no_rule(
+            "A file name led out of its folder, as attacks on ComfyUI do.",
+            "Use a name inside of the folder.",
+        ),
+        Reason::GuardUploadTypes => no_rule(
+            "The uploaded file is of a kind that is not taken, or is not what it is named.",
+            "Give it the ending that it is.",
+        ),
+        Reason::GuardImagePixels => no_rule(
+            "The uploaded picture claims to be too large.",
+            "Make it smaller, or raise the bound.",
+        ),
+        Reason::GuardPrompt => no_rule(
+            "The workflow is too large.",
+            "Raise the bound under front_door.guards, if it is meant to be.",
+        ),
+        Reason::GuardCodeNodes => no_rule(
+            "The workflow holds a node that runs any program it names.",
+            "Ask an admin to run it, or remove the node.",
+        ),
+        Reason::GuardInstallRoutes => no_rule(
+            "Installing nodes and models is for admins.",
+            "Ask an admin.",
+        ),
+        Reason::GuardManagerFiles => no_rule(
+            "ComfyUI-Manager's own files were asked for, its security level among them.",
+            "Use its own page.",
+        ),
+        Reason::GuardUnreadable => no_rule(
+            "It could be read in two ways, or not at all, so nobody could look into it.",
+            ITS_PROGRAM,
+        ),
+        Reason::LoginRequired => no_rule("Nobody was logged in.", "Log in at /airlock/login."),
+        Reason::ProxyLoginRequired => no_rule(
+            "The program showed no key to the proxy.",
+            "Give it one: `airlock key add`.",
+        ),
+        Reason::TokenMalformed
+        | Reason::TokenBadSignature
+        | Reason::TokenBadPayload
+        | Reason::SessionMismatch => no_rule(
+            "What it showed to come in was not made by this Airlock.",
+            LOG_IN_AGAIN,
+        ),
+        Reason::TokenNotHere => no_rule(
+            "It showed a token that is for ComfyUI and the plugin alone.",
+            "Use a token of your own.",
+        ),
+        Reason::TokenExpired | Reason::SessionExpired => {
+            no_rule("The login was over.", LOG_IN_AGAIN)
+        }
+        Reason::SessionUnknown | Reason::SessionRevoked => {
+            no_rule("The login was ended.", LOG_IN_AGAIN)
+        }
+        Reason::KeyUnknown => no_rule("There is no such API key.", "Make one: `airlock key add`."),
+        Reason::KeyExpired => no_rule(
+            "The API key has ended.",
+            "Make a new one: `airlock key add`.",
+        ),
+        Reason::KeyTooMany | Reason::RateLimited => no_rule("It asked too often.", WAIT_OR_RAISE),
+        Reason::KeyBusy | Reason::TooManyOpen => {
+            no_rule("It had as many requests open as it may.", WAIT_OR_RAISE)
+        }
+        Reason::LoginWrong => no_rule("The name or the password was wrong.", "Try again."),
+        Reason::LoginThrottled => no_rule("There were too many failed logins.", "Wait a while."),
+        Reason::LoginBusy => no_rule("There were too many logins at once.", "Try again."),
+        Reason::LoginInTheClear => no_rule(
+            "The password would have gone through the network unencrypted.",
+            "Put TLS in front, or name the host under front_door.plain_websockets.",
+        ),
+        Reason::PageUnknown => no_rule(
+            "A program used a browser's login without saying for which page.",
+            "Give the program a token or a key of its own.",
+        ),
+        Reason::RoleTooLow => no_rule(
+            "Who asked may look, and change nothing.",
+            "Ask an admin for another role.",
+        ),
+        Reason::SessionIdForeign => {
+            no_rule("The chat belongs to somebody else.", "Begin a new chat.")
+        }
+        Reason::SessionIdsFull => no_rule("There are too many chats.", "Old ones are forgotten."),
+        Reason::CircuitOpen => no_rule(
+            "ComfyUI did not answer several times in a row and is left alone for a moment.",
+            "Start ComfyUI; it is asked again by itself.",
         ),
         Reason::HeadTooLarge => no_rule("Its headers were too large.", ITS_PROGRAM),
         Reason::HeadTimeout => no_rule("It came too slowly.", AGAIN),

@@ -73,6 +73,7 @@ pub struct Active {
     pub(super) lifetime: u64,
     pub(super) token_expiries: Vec<UnixTime>,
     pub(super) fresh: Option<String>,
+    pub(super) whole: bool,
 }
 
 impl Active {
@@ -90,6 +91,12 @@ impl Active {
 
     pub fn expires(&self) -> UnixTime {
         self.expires
+    }
+
+    /// Shown by a token of the session's own, as a login or `airlock session issue` gives; not by one
+    /// that was made for ComfyUI and the plugin, nor by a chat's id.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// A token to go on with: the one shown is past half of its life, or of the previous key.

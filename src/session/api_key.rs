@@ -16,6 +16,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -148,6 +149,7 @@ pub struct ApiKeys {
     by_id: RwLock<HashMap<String, Arc<Entry>>>,
     /// Removed, and still on a disk that failed; tried again by the next flush.
     gone: Mutex<Vec<String>>,
+    endings: Arc<Notify>,
     writing: Mutex<()>,
 }
 
@@ -162,6 +164,7 @@ impl ApiKeys {
             by_id: RwLock::new(by_id.collect()),
             records,
             gone: Mutex::default(),
+            endings: Arc::default(),
             writing: Mutex::default(),
         })
     }
@@ -226,6 +229,7 @@ impl ApiKeys {
         let record = self.record(name)?;
         // It is worth nothing from now on, even where the disk fails.
         self.by_id.write().remove(&record.id);
+        self.endings.notify_one();
         self.gone.lock().push(record.id.clone());
         self.forget()?;
         Ok(shown(&record))
@@ -264,6 +268,22 @@ impl ApiKeys {
         }
         entry.last_used.fetch_max(now.0, Ordering::Relaxed);
         Ok(grant)
+    }
+
+    /// Whether a key that had acted may go on; it is not counted again.
+    pub fn stands(&self, name: &Username, now: UnixTime) -> Result<(), KeyRefused> {
+        let by_id = self.by_id.read();
+        let entry = by_id.values().find(|e| e.record.name == *name);
+        let expires = entry.ok_or(KeyRefused::Unknown)?.record.expires;
+        match expires.is_some_and(|end| end <= now) {
+            true => Err(KeyRefused::Expired),
+            false => Ok(()),
+        }
+    }
+
+    /// Told when a key was removed: what it has open is to be cut.
+    pub fn endings(&self) -> Arc<Notify> {
+        self.endings.clone()
     }
 
     /// Under `writing`.

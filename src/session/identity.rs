@@ -89,6 +89,20 @@ impl Identity {
         }
     }
 
+    /// Blocking. A session for a browser where nobody has to log in.
+    pub fn local_session(&self, now: UnixTime) -> Result<Issued, SessionError> {
+        self.sessions
+            .issue(Username::local(), Role::Admin, None, now)
+    }
+
+    /// Blocking. From now on people log in: what was given to whoever came by is worth nothing, and the
+    /// chats of that time are anybody's who knows them.
+    pub fn end_local(&self, now: UnixTime) -> Result<usize, SessionError> {
+        let ended = self.sessions.revoke_user(&Username::local(), now)?;
+        self.sessions.forget_user(&Username::local());
+        Ok(ended)
+    }
+
     /// Blocking: hashes, and writes the session. `client` is whose guesses are counted.
     pub fn login(
         &self,

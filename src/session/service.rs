@@ -14,10 +14,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use crate::{
     store::{Change, StoreError, Table},
-    token::{Claims, KeyRing, Role, SessionId, SignedBy, UnixTime, Username},
+    token::{Claims, KeyRing, Role, SessionId, SignedBy, TokenError, UnixTime, Username},
 };
 
 use super::{
@@ -49,6 +50,7 @@ pub struct Sessions {
     bounds: Bounds,
     live: RwLock<HashMap<SessionId, Arc<Mutex<Entry>>>>,
     bindings: Bindings,
+    endings: Arc<Notify>,
     /// Held while records are made and written, so that the disk gets them in order.
     writing: Mutex<()>,
 }
@@ -67,6 +69,7 @@ impl Sessions {
         Ok(Self {
             live: RwLock::new(live.collect()),
             bindings: Bindings::new(record::load(records.as_ref(), Table::Bindings)?),
+            endings: Arc::default(),
             records,
             ring: ArcSwap::from_pointee(ring),
             bounds,
@@ -167,6 +170,7 @@ impl Sessions {
         }
         let renewable = entry.record.token_expiries.contains(exp);
         let mut active = self.activate(&mut entry, now, touch)?;
+        active.whole = renewable;
         let half = Duration::from_secs(entry.record.lifetime / 2);
         let ageing = exp.since(now) <= half && *exp < entry.record.expires;
         if touch && renewable && (ageing || verified.signed_by() == SignedBy::Previous) {
@@ -206,6 +210,7 @@ impl Sessions {
             lifetime: record.lifetime,
             token_expiries: record.token_expiries.clone(),
             fresh: None,
+            whole: false,
         })
     }
 
@@ -245,10 +250,36 @@ impl Sessions {
         self.activate(&mut entry, now, true)
     }
 
+    /// Whose one of the plugin's ids is.
+    pub fn owner_of(&self, id: &VendorId) -> Option<Username> {
+        self.bindings.owner(id).map(|(user, _)| user)
+    }
+
+    /// Whether one of our keys signed it, whatever it says and however old it is.
+    pub fn signed(&self, token: &str, now: UnixTime) -> bool {
+        match self.ring.load().verify(token, now) {
+            Ok(_) | Err(TokenError::Expired | TokenError::BadPayload) => true,
+            Err(TokenError::Malformed | TokenError::BadSignature) => false,
+        }
+    }
+
+    /// Whether a session that had acted may go on, without leaving a trace.
+    pub fn stands(&self, id: SessionId, now: UnixTime) -> Result<(), Refused> {
+        let entry = self.entry(id).ok_or(Refused::Unknown)?;
+        let mut entry = entry.lock();
+        self.activate(&mut entry, now, false).map(drop)
+    }
+
+    /// Told when sessions have ended: what they have open is to be cut.
+    pub fn endings(&self) -> Arc<Notify> {
+        self.endings.clone()
+    }
+
     /// Blocking. In memory first, so that it holds from this moment even if the disk fails.
     pub fn revoke(&self, id: SessionId, now: UnixTime) -> Result<SessionRecord, SessionError> {
         let entry = self.entry(id).ok_or(SessionError::Unknown(id))?;
         mark_revoked(&mut entry.lock(), now);
+        self.endings.notify_one();
         let _in_order = self.writing.lock();
         let record = entry.lock().record.clone();
         self.records.write(&[change(&record)])?;
@@ -266,6 +297,7 @@ impl Sessions {
             }
             theirs
         });
+        self.endings.notify_one();
         let _in_order = self.writing.lock();
         let changes: Vec<_> = revoked.iter().map(|e| change(&e.lock().record)).collect();
         self.records.write(&changes)?;
@@ -355,6 +387,10 @@ impl Sessions {
         // Gone from memory even where the disk fails: the next start removes them again.
         let mut live = self.live.write();
         ended.iter().for_each(|id| drop(live.remove(id)));
+        drop(live);
+        if !ended.is_empty() {
+            self.endings.notify_one();
+        }
         written
     }
 

@@ -53,6 +53,8 @@ pub enum UserError {
     Unknown(Username),
     #[error("{0} is the last admin: add another first")]
     LastAdmin(Username),
+    #[error("{0} is whoever sits at this machine where no login is asked for: choose another name")]
+    Reserved(Username),
     #[error("{MAX_USERS} users are enough: remove some")]
     Full,
 }
@@ -160,6 +162,9 @@ impl Users {
         password: &str,
         now: UnixTime,
     ) -> Result<User, UserError> {
+        if username == Username::local() {
+            return Err(UserError::Reserved(username));
+        }
         password::acceptable(password, username.as_str())?;
         let hash = self.hasher.hash(password)?;
         let _in_order = self.writing.lock();

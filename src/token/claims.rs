@@ -41,6 +41,11 @@ impl SessionId {
         let random = id.get_version_num() == 4 && id.get_variant() == uuid::Variant::RFC4122;
         random.then_some(Self(id))
     }
+
+    /// As [`std::fmt::Display`] writes it, which is slower.
+    pub fn encode(self, buffer: &mut [u8]) -> &str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
 }
 
 impl fmt::Display for SessionId {
@@ -79,6 +84,11 @@ impl FromStr for SessionId {
 pub struct Username(Box<str>);
 
 impl Username {
+    /// Whoever sits at this machine, where nobody has to log in. No user may have this name.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -2,7 +2,8 @@
 //!
 //! `base64url(payload) "." base64url(HMAC-SHA256)`, payload `{session_id, username, role, exp}`
 //! (docs/SESSIONS.md). [`KeyRing::sign`] makes one, [`KeyRing::verify`] is the only way to get
-//! [`Verified`] claims out of one. The front door and `session` call both.
+//! [`Verified`] claims out of one. The front door and `session` call both. [`Principal`] is who a request
+//! turned out to be from.
 //!
 //! Pure: `now` is passed in, keys and random ids come from `session`. Nothing here looks into a
 //! store, so a token that verifies may still be revoked: ask `session::Sessions::verify`.
@@ -10,6 +11,7 @@
 mod claims;
 mod key;
 mod mac;
+mod principal;
 mod ring;
 
 pub use claims::{
@@ -17,6 +19,7 @@ pub use claims::{
 };
 pub use key::{MAX_KEY, MIN_KEY, SigningKey, WeakKey};
 pub use mac::{Mac, TAG};
+pub use principal::{Principal, Via};
 pub use ring::{KeyRing, MAX_TOKEN, Previous, SignedBy, TokenError, Verified};
 
 #[cfg(test)]

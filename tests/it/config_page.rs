@@ -13,18 +13,21 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 7] = [
+const READERS: [&str; 9] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
     include_str!("../../src/config/egress.rs"),
+    include_str!("../../src/config/guards.rs"),
+    include_str!("../../src/config/rates.rs"),
     include_str!("../../src/config/sections.rs"),
     include_str!("../../src/config/rules.rs"),
     include_str!("../../src/config/identity.rs"),
     include_str!("../../src/config/terms.rs"),
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.
-const CALLS: [&str; 7] = [
+const CALLS: [&str; 8] = [
     "take(",
+    "take_off(",
     "require(",
     "boolean(",
     "duration(",

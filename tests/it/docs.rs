@@ -6,6 +6,7 @@ use airlock::policy::Reason;
 
 const METRICS_SOURCE: &str = concat!(
     include_str!("../../src/metrics/mod.rs"),
+    include_str!("../../src/metrics/limit.rs"),
     include_str!("../../src/metrics/page.rs"),
 );
 const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");

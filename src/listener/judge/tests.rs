@@ -32,6 +32,8 @@ fn routes() -> Routes {
             comfyui: authority("comfy.test:8188"),
             tls: false,
             own: authority("own.test:80"),
+            upload_bytes: None,
+            guards: Default::default(),
         }),
     }
 }
@@ -41,6 +43,7 @@ fn connection(entry: Entry, tls: bool, bound_to: Option<&str>) -> Arc<Connection
         entry,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls,
+        visitor: None,
         bound_to: bound_to.map(authority),
         leash: Leash::default(),
     })

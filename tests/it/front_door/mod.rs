@@ -4,9 +4,14 @@
 
 #[cfg(target_os = "linux")]
 mod browser;
+mod chats;
 mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
+mod guards;
+mod limits;
+mod login;
+mod people;
 
 use std::{
     io::{Read, Write},
@@ -685,8 +690,5 @@ fn a_door_that_others_can_reach_stops_the_start_and_says_what_to_write() {
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(64), "{said}");
-    assert!(
-        said.contains("front_door:\n    listen: 127.0.0.1:8189"),
-        "{said}"
-    );
+    assert!(said.contains("users:\n    required: true"), "{said}");
 }
