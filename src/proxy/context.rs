@@ -71,11 +71,6 @@ impl RequestContext {
         self.connection.as_ref()?.leash.why()
     }
 
-    /// What the handler wants in the record.
-    pub(super) fn note(&mut self) -> &Note {
-        self.note.get_or_insert_default()
-    }
-
     /// Who it is from. `None`: it was refused before that was known, or came by an entry where nobody
     /// had to say.
     pub fn principal(&self) -> Option<&Arc<Principal>> {
@@ -110,6 +105,11 @@ impl RequestContext {
             sessions.note_checkpoint(active.session_id(), id);
         }
         Ok(())
+    }
+
+    /// What the handler wants in the record.
+    pub(super) fn note(&mut self) -> &Note {
+        self.note.get_or_insert_default()
     }
 
     /// A refusal that says nothing beyond its reason.

@@ -1,7 +1,7 @@
 //! The pipeline every request goes through, whatever door it came by.
 //!
 //! `listener` reads a head strictly, makes an [`Arrival`] and hands the session to Pingora, which
-//! calls [`Pipeline`]: judge ([`pipeline`]), then refuse ([`denial`]), answer here ([`answer`],
+//! calls [`Pipeline`] ([`pipeline`]): judge ([`decide`]), then refuse ([`denial`]), answer here ([`answer`],
 //! [`respond`]) or send on ([`forward`] and back by [`response`], within what [`outgoing`] lets go; [`failure`] tells whose fault
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
@@ -15,6 +15,7 @@ mod arrival;
 mod body;
 mod budget;
 mod context;
+mod decide;
 mod denial;
 mod door;
 mod expiry;

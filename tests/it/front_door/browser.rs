@@ -24,7 +24,7 @@ use super::{
 use crate::support::{Sdk, eventually};
 
 /// Set for the test that runs inside.
-const INSIDE: &str = "AIRLOCK_TEST_INSIDE";
+pub(super) const INSIDE: &str = "AIRLOCK_TEST_INSIDE";
 /// The folder of ComfyUI's page.
 const FRONTEND: &str = "AIRLOCK_TEST_FRONTEND";
 /// Where every name leads inside of the namespace.
@@ -59,7 +59,7 @@ const CLOSED_BY_CSP: &[&str] = &[
 /// What it leaves open, and `Connection-Allowlist` closes.
 const LEFT_OPEN_BY_CSP: &[&str] = &["iframe", "preconnect", "dns-prefetch", "stun", "navigation"];
 
-fn chromium() -> Option<(&'static str, u32)> {
+pub(super) fn chromium() -> Option<(&'static str, u32)> {
     ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
         .find_map(|name| {
@@ -72,7 +72,7 @@ fn chromium() -> Option<(&'static str, u32)> {
 
 #[test]
 fn a_page_behind_the_front_door_reaches_nothing_else() {
-    in_a_namespace("inside_every_channel_is_tried", &[]);
+    in_a_namespace("browser::inside_every_channel_is_tried", &[]);
 }
 
 /// Only where a browser is asked for: now and then Chromium does not come to an end here, and why
@@ -93,13 +93,13 @@ fn comfyuis_own_page_works_behind_the_front_door() {
     );
     let root = Path::new(text.trim()).join("static");
     in_a_namespace(
-        "inside_comfyuis_page_is_opened",
+        "browser::inside_comfyuis_page_is_opened",
         &[(FRONTEND, root.to_str().unwrap())],
     );
 }
 
-/// Runs an ignored test of this file where nothing leads out and every name server is ours.
-fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
+/// Runs an ignored test where nothing leads out and every name server is ours.
+pub(super) fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
     let works = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "true"])
         .status()
@@ -126,7 +126,7 @@ fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
         .args(["sh", "-c", script])
         .arg(&resolver)
         .arg(std::env::current_exe().unwrap())
-        .arg(format!("front_door::browser::{test}"))
+        .arg(format!("front_door::{test}"))
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .envs(variables.iter().copied())

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{Airlock, Answer, ComfyUi, Origin, Reply, Wire, ask, before, door};
+use super::{
+    Airlock, Answer, ComfyUi, Origin, Reply, Wire, ask, before, door,
+    people::{Browser, Plugin, REQUIRED, token},
+};
 
 const BOUNDARY: &str = "----WebKitFormBoundaryAbC";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
@@ -281,5 +284,68 @@ fn the_owner_installs_by_the_door() {
         ask(&airlock, "GET /manager/reboot", "").status,
         404,
         "ComfyUI's own answer"
+    );
+}
+
+/// Where people log in, what installs is for admins; a user works, and a viewer looks.
+#[test]
+fn roles_decide_who_installs_and_who_runs_code() {
+    let plugin = Plugin::start();
+    let airlock = before(plugin.address(), REQUIRED);
+    let of = |role| Browser::with(&airlock, &token(&airlock, role, role));
+    let code = |reply: &Reply| match reply.status {
+        200 => "passes".to_owned(),
+        _ => reply.code(),
+    };
+    let runs = r#"{"prompt":{"1":{"class_type":"SRL Eval","inputs":{}}}}"#;
+    let paints = r#"{"prompt":{"1":{"class_type":"KSampler","inputs":{}}}}"#;
+    let install = "guard_install_routes";
+    for (role, reboots, reads, queues, runs_code, downloads) in [
+        ("admin", "passes", "passes", "passes", "passes", "passes"),
+        (
+            "user",
+            install,
+            "passes",
+            "passes",
+            "guard_code_nodes",
+            install,
+        ),
+        (
+            "viewer",
+            install,
+            "passes",
+            "role_too_low",
+            "role_too_low",
+            "role_too_low",
+        ),
+    ] {
+        let browser = of(role);
+        assert_eq!(code(&browser.get("/manager/reboot")), reboots, "{role}");
+        assert_eq!(
+            code(&browser.get("/api/manager/queue/status")),
+            reads,
+            "{role}"
+        );
+        assert_eq!(code(&browser.post("/prompt", paints)), queues, "{role}");
+        assert_eq!(
+            code(&browser.post("/api/prompt", runs)),
+            runs_code,
+            "{role}"
+        );
+        assert_eq!(
+            code(&browser.post("/api/download-model", "{}")),
+            downloads,
+            "{role}"
+        );
+    }
+    let record = airlock
+        .records()
+        .into_iter()
+        .rev()
+        .find(|r| r["reason"] == install);
+    assert_eq!(
+        record.unwrap()["user"],
+        "user",
+        "the record names who asked"
     );
 }

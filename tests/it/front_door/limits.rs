@@ -6,7 +6,13 @@ use std::{
     thread,
 };
 
-use super::{ask, before, comfyui, comfyui::ComfyUi, door, post};
+use super::{
+    ask, before, comfyui,
+    comfyui::ComfyUi,
+    door,
+    people::{Browser, Plugin, REQUIRED, token},
+    post,
+};
 use crate::support::{Airlock, Wire, eventually};
 
 /// Of the whole machine, so that a test can reach it; an hour, so that no test waits for it.
@@ -259,4 +265,55 @@ fn a_body_beyond_the_bound_does_not_reach_comfyui_however_it_is_framed() {
         .unwrap()
         .to_owned();
     assert!(message.contains("front_door.upload_bytes"), "{message}");
+}
+
+#[test]
+fn sessions_and_keys_have_limits_of_their_own() {
+    let plugin = Plugin::start();
+    let airlock = before(
+        plugin.address(),
+        &format!(
+            "{REQUIRED}limits:\n  rates:\n    session:\n      front_door: {{rate: 1/h, burst: 2}}\n"
+        ),
+    );
+    let (ada, bob) = (
+        token(&airlock, "ada", "user"),
+        token(&airlock, "bob", "user"),
+    );
+    let (ada, bob) = (Browser::with(&airlock, &ada), Browser::with(&airlock, &bob));
+    for browser in [&ada, &bob] {
+        for want in [200, 200, 429, 429] {
+            assert_eq!(browser.get("/api/queue").status, want);
+        }
+    }
+    let told = ada.get("/api/queue").text();
+    assert!(
+        told.contains("limits.rates.session.front_door allows 1/h"),
+        "{told}"
+    );
+    // A key's own limit is the key's, and its calls are another caller's.
+    let arguments = [
+        "key",
+        "add",
+        "farm",
+        "--role",
+        "user",
+        "--per-minute",
+        "1",
+        "--json",
+    ];
+    let (code, out, err) = airlock.command(&arguments);
+    assert_eq!(code, 0, "{out}{err}");
+    let key: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let bearer = format!("Authorization: Bearer {}\r\n", key["key"].as_str().unwrap());
+    assert_eq!(ask(&airlock, "GET /api/queue", &bearer).status, 200);
+    let again = ask(&airlock, "GET /api/queue", &bearer);
+    assert_eq!((again.status, again.code().as_str()), (429, "key_too_many"));
+    assert!(again.header("retry-after").is_some());
+    let of_sessions = [
+        ("group", "session"),
+        ("lane", "front_door"),
+        ("bound", "rate"),
+    ];
+    assert_eq!(airlock.metric("airlock_limited_total", &of_sessions), 5);
 }

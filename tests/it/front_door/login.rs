@@ -276,13 +276,17 @@ fn a_token_that_is_not_good_is_refused_with_its_reason_and_nothing_else() {
         ("revoked", revoked, "session_revoked"),
         ("expired", short, "token_expired"),
     ] {
-        // The one that expires does so while the others are asked.
+        // The one that expires does so while the others are asked, and may come in until then.
+        let path = match name {
+            "expired" => "/soon",
+            _ => "/api/queue",
+        };
         let ask = |lines: &str, cookie: &str| {
             let browser = Browser {
                 airlock: &airlock,
                 cookie: cookie.to_owned(),
             };
-            refused(&browser.send("GET", "/api/queue", lines, ""))
+            refused(&browser.send("GET", path, lines, ""))
         };
         let want = (401, code.to_owned());
         let bearer = format!("Authorization: Bearer {token}\r\n");
@@ -616,4 +620,104 @@ fn a_cookie_beyond_this_machine_wants_tls() {
             );
         }
     }
+}
+
+/// The proxy and the base URL on all addresses, in a network namespace that has none but loopback.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_proxy_that_other_machines_reach_wants_a_key() {
+    let works = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "true"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !works {
+        let required = std::env::var_os("AIRLOCK_REQUIRE_NETNS").is_some();
+        assert!(!required, "`unshare --user --net` does not work here");
+        eprintln!("skipped: this kernel allows no unprivileged network namespace");
+        return;
+    }
+    let out = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "sh", "-c"])
+        .arg("ip link set lo up && exec \"$0\" \"$@\"")
+        .arg(std::env::current_exe().unwrap())
+        .arg("front_door::login::inside_the_proxy_is_asked")
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("AIRLOCK_TEST_INSIDE", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let passed = out.status.success() && text(&out.stdout).contains("1 passed");
+    assert!(passed, "{}\n{}", text(&out.stdout), text(&out.stderr));
+}
+
+#[test]
+#[ignore = "runs inside of the namespace that another test makes"]
+fn inside_the_proxy_is_asked() {
+    if std::env::var_os("AIRLOCK_TEST_INSIDE").is_none() {
+        return;
+    }
+    let airlock = Airlock::start(&format!(
+        "listeners:\n  explicit: 0.0.0.0:0\n  reverse:\n    listen: 0.0.0.0:0\n  admin: 127.0.0.1:0\n\
+         llm:\n  discover: false\n{REQUIRED}"
+    ));
+    let here = |address: std::net::SocketAddr| {
+        std::net::SocketAddr::from(([127, 0, 0, 1], address.port()))
+    };
+    let (proxy, base) = (here(airlock.ready.explicit), here(airlock.ready.reverse));
+    let (_, out, _) = airlock.command(&["key", "add", "box", "--role", "user", "--json"]);
+    let made: Value = serde_json::from_str(&out).unwrap();
+    let key = made["key"].as_str().unwrap().to_owned();
+    let token = token(&airlock, "ada", "user");
+    let host = "comfyui-copilot-server.onrender.com";
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let basic = |secret: &str| {
+        let pair = STANDARD.encode(format!("key:{secret}"));
+        format!("Proxy-Authorization: Basic {pair}\r\n")
+    };
+    let wanted = (407, "proxy_login_required".to_owned());
+    for (name, line, good) in [
+        ("nothing", String::new(), false),
+        ("a wrong key", basic("airlock_a_b"), false),
+        ("no key at all", basic("secret"), false),
+        (
+            "a key in the wrong header",
+            format!("Authorization: Bearer {key}\r\n"),
+            false,
+        ),
+        ("a key", basic(&key), true),
+        ("a token", basic(&token), true),
+    ] {
+        let plain = Wire::to(proxy).ask(format!(
+            "GET http://{host}/v1/models HTTP/1.1\r\nHost: {host}\r\n{line}\r\n"
+        ));
+        let connect = Wire::to(proxy).ask(format!(
+            "CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n{line}\r\n"
+        ));
+        if good {
+            assert_ne!(plain.status, 407, "{name}");
+            assert_eq!(connect.status, 200, "{name}");
+            continue;
+        }
+        for reply in [plain, connect] {
+            assert_eq!((reply.status, reply.code()), wanted, "{name}");
+            let challenge = reply.header("proxy-authenticate");
+            assert_eq!(challenge, Some("Basic realm=\"airlock\""), "{name}");
+        }
+    }
+    for (name, line, status) in [
+        ("nothing", String::new(), Some(401)),
+        ("null", "Authorization: Bearer null\r\n".into(), Some(401)),
+        ("a key", format!("Authorization: Bearer {key}\r\n"), None),
+    ] {
+        let reply = Wire::to(base).ask(format!(
+            "GET /v1/models HTTP/1.1\r\nHost: {base}\r\n{line}\r\n"
+        ));
+        assert_eq!(Some(reply.status).filter(|s| *s == 401), status, "{name}");
+    }
+    eventually("the key is named in the record of the tunnel", || {
+        let records = airlock.records();
+        records
+            .iter()
+            .any(|r| r["method"] == "CONNECT" && r["user"] == "box")
+    });
 }

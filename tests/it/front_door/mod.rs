@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "linux")]
 mod browser;
+#[cfg(target_os = "linux")]
+mod browser_login;
 mod chats;
 mod comfyui;
 #[cfg(target_os = "linux")]

@@ -1,9 +1,10 @@
 //! The receipt of a running airlock: page, signed copy, news, commands; and its sums beside the log's.
 //!
-//! [`browser`] shows the page to a real one.
+//! [`browser`] shows the page to a real one, [`people`] asks as different ones.
 
 #[cfg(target_os = "linux")]
 mod browser;
+mod people;
 
 use std::{fs, process::Command};
 
@@ -46,12 +47,17 @@ fn llm() -> Origin {
 
 impl House {
     pub fn open() -> Self {
+        Self::with("")
+    }
+
+    /// With these further sections.
+    fn with(more: &str) -> Self {
         let comfyui = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
         let llm = llm();
         let airlock = Airlock::start(&format!(
             "listeners:\n  explicit: 127.0.0.1:0\n  reverse: off\n  admin: 127.0.0.1:0\n\
              llm:\n  discover: false\n  base_url: http://{}/v1\n\
-             front_door:\n  listen: 127.0.0.1:0\n  comfyui: http://{}\n",
+             front_door:\n  listen: 127.0.0.1:0\n  comfyui: http://{}\n{more}",
             llm.address, comfyui.address
         ));
         Self {
