@@ -67,6 +67,12 @@ race *ARGS:
 # The same in about half a minute: does it still hold, roughly?
 race-quick *ARGS: (race "--quick" ARGS)
 
+# Airlock with 100,000 rules against airlock with 10, in turns; needs nginx. Under three minutes after the
+# release build.
+race-rules *ARGS:
+    ./run cargo build --release --bin airlock --example load
+    python3 benches/race.py --rules {{ARGS}}
+
 # Criterion benches: policy, leaf minting, heads, JSON edits, stream repair.
 bench *ARGS:
     ./run cargo bench {{ARGS}}

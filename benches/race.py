@@ -3,6 +3,7 @@
 
     just race          everything, under three minutes
     just race-quick    a sanity check, about half a minute
+    just race-rules    airlock with 100,000 rules against airlock with 10, under three minutes
 
 Single figures of a shared machine are noise. So the contenders take turns (A B C D A B C D ...), a
 ratio is the median of the rounds' own ratios, and the CPU time that a proxy used per request stands
@@ -44,16 +45,16 @@ children = []
 def main():
     options = parse()
     if os.environ.get(INSIDE) != "1":
-        prepare()
+        prepare(options)
         enter_namespace()
     own_network()
     try:
         print(machine())
-        result = race(options)
+        result = race_rules(options) if options.rules else race(options)
     finally:
         for child in reversed(children):
             stop(child)
-    out = SCRATCH / "result.json"
+    out = SCRATCH / ("rules.json" if options.rules else "result.json")
     out.write_text(json.dumps(result, indent=1))
     print(f"\nall figures: {out}\n{machine()}")
     misses = [t["name"] for t in result["targets"] if not t["met"]]
@@ -73,10 +74,14 @@ def parse():
         "--only", choices=["plain", "intercept", "ttft", "start"], action="append", help="modes"
     )
     parser.add_argument("--baseline", type=pathlib.Path, help="an earlier airlock binary, to race against")
+    parser.add_argument("--rules", type=int, nargs="?", const=100_000, metavar="N",
+                        help="race N rules (100,000) against 10, and nothing else")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     options = parser.parse_args()
     # Short turns and many rounds: a neighbour's work then hits all contenders alike.
-    options.rounds = options.rounds or (6 if options.quick else 20)
+    # One program against itself differs by little: more rounds to tell.
+    usual = 32 if options.rules else 20
+    options.rounds = options.rounds or (6 if options.quick else usual)
     options.seconds = options.seconds or (0.3 if options.quick else 0.5)
     options.samples = 150 if options.quick else 500
     options.starts = 5 if options.quick else 20
@@ -87,16 +92,17 @@ def parse():
 # ---- the stage ----
 
 
-def prepare():
+def prepare(options):
     """What must exist before the network is gone."""
     for tool in ("nginx", "openssl", "unshare"):
         if not shutil.which(tool, path=search_path()):
             sys.exit(f"error: {tool} is missing; 'apt install nginx-light openssl util-linux'")
-    for binary in ("airlock", *(f"examples/{e}" for e in ("load", "fake_sse", "bare_pingora", "bare_pingora_mimalloc"))):
+    examples = ("load",) if options.rules else ("load", "fake_sse", "bare_pingora", "bare_pingora_mimalloc")
+    for binary in ("airlock", *(f"examples/{e}" for e in examples)):
         if not (RELEASE / binary).exists():
             sys.exit(f"error: {binary} is not built; run 'just race', which builds it")
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    if not mitmdump().exists():
+    if not options.rules and not mitmdump().exists():
         print(f"==> installing {MITMPROXY} into {SCRATCH / 'mitmproxy'}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", mitmdump().parents[1]], check=True)
         pip = [mitmdump().with_name("pip"), "install", "-q", "--disable-pip-version-check", MITMPROXY]
@@ -195,10 +201,10 @@ def nginx(conf, workers):
     return spawn(shutil.which("nginx"), "-p", SCRATCH, "-c", SCRATCH / conf)
 
 
-def airlock(workers, state, config=True, keep=False, binary=RELEASE / "airlock", ports="1800"):
+def airlock(workers, state, config=True, keep=False, binary=RELEASE / "airlock", ports="1800", more=lambda text: text):
     """The child, the seconds until it was ready, and what it said then. `workers`: its own default
-    where `None`."""
-    text = (HERE / "race/airlock.yaml").read_text()
+    where `None`. `more` may edit the configuration."""
+    text = more((HERE / "race/airlock.yaml").read_text())
     # Only the listeners' ports: an earlier build, raced against this one, needs others.
     (SCRATCH / f"{state}.yaml").write_text(text.replace("127.0.0.1:1800", f"127.0.0.1:{ports}"))
     env = {"AIRLOCK_STATE_DIR": str(SCRATCH / state)}
@@ -325,6 +331,88 @@ def intercept(options, result, targets, runners):
     table(turns)
     target(targets, "25 times mitmproxy", ratio(turns, "airlock", "mitmproxy"), ">=", 25)
     stop(mitm)
+
+
+# ---- many rules ----
+
+FEW = 10
+
+
+def race_rules(options):
+    """The same program with few rules and with many. Few rules run twice: what those two differ by is
+    what the machine adds, and a difference below that says nothing."""
+    result = {"machine": machine(), "workers": options.workers, "connections": options.connections}
+    result["rules"], result["targets"] = options.rules, []
+    origin()
+    names = {"few": f"{FEW} rules", "many": f"{options.rules:,} rules", "again": f"{FEW} rules, again"}
+    runners = {}
+    for n, (key, name) in enumerate(names.items()):
+        rules = options.rules if key == "many" else FEW
+        child, took, _ = airlock(options.workers, f"state-rules-{key}", ports=f"181{n}",
+                                 more=lambda text: with_rules(text, rules))
+        runners[name] = child
+        print(f"  {name:24} ready in {took * 1e3:7.1f} ms   {rss_mb(child):6.1f} MB")
+    few, many, again = names.values()
+    for entry, command in (("reverse", ask_reverse), ("explicit", ask_explicit)):
+        contenders = {name: (child, n) for n, (name, child) in enumerate(runners.items())}
+        turns = take_turns(options, contenders, command)
+        result[entry] = turns
+        print(f"\n{entry}, keep-alive, 1 KiB, {options.connections} connections, "
+              f"{options.workers} worker thread(s) each, {options.rounds} rounds")
+        print(f"  {'':24} {'req/s':>7} {'p50 ms':>7} {'p99 ms':>7} {'CPU us':>7}"
+              f"   of few rules: median (quartiles) of the rounds; by CPU time")
+        for name, rounds in turns.items():
+            middle = lambda field: statistics.median(r[field] for r in rounds)
+            line = (f"  {name:24} {middle('per_second'):7.0f} {middle('p50_ms'):7.3f} "
+                    f"{middle('p99_ms'):7.3f} {middle('cpu_us'):7.1f}")
+            if name != few:
+                rate = spread(turns, name, few, "per_second")
+                # Less time is more work done by it: turned around, so that both read alike.
+                cpu = spread(turns, few, name, "cpu_us")
+                line += "   {1:.3f} ({0:.3f} to {2:.3f})".format(*rate) + "; {1:.3f} ({0:.3f} to {2:.3f})".format(*cpu)
+            print(line)
+        target(result["targets"], f"{entry}: 0.98 of {few}", spread(turns, many, few, "per_second")[1], ">=", 0.98)
+    return result
+
+
+def spread(turns, ours, theirs, field):
+    """Lower quartile, median and upper quartile of the rounds' own ratios."""
+    return statistics.quantiles((a[field] / b[field] for a, b in zip(turns[ours], turns[theirs])), n=4)
+
+
+def with_rules(text, rules):
+    """The race's own rule in the middle of others, of all kinds that the policy's index tells apart. Names
+    whose TLS is opened repeat: a root certificate holds five hundred."""
+    def line(n):
+        kind = (
+            f"hosts: [h{n}.example.test], action: tunnel",
+            f"hosts: ['*.f{n % 100}.test'], paths: ['/v{n}/*'], action: forward",
+            f"hosts: [r{n % 100}.test], paths: [/{n}], read_only: true, action: forward",
+            f"hosts: [h{n}.example.test], action: deny",
+        )[n % 4]
+        return f"  - {{name: r{n}, {kind}}}\n"
+    others = [line(n) for n in range(rules - 1)]
+    half = len(others) // 2
+    before, rest = text.split("rules:\n")
+    own, after = rest.split("\nupstreams:\n")
+    own = own.replace("ports: [18443]", f"ports: [{ORIGIN}, {ORIGIN_TLS}]")
+    plain = f"  - {{name: race-plain, url: 'http://origin.test:{ORIGIN}'}}\n"
+    return f"{before}rules:\n{''.join(others[:half])}{own}{''.join(others[half:])}\nupstreams:\n{plain}{after}"
+
+
+def ask_reverse(n):
+    port = REVERSE + 100 + n * 10
+    return ["rate", "--address", f"127.0.0.1:{port}", "--host", f"127.0.0.1:{port}", "--path", "/bench/1k", "--warm-up", 0.1]
+
+
+def ask_explicit(n):
+    """In the clear, by absolute URI; a request of an intercepted tunnel is judged by the same look-up."""
+    host = f"origin.test:{ORIGIN}"
+    return ["rate", "--address", f"127.0.0.1:{EXPLICIT + 100 + n * 10}", "--host", host,
+            "--path", f"http://{host}/bench/1k", "--warm-up", 0.1]
+
+
+# ---- turns and figures ----
 
 
 def take_turns(options, contenders, command):

@@ -7,6 +7,8 @@ mod build;
 mod control;
 mod descriptors;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 pub mod identity;
 pub mod llm;
 mod receipts;

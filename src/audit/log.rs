@@ -24,9 +24,9 @@ use crate::metrics::Metrics;
 
 /// Often enough for a person who watches, seldom enough to cost nothing at rest.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
-/// Under load the writer is woken earlier: while it is at most this much, a batch stays in the
-/// processor's cache on its way through.
-const BATCH: usize = 128;
+/// Under load the writer is woken earlier. Each time costs a switch of threads; what is more than this
+/// no longer stays in the processor's cache on its way through.
+const BATCH: usize = 512;
 const QUEUE: usize = 65_536;
 /// Kept while the disk cannot be written: refusals, which say little that is new, at some 10 MB.
 const KEPT: usize = 16_384;

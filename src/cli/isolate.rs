@@ -80,6 +80,7 @@ pub fn exit_code_of(e: &IsolateError) -> u8 {
         IsolateError::ToolMissing(_)
         | IsolateError::Namespace(_)
         | IsolateError::Publish { .. }
+        | IsolateError::Filter(_)
         | IsolateError::Io { .. } => EXIT_UNAVAILABLE,
     }
 }

@@ -1,7 +1,7 @@
 //! The helper: runs inside of the namespaces, before and beside the program.
 //!
 //! It has the capabilities of the namespaces and uses them for `lo` and the covers; the program gets
-//! none. Then it only relays. It can be stopped or read by the program without harm: all it holds are
+//! none, and no socket that knows no namespace ([`sockets`]). Then it only relays. It can be stopped or read by the program without harm: all it holds are
 //! sockets that lead to Airlock's listeners.
 
 use std::{
@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, UnixStream, unix::OwnedReadHalf},
     process::{Child, Command},
+    runtime::Handle,
     sync::Semaphore,
 };
 
@@ -27,6 +29,7 @@ use super::{
     control::{MAX_LINE, Order, STARTED, Signal},
     cover, interface,
     plan::{CONTROL, PLAN, PUBLISHED, Plan, door_socket},
+    sockets,
 };
 use crate::upstream::isolation;
 
@@ -41,6 +44,8 @@ const CONFINED: [&str; 7] = [
     "--ambient-caps=-all",
     "--",
 ];
+
+const TO_THE_GROUP: &str = "kill -s \"$1\" -- \"-$2\" || kill -s \"$1\" -- \"$2\"";
 
 /// Prepares the namespace and runs `command` in it. Its exit code, 128 and the signal as a shell has
 /// it. Must run single-handed in namespaces of its own: it mounts and binds.
@@ -86,18 +91,26 @@ fn read_plan(path: &Path) -> Result<Plan, IsolateError> {
         .map_err(IsolateError::io("understand the parent's plan"))
 }
 
+/// On a thread that is there for this alone: it keeps the filters of its sockets until it ends.
 fn spawn(command: &[OsString]) -> Result<Child, IsolateError> {
-    let [program, arguments @ ..] = CONFINED;
-    Command::new(program)
-        .args(arguments)
-        .args(command)
-        .spawn()
-        .map_err(IsolateError::io("start setsid"))
+    let runtime = Handle::current();
+    let start = || {
+        sockets::keep_to_the_namespace()?;
+        let _runtime = runtime.enter();
+        let [program, arguments @ ..] = CONFINED;
+        Command::new(program)
+            .args(arguments)
+            .args(command)
+            .spawn()
+            .map_err(IsolateError::io("start setsid"))
+    };
+    thread::scope(|scope| scope.spawn(start).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// `setsid` makes the program the leader of a group with its own number.
 fn program_group(program: &Child) -> Option<String> {
-    program.id().map(|id| format!("-{id}"))
+    program.id().map(|id| id.to_string())
 }
 
 /// A shell's: the code itself, or 128 and the signal.
@@ -129,11 +142,12 @@ async fn obey(orders: OwnedReadHalf, group: Option<String>, folder: &Path) {
     }
 }
 
-/// By kill(1) of the shell: the call itself has no safe wrapper among our dependencies.
+/// By kill(1) of the shell: the call itself has no safe wrapper among our dependencies. To the process
+/// alone where it has no group yet.
 async fn pass_on(signal: Signal, group: Option<&str>) {
     let Some(group) = group else { return };
     let sent = Command::new("sh")
-        .args(["-c", "kill -s \"$1\" -- \"$2\"", "sh", signal.name(), group])
+        .args(["-c", TO_THE_GROUP, "sh", signal.name(), group])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()

@@ -59,15 +59,6 @@ pub fn probe() -> Result<(), IsolateError> {
     Err(IsolateError::Namespace(facts.advice()))
 }
 
-/// Whether programs here have sockets to the hypervisor, which no network namespace closes.
-pub fn has_vsock() -> bool {
-    fs::read_to_string("/proc/net/protocols").is_ok_and(|table| {
-        table
-            .lines()
-            .any(|line| line.split_whitespace().next() == Some("AF_VSOCK"))
-    })
-}
-
 /// What can forbid a namespace.
 #[derive(Debug, Default)]
 struct Facts {

@@ -12,6 +12,7 @@
 //! | [`outside`] | the parent: Unix sockets to Airlock's listeners, published ports, signals |
 //! | [`inside`] | the helper: `lo`, covers, listeners, the program |
 //! | [`cover`] | Unix sockets and private folders put out of the program's sight |
+//! | [`sockets`] | which families of sockets the program may make |
 //! | [`interface`] | brings `lo` up by a netlink message |
 //! | [`control`] | the lines between parent and helper |
 //!
@@ -25,6 +26,7 @@ mod interface;
 mod kernel;
 mod outside;
 mod plan;
+mod sockets;
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -54,6 +56,10 @@ pub enum IsolateError {
     },
     #[error("port {0} is published twice; name each one once")]
     PublishedTwice(u16),
+    #[error(
+        "this kernel takes no filter for sockets that leave the namespace ({0}); it needs CONFIG_SECCOMP_FILTER"
+    )]
+    Filter(#[from] seccompiler::Error),
     #[error("cannot {what}: {source}")]
     Io {
         what: &'static str,

@@ -24,7 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal as SignalStream, SignalKind, signal},
     sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -71,11 +71,6 @@ pub struct Isolated {
 pub async fn run(isolated: Isolated) -> Result<ExitStatus, IsolateError> {
     refuse_duplicates(&isolated.publish)?;
     kernel::probe()?;
-    if kernel::has_vsock() {
-        tracing::warn!(
-            "this machine has vsock sockets to its hypervisor, which a network namespace does not close; see docs/ISOLATION.md"
-        );
-    }
     let folder = Folder::make(isolated.temporary.as_deref())?;
     let plan = plan(&isolated, &folder.0)?;
     let stop = CancellationToken::new();
@@ -103,6 +98,8 @@ pub async fn run(isolated: Isolated) -> Result<ExitStatus, IsolateError> {
     }
     write_plan(&folder.0.join(PLAN), &plan)?;
 
+    // Before the program runs: one that came in between would end this process and not the program.
+    let signals = listen_for_signals()?;
     let mut child = spawn(&isolated, &folder.0)?;
     let lines = tokio::select! {
         connected = control.accept() => connected.map_err(IsolateError::io("accept the helper"))?.0,
@@ -120,7 +117,7 @@ pub async fn run(isolated: Isolated) -> Result<ExitStatus, IsolateError> {
         let task = published_port(listener, inside, orders.clone(), waiting.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(task));
     }
-    wait(&mut child, orders).await
+    wait(&mut child, signals, orders).await
 }
 
 /// The namespaces, and in them a shell as first process, for it collects orphans and passes the
@@ -191,17 +188,12 @@ fn announce(inside: u16, listener: &TcpListener) {
 }
 
 /// Signals for this process are for the program. It decides when it ends.
-async fn wait(child: &mut Child, orders: mpsc::Sender<Order>) -> Result<ExitStatus, IsolateError> {
-    for known in Signal::ALL {
-        let kind = match known {
-            Signal::Hangup => SignalKind::hangup(),
-            Signal::Interrupt => SignalKind::interrupt(),
-            Signal::Quit => SignalKind::quit(),
-            Signal::Terminate => SignalKind::terminate(),
-            Signal::User1 => SignalKind::user_defined1(),
-            Signal::User2 => SignalKind::user_defined2(),
-        };
-        let mut stream = signal(kind).map_err(IsolateError::io("listen for signals"))?;
+async fn wait(
+    child: &mut Child,
+    signals: Vec<(Signal, SignalStream)>,
+    orders: mpsc::Sender<Order>,
+) -> Result<ExitStatus, IsolateError> {
+    for (known, mut stream) in signals {
         let orders = orders.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
@@ -215,6 +207,23 @@ async fn wait(child: &mut Child, orders: mpsc::Sender<Order>) -> Result<ExitStat
         .wait()
         .await
         .map_err(IsolateError::io("wait for the program"))
+}
+
+/// From here on they end the program, and no longer this process.
+fn listen_for_signals() -> Result<Vec<(Signal, SignalStream)>, IsolateError> {
+    let stream = |known: Signal| {
+        let kind = match known {
+            Signal::Hangup => SignalKind::hangup(),
+            Signal::Interrupt => SignalKind::interrupt(),
+            Signal::Quit => SignalKind::quit(),
+            Signal::Terminate => SignalKind::terminate(),
+            Signal::User1 => SignalKind::user_defined1(),
+            Signal::User2 => SignalKind::user_defined2(),
+        };
+        Ok((known, signal(kind)?))
+    };
+    let all: io::Result<_> = Signal::ALL.into_iter().map(stream).collect();
+    all.map_err(IsolateError::io("listen for signals"))
 }
 
 /// Carries the orders. When either side ends, so does the other: the helper takes the end of this

@@ -64,7 +64,7 @@ pub fn arrival(
         Some(query) => format!("{canonical}?{query}").into(),
         None => Arc::from(&*canonical),
     };
-    let rewritten = !matches!(&head.target, Target::Origin(t) if *t == &*target);
+    let rewritten = !matches!(&head.target, Target::Origin(t) if **t == *target);
     if let Some(protocol) = &head.upgrade
         && protocol != "websocket"
     {

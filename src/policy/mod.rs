@@ -35,6 +35,9 @@ pub use rule::{Ports, Rule, RuleAction};
 pub use terms::{RequestSize, Terms};
 
 #[cfg(test)]
+pub use rule::{FAULT, FAULTY};
+
+#[cfg(test)]
 mod terms_tests;
 #[cfg(test)]
 mod tests;

@@ -85,9 +85,18 @@ pub struct Rule {
     pub terms: Option<Arc<Terms>>,
 }
 
+/// Whoever asks a rule of this name gets a panic, in test builds alone: see `app::fault_tests`.
+#[cfg(test)]
+pub const FAULTY: &str = "faulty-by-a-test";
+/// The same for a request with this method, whatever the rule.
+#[cfg(test)]
+pub const FAULT: &str = "FAULT";
+
 impl Rule {
     /// Port, client and entry: what is known before a request is read.
     pub(super) fn matches_connection(&self, entry: Entry, client: IpAddr, port: Port) -> bool {
+        #[cfg(test)]
+        assert_ne!(self.name.as_str(), FAULTY, "a test's fault in a rule");
         self.ports.contains(port)
             && (self.entries.is_empty() || self.entries.contains(&entry))
             && (self.clients.is_empty() || self.clients.iter().any(|net| net.contains(&client)))
@@ -100,6 +109,8 @@ impl Rule {
 
     /// Methods are case-sensitive; paths are matched by the index.
     pub(super) fn matches_method(&self, method: &str) -> bool {
+        #[cfg(test)]
+        assert_ne!(method, FAULT, "a test's fault in a request");
         self.methods.is_empty() || self.methods.iter().any(|m| **m == *method)
     }
 

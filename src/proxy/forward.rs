@@ -1,6 +1,10 @@
 //! Sending a request on: the peer to dial, and what headers may cross.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderName, header};
 use pingora::{http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
@@ -43,6 +47,7 @@ pub async fn destination(
     arrival: &Arrival,
     rule: &RuleName,
     attempt: usize,
+    request: &RequestHeader,
 ) -> Result<Destination, Denial> {
     let refuse = |reason, detail: String| Denial {
         detail: Some(detail),
@@ -92,6 +97,13 @@ pub async fn destination(
             peer.group_key = private_cas.generation();
         }
     }
+    if repeatable(&request.headers) {
+        peer.group_key = pool_key(peer.group_key, arrival.started);
+    } else {
+        // A connection of its own, before and after.
+        peer.group_key = arrival.id.as_u64_pair().1;
+        peer.options.idle_timeout = Some(Duration::ZERO);
+    }
     Ok(Destination {
         peer: Box::new(peer),
         address: (!through_proxy).then_some(address.socket()),
@@ -138,15 +150,39 @@ fn peer(services: &Services, arrival: &Arrival, address: &CheckedAddr) -> HttpPe
     // An idle WebSocket is not a broken one.
     peer.options.read_timeout = (!arrival.upgrade).then_some(limits.upstream_timeout);
     peer.options.write_timeout = Some(limits.upstream_timeout);
-    peer.options.idle_timeout = Some(IDLE);
     peer.options.alpn = ALPN::H1;
     peer.options.custom_l4 = Some(services.connector.clone());
     peer
 }
 
-/// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a request
-/// never meets a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(4);
+/// How long an idle connection may be used again, roughly: a timer on each would cost every request
+/// more than judging it, so the pool's key changes instead. One that its server closes meanwhile
+/// leaves the pool at once, the number of idle ones is bounded ([`super::Limits::idle_upstreams`]).
+const POOL_LIFE: Duration = Duration::from_secs(30);
+/// Pingora repeats a request that met a connection just being closed, if it still has the body; it
+/// keeps this much.
+const REPEATABLE: u64 = 64 << 10;
+
+/// Whether Pingora keeps the whole body until the response begins.
+fn repeatable(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return false;
+    }
+    // One plain length: the edge has judged it.
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_none_or(|v| {
+        v.to_str()
+            .is_ok_and(|v| v.parse().is_ok_and(|n: u64| n <= REPEATABLE))
+    })
+}
+
+/// Which idle connections a request may use: those of its own time and trust.
+fn pool_key(key: u64, started: Instant) -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let slot = started.saturating_duration_since(*BEGAN).as_secs() / POOL_LIFE.as_secs();
+    // Spread, so that two of these never meet by counting up.
+    key ^ slot.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 /// Request headers that end here: hop-by-hop ones, ours, and those that say where a request came
 /// from or goes to. A client cannot steer the next hop, which learns nothing about this network.
@@ -182,11 +218,10 @@ pub fn request_header(
     arrival: &Arrival,
     upstream: &mut RequestHeader,
 ) -> pingora::Result<()> {
-    let upgrade = upstream
-        .headers
-        .get(header::UPGRADE)
-        .filter(|_| arrival.upgrade)
-        .cloned();
+    let upgrade = match arrival.upgrade {
+        true => upstream.headers.get(header::UPGRADE).cloned(),
+        false => None,
+    };
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
@@ -263,6 +298,32 @@ fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_connection_is_used_again_for_half_a_minute_by_its_like_alone() {
+        let now = Instant::now();
+        // The first question sets the clock.
+        let key = pool_key(7, now);
+        assert_eq!(pool_key(7, now), key);
+        assert_ne!(pool_key(8, now), key);
+        assert_ne!(pool_key(7, now + POOL_LIFE), key);
+    }
+
+    #[test]
+    fn what_pingora_could_not_send_twice_gets_a_connection_of_its_own() {
+        for (name, value, expected) in [
+            ("x-none", "1", true),
+            ("content-length", "0", true),
+            ("content-length", "65536", true),
+            ("content-length", "65537", false),
+            ("content-length", "99999999999999999999999", false),
+            ("transfer-encoding", "chunked", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(repeatable(&headers), expected, "{name}: {value}");
+        }
+    }
 
     #[test]
     fn hop_by_hop_nomination_cannot_remove_framing_or_host() {

@@ -94,17 +94,21 @@ impl Outgoing {
         }
         outgoing.judge_encoding(&request.headers, terms)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
-        outgoing.spend(head_size(request))?;
+        if outgoing.allowance.is_some() {
+            outgoing.spend(head_size(request))?;
+        }
         Ok(outgoing)
     }
 
     fn judge_encoding(&self, headers: &HeaderMap, terms: Option<&Terms>) -> Result<(), Stopped> {
+        if self.mode == SecretMode::Off || terms.is_some_and(|t| t.encoded_bodies) {
+            return Ok(());
+        }
         let encodings = headers.get_all(header::CONTENT_ENCODING);
         let encoded = encodings
             .iter()
             .any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
-        let waived = self.mode == SecretMode::Off || terms.is_some_and(|t| t.encoded_bodies);
-        if encoded && !waived && has_body(headers) {
+        if encoded && has_body(headers) {
             return Err(Stopped {
                 reason: Reason::BodyEncoded,
                 detail: "secrets cannot be seen in an encoded body".into(),

@@ -53,6 +53,10 @@ fn decimal(value: &HeaderValue) -> Option<u64> {
 /// `host`: the one that was judged.
 pub fn clean(response: &mut ResponseHeader, host: &Host) {
     let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    // What is looked into is rare, and asking for each by its name costs more than one pass.
+    if !response.headers.keys().any(concerns) {
+        return;
+    }
     for name in nominated(&response.headers) {
         if !(switches && name == header::UPGRADE) {
             response.remove_header(&name);
@@ -70,6 +74,20 @@ pub fn clean(response: &mut ResponseHeader, host: &Host) {
         is_for(cookie, host) && !sets_ours(cookie)
     });
     without_reports(response);
+}
+
+/// Whether [`clean`] has to look at a head with such a header.
+fn concerns(name: &HeaderName) -> bool {
+    [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::LINK,
+        header::REFRESH,
+        header::SET_COOKIE,
+        header::CONTENT_SECURITY_POLICY,
+    ]
+    .contains(name)
+        || opens_a_door(name)
 }
 
 /// As [`clean`], for a response that was not fetched by Pingora.
@@ -267,6 +285,26 @@ mod tests {
             ("x-kept", "1"),
         ]);
         assert_eq!(names(&response.headers), ["connection", "x-kept"]);
+    }
+
+    #[test]
+    fn each_is_found_where_it_stands_alone() {
+        for (name, value) in [
+            ("connection", "x-hop"),
+            ("upgrade", "h2c"),
+            ("alt-svc", "h3=\":443\""),
+            ("link", "<https://evil.test>; rel=preconnect"),
+            ("refresh", "0; url=https://evil.test/"),
+            ("set-cookie", "a=b; domain=evil.test"),
+            ("content-security-policy", "report-uri https://evil.test/"),
+        ] {
+            let response = cleaned(&[(name, value), ("x-hop", "1")]);
+            let left = format!("{:?}", response.headers);
+            match name {
+                "connection" => assert!(!left.contains("x-hop\": "), "{left}"),
+                _ => assert!(!left.contains(value), "{name}: {left}"),
+            }
+        }
     }
 
     #[test]

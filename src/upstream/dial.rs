@@ -95,19 +95,21 @@ impl Dialer {
     /// How a client's `authority` is reached, judged as far as it can be. Servers that the
     /// configuration names are dialled by us whatever the site's proxy is.
     pub async fn way(&self, authority: &Authority) -> Result<Way, DialError> {
-        let named = self.policy.load().permits_private(authority);
-        let proxy = self.proxy.as_ref();
+        let Some(proxy) = self.proxy.as_ref() else {
+            return self.direct(authority).await;
+        };
         // Its address is open, for us alone.
-        if proxy.is_some_and(|p| p.authority() == authority) {
+        if proxy.authority() == authority {
             return Err(DialError {
                 authority: authority.clone(),
                 reason: Reason::AddressClosed,
                 detail: "it is the upstream proxy itself".into(),
             });
         }
-        match proxy.filter(|p| !named && !p.exempts(&authority.host)) {
-            Some(proxy) => self.through(proxy, authority).await,
-            None => self.direct(authority).await,
+        let named = self.policy.load().permits_private(authority);
+        match named || proxy.exempts(&authority.host) {
+            true => self.direct(authority).await,
+            false => self.through(proxy, authority).await,
         }
     }
 

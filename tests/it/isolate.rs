@@ -21,6 +21,7 @@ use crate::{
 };
 
 const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/probe.py");
+const FAMILIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/families.py");
 const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/serve.py");
 const AIRLOCK: &str = env!("CARGO_BIN_EXE_airlock");
 
@@ -274,6 +275,39 @@ fn the_programs_end_is_told_as_it_was() {
         );
     }
     assert_eq!(home.private_folders(), 0);
+}
+
+/// vsock leads to the hypervisor, Bluetooth to the air: their sockets know no network namespace.
+#[test]
+fn the_program_makes_no_socket_that_leaves_the_namespace_by_another_way() {
+    let Some(home) = Home::new() else { return };
+    let outside = Command::new("python3").arg(FAMILIES).output().unwrap();
+    let inside = home.run(&[], &["python3", FAMILIES]);
+    let told = |output: &Output, key: &str| -> Value {
+        let found: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", words(output)));
+        found[key].clone()
+    };
+    let families = |output, key| -> Vec<u64> {
+        let list = told(output, key);
+        let numbers = list.as_array().unwrap().iter().map(|f| f.as_u64().unwrap());
+        numbers.collect()
+    };
+    // AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET; as far as this kernel has them.
+    let kept = [1, 2, 10, 16, 17];
+    for key in ["families", "pairs"] {
+        let (there, here) = (families(&outside, key), families(&inside, key));
+        let expected: Vec<u64> = there.into_iter().filter(|f| kept.contains(f)).collect();
+        assert_eq!(here, expected, "{key}: {}", words(&inside));
+        assert!(here.contains(&1), "{key}: {}", words(&inside));
+    }
+    // ENOSYS, as where the kernel does not have it.
+    assert_eq!(told(&inside, "io_uring"), 38, "{}", words(&inside));
+
+    // The kernel's own word for it, so that the test also says something where it has none of them.
+    let status = home.run(&[], &["cat", "/proc/self/status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(text.contains("\nSeccomp:\t2\n"), "{}", words(&status));
 }
 
 /// A running airlock reads its configuration again when it changes.

@@ -125,17 +125,19 @@ async fn without_a_key_none_is_sent() {
 
 #[tokio::test]
 async fn connections_are_used_again() {
+    const ASKED: usize = 24;
     let (llm, gateway, _) = chat_with(vec![say(text("a")), say(stop()), say(DONE)]).await;
-    // When a connection is back in its pool cannot be seen from here: on a busy machine a question
-    // may come before it is.
-    for asked in 1..=50 {
+    for _ in 0..ASKED {
         read(gateway.handle(plugin(CHAT)).await).await;
-        if llm.connections.load(std::sync::atomic::Ordering::SeqCst) < asked {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // When a connection is back in its pool cannot be seen from here. On a busy machine a question
+        // may come before one is, and opens another, which is then there for those that follow.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("each of 50 questions had a connection of its own");
+    let opened = llm.connections.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(
+        opened <= ASKED / 4,
+        "{opened} connections for {ASKED} questions"
+    );
 }
 
 #[tokio::test]

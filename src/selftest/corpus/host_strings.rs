@@ -3,6 +3,7 @@
 use super::{Corpus, Expected, Lane, Opening, Step, connect, in_process, origin, plain};
 use crate::{
     net::{Authority, Port},
+    page,
     policy::Reason,
     selftest::hello::Hello,
 };
@@ -56,6 +57,10 @@ fn canonical(corpus: &mut Corpus<'_>) {
         ] {
             let bytes = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
             corpus.push(Lane::Reverse, sentence, Opening::Direct, vec![Step::Send(bytes)], Expected::Answered);
+        }
+        for (sentence, host) in [("an address", "127.0.0.1"), ("localhost with a dot", "LocalHost.")] {
+            let bytes = format!("GET {}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n", page::COPILOT_PATH).into_bytes();
+            corpus.push(Lane::FrontDoor, sentence, Opening::Direct, vec![Step::Send(bytes)], Expected::Answered);
         }
     }
     for name in ground.allowed() {

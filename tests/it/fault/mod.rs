@@ -8,6 +8,7 @@
 mod audit;
 mod descriptors;
 mod memory;
+mod names;
 mod resolver;
 mod slow;
 mod stand_in_dns;

@@ -1,9 +1,10 @@
 //! A name server on 127.0.0.1:53 of the test's own namespace: as broken as the test wants, and counting.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, UdpSocket},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     thread,
@@ -19,6 +20,8 @@ pub enum Answer {
     Silence,
     /// SERVFAIL.
     Failure,
+    /// NXDOMAIN.
+    NoSuchName,
     /// Bytes that are no answer.
     Garbage,
     /// NOERROR, and no address.
@@ -26,10 +29,11 @@ pub enum Answer {
 }
 
 impl Answer {
-    const ALL: [Answer; 5] = [
+    const ALL: [Answer; 6] = [
         Answer::Loopback,
         Answer::Silence,
         Answer::Failure,
+        Answer::NoSuchName,
         Answer::Garbage,
         Answer::Nothing,
     ];
@@ -38,19 +42,26 @@ impl Answer {
 pub struct Dns {
     mode: Arc<AtomicU8>,
     questions: Arc<AtomicUsize>,
+    names: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Points the system's resolver at 127.0.0.1, and at nothing else.
 pub fn ask_loopback() {
-    system(
-        "dir=$(mktemp -d)
-         printf 'nameserver 127.0.0.1\\noptions timeout:5 attempts:2\\n' >$dir/resolv.conf
+    ask_loopback_with("options timeout:5 attempts:2");
+}
+
+/// With this line in `resolv.conf` too.
+pub fn ask_loopback_with(line: &str) {
+    system(&format!(
+        "line='{line}'
+         dir=$(mktemp -d)
+         printf 'nameserver 127.0.0.1\\n%s\\n' \"$line\" >$dir/resolv.conf
          printf '127.0.0.1 localhost\\n' >$dir/hosts
          printf 'hosts: files dns\\n' >$dir/nsswitch.conf
          for file in resolv.conf hosts nsswitch.conf; do
              [ ! -e /etc/$file ] || mount --no-mtab --bind $dir/$file /etc/$file
-         done",
-    );
+         done"
+    ));
 }
 
 impl Dns {
@@ -59,12 +70,15 @@ impl Dns {
         let dns = Self {
             mode: Arc::new(AtomicU8::new(mode as u8)),
             questions: Arc::default(),
+            names: Arc::default(),
         };
         let (mode, questions) = (dns.mode.clone(), dns.questions.clone());
+        let names = dns.names.clone();
         thread::spawn(move || {
             let mut question = [0; 512];
             while let Ok((n, client)) = socket.recv_from(&mut question) {
                 questions.fetch_add(1, Ordering::SeqCst);
+                names.lock().unwrap().insert(name_in(&question[..n]));
                 let mode = mode.load(Ordering::SeqCst);
                 let mode = Answer::ALL.into_iter().find(|a| *a as u8 == mode).unwrap();
                 reply(&socket, client, &question[..n], mode);
@@ -80,6 +94,21 @@ impl Dns {
     pub fn questions(&self) -> usize {
         self.questions.load(Ordering::SeqCst)
     }
+
+    /// Names that were asked for since the last call, without a final dot.
+    pub fn names(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.names.lock().unwrap())
+    }
+}
+
+fn name_in(question: &[u8]) -> String {
+    let (mut at, mut labels) = (12, Vec::new());
+    while question[at] > 0 {
+        let end = at + 1 + usize::from(question[at]);
+        labels.push(String::from_utf8_lossy(&question[at + 1..end]).into_owned());
+        at = end;
+    }
+    labels.join(".")
 }
 
 fn reply(socket: &UdpSocket, client: SocketAddr, question: &[u8], answer: Answer) {
@@ -94,6 +123,7 @@ fn reply(socket: &UdpSocket, client: SocketAddr, question: &[u8], answer: Answer
             return;
         }
         Answer::Failure => ([0x81, 0x82], false),
+        Answer::NoSuchName => ([0x81, 0x83], false),
         Answer::Nothing => ([0x81, 0x80], false),
         Answer::Loopback => ([0x81, 0x80], is_a),
     };

@@ -471,15 +471,21 @@ fn health_readiness_metrics_and_status_answer_local_names_only() {
 /// EGRESS 51: the control plane is not reached through the proxy.
 #[test]
 fn the_control_plane_is_not_reached_through_the_proxy() {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
-    drop(probe);
-    let config = format!(
-        "packs: []\nllm:\n  discover: false\nlisteners:\n  explicit: 127.0.0.1:0\n  reverse:\n    listen: 127.0.0.1:0\n  admin: 127.0.0.1:{port}\n\
-         upstreams:\n  - name: oops\n    url: http://localhost:{port}\n\
-         rules:\n  - name: oops\n    hosts: [localhost]\n    ips: [127.0.0.1]\n    ports: [{port}]\n    action: forward\n"
-    );
-    let airlock = Airlock::start(&config);
+    let setup = |allowed: Option<u16>| {
+        match allowed {
+        None => Setup::default(),
+        Some(port) => Setup::rules(format!(
+            "  - name: oops\n    hosts: [localhost]\n    ips: [127.0.0.1]\n    ports: [{port}]\n    action: forward\n"
+        ))
+        .more(format!("upstreams:\n  - name: oops\n    url: http://localhost:{port}")),
+    }
+    };
+    // Allowed once its port is known.
+    let airlock = setup(None).start();
+    let port = airlock.ready.admin.port();
+    airlock.rewrite(&setup(Some(port)));
+    let out = airlock.command(&["reload", "--json"]);
+    assert_eq!(out.0, 0, "{out:?}");
     let reply = Wire::to(airlock.ready.explicit).ask(format!(
         "GET http://localhost:{port}/metrics HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
     ));

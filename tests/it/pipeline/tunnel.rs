@@ -152,29 +152,55 @@ fn a_private_address_that_is_not_named_as_an_upstream_is_never_dialled() {
 
 #[test]
 fn a_tunnel_back_into_airlock_is_refused() {
-    // The port is known only once it runs: ask for the control plane's by a rule for any port.
-    let airlock = Setup::rules(
-        "  - name: any\n    hosts: [localhost]\n    ports: [PORT]\n    action: tunnel\n"
-            .replace("PORT", "9"),
-    )
-    .start();
-    drop(airlock);
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
-    drop(probe);
-    let airlock = Setup {
-        listeners: format!("  transparent_http: 127.0.0.1:{port}\n"),
-        ..Setup::rules(rule(port))
+    let setup = |ports: &[u16]| {
+        let rules: String = ports
+            .iter()
+            .map(|port| rule(*port).replace("through", &format!("through-{port}")))
+            .collect();
+        let upstreams: String = ports
+            .iter()
+            .map(|port| format!("  - name: u{port}\n    url: https://localhost:{port}\n"))
+            .collect();
+        Setup {
+            listeners: "  transparent_http: 127.0.0.1:0\n".into(),
+            ..Setup::rules(rules)
+        }
+        .more(match ports {
+            [] => String::new(),
+            _ => format!("upstreams:\n{upstreams}"),
+        })
+    };
+    // Ports are known once it runs, and are allowed then: a port that was free a moment ago may be
+    // somebody else's by the time it is bound.
+    let airlock = setup(&[]).start();
+    let ready = &airlock.ready;
+    let own = [
+        ready.explicit,
+        ready.reverse,
+        ready.admin,
+        ready.transparent_http.unwrap(),
+    ]
+    .map(|address| address.port());
+    airlock.rewrite(&setup(&own));
+    let out = airlock.command(&["reload", "--json"]);
+    assert_eq!(out.0, 0, "{out:?}");
+    for (n, port) in (1u64..).zip(own) {
+        let authority = format!("localhost:{port}");
+        let reply = Wire::to(ready.explicit).ask(format!(
+            "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
+        ));
+        assert_eq!((reply.status, reply.code().as_str()), (403, "own_listener"));
+        let counted = airlock.metric("airlock_decisions_total", &[("reason", "own_listener")]);
+        assert_eq!(counted, n, "{authority}");
     }
-    .more(format!(
-        "upstreams:\n  - name: mine\n    url: https://localhost:{port}"
-    ))
-    .start();
-    let authority = format!("localhost:{port}");
-    let reply = Wire::to(airlock.ready.explicit).ask(format!(
-        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
-    ));
-    assert_refused(&airlock, &reply, 403, "own_listener", 1);
+    for record in airlock.exactly(own.len()) {
+        assert_eq!(
+            (&record["action"], &record["reason"]),
+            (&"deny".into(), &"own_listener".into()),
+            "{record}"
+        );
+    }
+    assert_eq!(airlock.metric("airlock_upstream_sockets_total", &[]), 0);
 }
 
 #[test]

@@ -39,6 +39,13 @@ fn closed() -> Airlock {
     .start()
 }
 
+/// Before a ComfyUI that is not there: a request for it would be a look-up that is counted.
+fn before_comfyui() -> Airlock {
+    Setup::default()
+        .more("front_door: {listen: 127.0.0.1:0, comfyui: 'http://comfyui.invalid:8188'}")
+        .start()
+}
+
 /// Sends each request on a connection of its own and wants a typed refusal; how often each came.
 fn refusals(door: SocketAddr, request: impl Fn(&str) -> String) -> BTreeMap<String, usize> {
     let mut codes = BTreeMap::new();
@@ -151,6 +158,47 @@ fn a_base_url_with_any_of_them_as_host_is_refused_and_recorded() {
             ("bad_authority", 1229),
             ("malformed_request", 39),
             ("no_rule_matched", 121)
+        ])
+    );
+}
+
+/// A page that a foreign name was rebound to: by its Host, before the path is looked at.
+#[test]
+fn a_call_of_a_page_by_any_of_them_as_host_is_refused_and_recorded() {
+    let airlock = before_comfyui();
+    let codes = refusals(airlock.ready.front_door.unwrap(), |text| {
+        format!("GET /airlock/copilot/api/x HTTP/1.1\r\nHost: {text}\r\n\r\n")
+    });
+    assert_accounts(&airlock, &codes);
+    assert_eq!(
+        codes,
+        counts(&[
+            ("bad_authority", 1229),
+            ("host_not_allowed", 164),
+            ("malformed_request", 39),
+            // This machine, which may be called so.
+            ("no_rule_matched", 25)
+        ])
+    );
+}
+
+/// The text where the page's own path names the vendor's: what follows the prefix is a path, and a
+/// text with slashes or a host in it stays one.
+#[test]
+fn a_path_with_any_of_them_behind_the_vendors_prefix_leads_nowhere_else() {
+    let airlock = before_comfyui();
+    let door = airlock.ready.front_door.unwrap();
+    let codes = refusals(door, |text| {
+        format!("GET /airlock/copilot//{text} HTTP/1.1\r\nHost: {door}\r\n\r\n")
+    });
+    assert_accounts(&airlock, &codes);
+    assert_eq!(
+        codes,
+        counts(&[
+            // `..` alone: the door's own paths, of which this is none.
+            ("host_known_request_not", 1),
+            ("malformed_request", 807),
+            ("no_rule_matched", 649)
         ])
     );
 }
