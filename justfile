@@ -24,6 +24,12 @@ faults *ARGS:
 clients:
     ./run test --test it clients
 
+# The Autobahn WebSocket suite, straight to an echo server and through the front door: the verdicts have to
+# be the same. A quarter of an hour. Needs Python 2.7 or PyPy 2, which the suite runs on; fetches it from PyPI.
+autobahn *ARGS:
+    ./run cargo build --bin airlock
+    python3 tests/autobahn.py {{ARGS}}
+
 # The Python environments of the SDK tests, by themselves.
 clients-env:
     ./run clients-env
@@ -52,13 +58,14 @@ reload-many RULES='100000':
 coverage *ARGS:
     python3 tests/coverage.py {{ARGS}}
 
-# Mutation tests of what decides, an hour on two idle cores; fails below 95 of 100 caught. Groups: net,
-# policy, token, edge; behind `--`, arguments of cargo-mutants. Needs `cargo install cargo-mutants`.
+# Mutation tests of what decides, about an hour on two cores; fails below 95 of 100 caught in a group. Groups:
+# token, net, policy, edge; `--again` after tests were added tries the survivors alone. Goes on where it was
+# interrupted. Needs `cargo install cargo-mutants`.
 mutants *ARGS:
     python3 tests/mutants.py {{ARGS}}
 
-# Races airlock against bare pingora-proxy, nginx and mitmproxy in turns; needs nginx. Under three
-# minutes after the release build; `just race --help` for what can be chosen.
+# Races airlock against bare pingora-proxy, nginx, HAProxy and mitmproxy in turns; needs nginx and haproxy.
+# Five minutes after the release build; `just race --help` for what can be chosen.
 race *ARGS:
     ./run cargo build --release --bin airlock
     ./run cargo build --release --examples

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Races airlock against bare pingora-proxy, nginx and mitmproxy, in turns, and prints ratios.
 
-    just race          everything, under three minutes
+    just race          everything, about five minutes
     just race-quick    a sanity check, about half a minute
     just race-rules    airlock with 100,000 rules against airlock with 10, under three minutes
 
@@ -26,6 +26,8 @@ import struct
 import subprocess
 import sys
 import time
+
+import race_door
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -71,7 +73,7 @@ def parse():
     parser.add_argument("--rounds", type=int, help="rounds of each mode")
     parser.add_argument("--seconds", type=float, help="length of one turn")
     parser.add_argument(
-        "--only", choices=["plain", "intercept", "ttft", "start"], action="append", help="modes"
+        "--only", choices=["plain", "intercept", "ttft", "start", "door"], action="append", help="modes"
     )
     parser.add_argument("--baseline", type=pathlib.Path, help="an earlier airlock binary, to race against")
     parser.add_argument("--rules", type=int, nargs="?", const=100_000, metavar="N",
@@ -85,7 +87,7 @@ def parse():
     options.seconds = options.seconds or (0.3 if options.quick else 0.5)
     options.samples = 150 if options.quick else 500
     options.starts = 5 if options.quick else 20
-    options.only = options.only or ["plain", "intercept", "ttft", "start"]
+    options.only = options.only or ["plain", "intercept", "ttft", "start", "door"]
     return options
 
 
@@ -94,6 +96,7 @@ def parse():
 
 def prepare(options):
     """What must exist before the network is gone."""
+    race_door.tools(search_path())
     for tool in ("nginx", "openssl", "unshare"):
         if not shutil.which(tool, path=search_path()):
             sys.exit(f"error: {tool} is missing; 'apt install nginx-light openssl util-linux'")
@@ -232,6 +235,8 @@ def race(options):
     if "start" in options.only:
         start(options, result, targets)
     origin()
+    if "door" in options.only:
+        race_door.run(sys.modules[__name__], options, result, targets)
     llm = spawn(RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{LLM}")
     wait_for(LLM, llm)
     if "ttft" in options.only:
@@ -488,7 +493,7 @@ def table(turns):
 
 
 def target(targets, name, value, relation, wanted):
-    met = value >= wanted if relation == ">=" else value < wanted
+    met = {">=": value >= wanted, "<=": value <= wanted, "<": value < wanted}[relation]
     targets.append({"name": name, "value": value, "wanted": f"{relation} {wanted}", "met": met})
     print(f"  -> {name}: {value:.3g} (wanted {relation} {wanted}): {'met' if met else 'MISSED'}")
 

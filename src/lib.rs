@@ -5,9 +5,9 @@
 //! | layer | modules | may do |
 //! |---|---|---|
 //! | L0 | [`net`] | parse names and addresses; no IO, no async |
-//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`] | pure decisions and wire formats; no IO, no clock |
+//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`], [`weights`], [`comfy`], [`search`] | pure decisions and wire formats; no IO, no clock |
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
-//! | L3 | [`tls`], [`upstream`], [`gateway`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`] | keys, sockets out, local answers, records, users |
+//! | L3 | [`tls`], [`upstream`], [`gateway`], [`comfyui`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`], [`models`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
 //! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`], [`selftest`] | composition root and commands |
 //!
@@ -17,13 +17,16 @@
 
 pub mod net;
 
+pub mod comfy;
 pub mod guard;
 pub mod llm;
 pub mod mcp;
 pub mod page;
 pub mod policy;
 pub mod receipt;
+pub mod search;
 pub mod token;
+pub mod weights;
 
 pub mod config;
 pub mod handler;
@@ -31,10 +34,12 @@ pub mod metrics;
 pub mod packs;
 
 pub mod audit;
+pub mod comfyui;
 pub mod emulator;
 pub mod front_door;
 pub mod gateway;
 pub mod limit;
+pub mod models;
 pub mod session;
 pub mod store;
 pub mod tls;

@@ -64,7 +64,7 @@ def main():
     for group, prefixes in GROUPS.items():
         count = covered = 0
         for file, hits in sorted(lines.items()):
-            if not file.startswith(tuple(prefixes)) or re.search(r"tests?(\.rs|/)|_tests\.rs", file):
+            if not file.startswith(tuple(prefixes)) or re.search(r"test(s|ing)?(\.rs|/)|_tests\.rs", file):
                 continue
             end = first_test_line(ROOT / file)
             product = {number: n for number, n in hits.items() if number < end}

@@ -2,10 +2,12 @@
 //!
 //! `rate` keeps N connections busy, in the clear or through CONNECT and TLS, and counts answers.
 //! `ttft` measures the time to the first streamed token at two addresses in turns.
+//! `sockets` and `idle-sockets` talk to `socket-origin` through a proxy.
 //! One thread: it must not take both cores from what is measured.
 
 mod client;
 mod rate;
+mod sockets;
 mod ttft;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +24,12 @@ enum Command {
     Rate(rate::Args),
     /// Time to first token, direct and through a proxy, in turns
     Ttft(ttft::Args),
+    /// An origin that echoes WebSocket messages
+    SocketOrigin(sockets::Server),
+    /// WebSocket messages there and back, at a steady pace
+    Sockets(sockets::Args),
+    /// WebSockets that idle until stdin ends
+    IdleSockets(sockets::Idle),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,6 +37,9 @@ async fn main() -> std::io::Result<()> {
     match Args::parse().command {
         Command::Rate(args) => rate::run(args).await,
         Command::Ttft(args) => ttft::run(args).await,
+        Command::SocketOrigin(args) => sockets::serve(args).await,
+        Command::Sockets(args) => sockets::talk(args).await,
+        Command::IdleSockets(args) => sockets::idle(args).await,
     }
 }
 

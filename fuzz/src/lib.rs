@@ -17,6 +17,9 @@ use std::{
 use bytes::BytesMut;
 
 use airlock::{
+    comfy::{
+        Catalogue, Kind as InputKind, LeftOut, Nodes, Parts, System, Template, Uses, listing, sound,
+    },
     config,
     emulator::multipart,
     listener::head::{self, Head, Target},
@@ -29,7 +32,9 @@ use airlock::{
     },
     mcp::{Message, Packet},
     net::{AddressClass, Authority, DomainPattern, Host, Port, classify},
-    page::{Blocked, Coding, Kind, Replacements, Rewrite, RewriteError, Rewritten, Violation},
+    page::{
+        Blocked, Coding, Kind, LastLine, Replacements, Rewrite, RewriteError, Rewritten, Violation,
+    },
     policy::{
         AddressPolicy, PathPattern, address,
         learn::{Learner, Options},
@@ -45,7 +50,7 @@ use airlock::{
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 14] = [
+pub const TARGETS: [(&str, Run); 16] = [
     ("authority", authority),
     ("request_head", request_head),
     ("client_hello", client_hello),
@@ -60,6 +65,8 @@ pub const TARGETS: [(&str, Run); 14] = [
     ("page_rewrite", page_rewrite),
     ("csp_report", csp_report),
     ("token", token),
+    ("catalogue", catalogue),
+    ("chat_answer", chat_answer),
 ];
 
 /// Names and authorities: one canonical spelling, which reads as itself.
@@ -684,6 +691,90 @@ pub fn csp_report(data: &[u8]) {
     match &violation.blocked {
         Blocked::Host(authority) => stable_host(&authority.host),
         Blocked::Inline | Blocked::Eval | Blocked::NoHost => {}
+    }
+}
+
+/// Whatever ComfyUI says becomes names that are one bounded line, paths that stay in their folder, and
+/// links by types that stand in their places.
+pub fn catalogue(data: &[u8]) {
+    let mut left_out = LeftOut::default();
+    if let Ok(Nodes { nodes, .. }) = Nodes::read(data) {
+        let catalogue = Catalogue::new(Parts {
+            nodes,
+            ..Parts::default()
+        });
+        for node in catalogue.nodes() {
+            assert_eq!(sound::name(&node.class), Some(&*node.class));
+            assert_eq!(catalogue.node(&node.class), Some(node));
+            assert!(catalogue.node_called(&node.title).is_some());
+            for input in &node.inputs {
+                assert_eq!(sound::name(&input.name), Some(&*input.name));
+                assert_eq!(node.input(&input.name), Some(input));
+                if let InputKind::Choice(choices) = &input.kind {
+                    assert!(
+                        choices
+                            .values
+                            .iter()
+                            .all(|v| choices.allows(v) == Some(true))
+                    );
+                }
+            }
+        }
+    }
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(&sound::readable(data)) else {
+        return;
+    };
+    for template in Template::read_index(&value, Some(&value), &mut left_out) {
+        let picture = template.picture();
+        assert!(
+            picture.is_empty() || picture.matches('/').count() == 2,
+            "{picture}"
+        );
+        assert!(picture.bytes().all(|b| b.is_ascii_graphic()), "{picture}");
+    }
+    for file in listing::saved(&value, &mut left_out) {
+        assert!(file.path.split('/').all(|s| !matches!(s, "" | "." | "..")));
+    }
+    for folder in listing::folders(&value, &mut left_out) {
+        assert!(!folder.contains(['/', '\\']));
+    }
+    let uses = Uses::of(&value);
+    assert!(uses.classes.is_sorted());
+    System::read(&value);
+}
+
+/// Chunk boundaries mean nothing; only the last line changes, and only where it may.
+pub fn chat_answer(data: &[u8]) {
+    let Some((size, text)) = data.split_first() else {
+        return;
+    };
+    let cards = || serde_json::json!([{"type": "node", "data": ["\u{4e2d}"]}]);
+    let through = |size: usize, with: bool| {
+        let mut line = LastLine::default();
+        let mut out: Vec<u8> = text
+            .chunks(size.max(1))
+            .flat_map(|c| line.push(c))
+            .collect();
+        let sent = out.len();
+        out.extend(line.finish(|_| with.then(cards)));
+        (out, sent)
+    };
+    let (out, sent) = through(usize::from(*size), true);
+    assert_eq!(out, through(usize::MAX, true).0, "chunks");
+    // What went before the last line is what came.
+    assert_eq!(out.get(..sent), text.get(..sent));
+    let last = text.get(sent..).unwrap_or_default();
+    // What only reads as raw members (a number out of range) says nothing here.
+    let Ok(last) = serde_json::from_slice::<serde_json::Value>(last) else {
+        return;
+    };
+    let finished = last.get("finished");
+    if finished != Some(&false.into()) {
+        assert_eq!(through(1, false).0, text, "nothing to add, nothing changed");
+    } else if out != text {
+        let done: serde_json::Value =
+            serde_json::from_slice(out.get(sent..).unwrap_or_default()).expect("still JSON");
+        assert_eq!(done["finished"], true);
     }
 }
 

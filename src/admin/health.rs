@@ -4,7 +4,9 @@ use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use serde::Serialize;
 
 use super::AdminState;
-use crate::{policy::Lockdown, store::TotalsSnapshot};
+use crate::{
+    comfyui::status::ComfyStatus, metrics::Drift, policy::Lockdown, store::TotalsSnapshot,
+};
 
 /// The state of the running program, as `/status` and `airlock health` show it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,6 +26,10 @@ pub struct Status {
     pub listeners: std::collections::BTreeMap<String, String>,
     /// The LLM in use, or why there is none.
     pub llm: Option<LlmStatus>,
+    /// What is known of ComfyUI; `None` where it is turned off.
+    pub comfyui: Option<ComfyStatus>,
+    /// What a newer plugin asked for and nobody here knows: its shape, never its content.
+    pub drift: Vec<Drift>,
     pub audit_healthy: bool,
     pub uptime_seconds: u64,
     /// Since the state folder was made, earlier runs included.

@@ -16,21 +16,26 @@ use super::{
 };
 use crate::{
     audit::{AuditLog, AuditSettings, Book},
+    comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder},
+    front_door::{
+        Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
+    },
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
+    models::{Library, local::Local},
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
     proxy::{
-        DoorRoute, Doorkeeper, Limits, Memory, Responders, Route, Routes, Services, clean_headers,
+        DoorRoute, Doorkeeper, Limits, Memory, OwnRequests, Responders, Route, Routes, Services,
+        clean_headers,
     },
     session::{FirstAdmin, Identity, now},
     store::{Store, Totals, token::AdminToken},
@@ -55,6 +60,10 @@ pub struct Built {
     pub services: Arc<Services>,
     pub gateway: Arc<Gateway>,
     pub copilot: Arc<CopilotResponder>,
+    /// What this machine has, to be kept young.
+    pub local_models: Arc<Local>,
+    /// `None`: it is turned off.
+    pub comfyui: Option<Arc<ComfyUi>>,
     pub store: Arc<Store>,
     pub identity: Arc<Identity>,
     pub first_admin: Option<FirstAdmin>,
@@ -130,9 +139,23 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     ));
     let own = own_pages(config, &identity, &receipts, &metrics);
-    let responders = responders(config, origins, &gateway, &copilot, own, &metrics);
+    let own_requests = Arc::new(OwnRequests::default());
+    let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
+    let cards = Arc::new(Cards::default());
+    let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
+    let tools = comfyui.as_ref().map(|c| super::comfyui::tools(c, &cards));
+    let responders = responders(
+        config,
+        origins,
+        &gateway,
+        &copilot,
+        &models.library,
+        tools,
+        own,
+        &metrics,
+    );
     let breaker = breaker(config, &metrics);
-    let front_door = front_door(config, &dialer, &client_tls, &metrics, &breaker)?;
+    let front_door = front_door(config, &dialer, &client_tls, cards, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -182,12 +205,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         },
     });
     receipts.about(&services);
+    own_requests.join(&services);
     notes.extend(control::restore(&services, &config.state_dir));
     let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
     Ok(Built {
         services,
         gateway,
         copilot,
+        local_models: models.local,
+        comfyui,
         store,
         identity,
         first_admin,
@@ -288,6 +314,8 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
+    library: &Arc<Library>,
+    tools: Option<super::comfyui::Toolboxes>,
     own: OwnPages,
     metrics: &Arc<Metrics>,
 ) -> Responders {
@@ -295,11 +323,16 @@ fn responders(
         max_sessions: config.limits.mcp_sessions,
         ..McpBounds::default()
     };
+    let mcp = McpResponder::new(bounds, metrics.clone());
+    let mcp = match tools {
+        Some(tools) => mcp.with_tools(tools.copilot, tools.search),
+        None => mcp,
+    };
     Responders {
         llm: gateway.clone() as Arc<dyn Handler>,
-        mcp: Arc::new(McpResponder::new(bounds, metrics.clone())),
+        mcp: Arc::new(mcp),
         copilot: copilot.clone(),
-        model_scope: Arc::new(ModelScopeResponder::new(metrics.clone())),
+        model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
         front_door: Arc::new(own),
@@ -337,6 +370,7 @@ fn front_door(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
+    cards: Arc<Cards>,
     metrics: &Arc<Metrics>,
     breaker: &Arc<Breaker>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
@@ -353,6 +387,7 @@ fn front_door(
         },
         breaker: breaker.clone(),
         metrics: metrics.clone(),
+        cards,
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }

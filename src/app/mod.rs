@@ -4,6 +4,7 @@
 //! and only then is anything served, so that a wrong setting stops the start before any effect.
 
 mod build;
+mod comfyui;
 mod control;
 mod descriptors;
 mod error;
@@ -11,6 +12,7 @@ mod error;
 mod fault_tests;
 pub mod identity;
 pub mod llm;
+mod models;
 mod receipts;
 pub mod reload;
 mod selftest;
@@ -101,6 +103,7 @@ impl App {
         let health = status::AppHealth::new(
             built.services.clone(),
             built.gateway.clone(),
+            built.comfyui,
             reloader.clone(),
             selftests.clone(),
             &addresses,
@@ -130,6 +133,8 @@ impl App {
         // RSA keys take long to make, and the page waits for this one.
         let copilot = built.copilot.clone();
         tokio::spawn(async move { copilot.prepare().await });
+        let (local_models, stop) = (built.local_models.clone(), closing.clone());
+        tokio::spawn(async move { local_models.tend(stop).await });
         let gateway = built.gateway.clone();
         tokio::spawn(async move {
             let llm = gateway.warm_up().await;

@@ -22,8 +22,8 @@ use super::{build, error::StartError};
 use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
-        self, AuditConfig, Config, EgressConfig, Limits, Listeners, LlmConfig, SelftestConfig,
-        SessionConfig, UsersConfig,
+        self, AuditConfig, ComfyUiConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
+        ModelsConfig, SelftestConfig, SessionConfig, UsersConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -60,6 +60,8 @@ struct Fixed {
     state_dir: PathBuf,
     listeners: Listeners,
     llm: LlmConfig,
+    models: ModelsConfig,
+    comfyui: Option<ComfyUiConfig>,
     audit: AuditConfig,
     limits: Limits,
     selftest: SelftestConfig,
@@ -74,6 +76,8 @@ impl Fixed {
             state_dir: config.state_dir.clone(),
             listeners: config.listeners.clone(),
             llm: config.llm.clone(),
+            models: config.models.clone(),
+            comfyui: config.comfyui.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             selftest: config.selftest.clone(),
@@ -88,6 +92,8 @@ impl Fixed {
             state_dir,
             listeners,
             llm,
+            models,
+            comfyui,
             audit,
             limits,
             selftest,
@@ -99,6 +105,8 @@ impl Fixed {
             ("state_dir", *state_dir != config.state_dir),
             ("listeners", *listeners != config.listeners),
             ("llm", *llm != config.llm),
+            ("models", *models != config.models),
+            ("comfyui", *comfyui != config.comfyui),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("selftest", *selftest != config.selftest),
@@ -121,6 +129,9 @@ impl Fixed {
                 ports.for_each(|url| addresses.permit_private(url.authority.clone()));
             }
             None => {}
+        }
+        if let Some(comfyui) = &self.comfyui {
+            addresses.permit_private(comfyui.url.authority.clone());
         }
         if let Some(proxy) = &self.egress.upstream_proxy {
             addresses.permit_private(proxy.authority.clone());

@@ -12,7 +12,7 @@ use super::control::Controls;
 use crate::{
     admin::{Control, SelftestStatus},
     config::{Config, OnEscape, SelftestConfig},
-    net::Host,
+    net::{Entry, Host},
     policy::Lockdown,
     proxy::Services,
     selftest::{Doors, Meter, Report, Selection, Subject, Traits},
@@ -41,16 +41,20 @@ impl SelfTests {
         addresses: &[(&'static str, SocketAddr)],
     ) -> Self {
         let of = |name: &str| addresses.iter().find(|(n, _)| *n == name).map(|(_, a)| *a);
+        // Where a key is asked for, a stranger's attempts are all refused for the want of one, which says
+        // nothing about the rest.
+        let asking = config.listeners.asking();
+        let unless_asked = |entry, name| of(name).filter(|_| !asking.contains(&entry));
         Self {
             services,
             controls,
             settings: config.selftest.clone(),
             doors: Doors {
-                explicit: of("explicit"),
-                reverse: of("reverse"),
+                explicit: unless_asked(Entry::Explicit, "explicit"),
+                reverse: unless_asked(Entry::Reverse, "reverse"),
                 transparent_tls: of("transparent_tls"),
                 transparent_http: of("transparent_http"),
-                front_door: of("front_door"),
+                front_door: of("front_door").filter(|_| !config.users.required),
                 admin: of("admin"),
             },
             vendor: config.listeners.reverse.clone().unwrap_or_default().host,

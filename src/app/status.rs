@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     admin::{Health, LlmStatus, Status},
+    comfyui::ComfyUi,
     gateway::Gateway,
     proxy::Services,
 };
@@ -23,6 +24,7 @@ pub struct AppHealth {
     ready: AtomicBool,
     services: Arc<Services>,
     gateway: Arc<Gateway>,
+    comfyui: Option<Arc<ComfyUi>>,
     reloader: Arc<Reloader>,
     selftests: Arc<SelfTests>,
     began: Instant,
@@ -33,6 +35,7 @@ impl AppHealth {
     pub fn new(
         services: Arc<Services>,
         gateway: Arc<Gateway>,
+        comfyui: Option<Arc<ComfyUi>>,
         reloader: Arc<Reloader>,
         selftests: Arc<SelfTests>,
         addresses: &[(&'static str, SocketAddr)],
@@ -50,6 +53,7 @@ impl AppHealth {
             ready: AtomicBool::new(false),
             services,
             gateway,
+            comfyui,
             reloader,
             selftests,
             began,
@@ -84,6 +88,8 @@ impl Health for AppHealth {
                 models: llm.models,
                 problem: llm.problem,
             }),
+            comfyui: self.comfyui.as_ref().map(|c| c.status()),
+            drift: self.services.metrics.drifts(),
             audit_healthy: self.services.audit.healthy(),
             uptime_seconds: self.began.elapsed().as_secs(),
             totals: self.services.totals.snapshot(),

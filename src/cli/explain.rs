@@ -37,6 +37,8 @@ enum EntryArg {
     Reverse,
     Transparent,
     FrontDoor,
+    /// What the model sources ask for
+    Models,
 }
 
 impl From<EntryArg> for Entry {
@@ -46,6 +48,7 @@ impl From<EntryArg> for Entry {
             EntryArg::Reverse => Entry::Reverse,
             EntryArg::Transparent => Entry::Transparent,
             EntryArg::FrontDoor => Entry::FrontDoor,
+            EntryArg::Models => Entry::Models,
         }
     }
 }

@@ -14,14 +14,15 @@ use crate::{
         AddressPolicy, CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms,
         secrets::{Detector, SecretMode},
     },
+    weights::Source,
 };
 
 use super::{
     AuditConfig, Config, ConfigErrors, EncryptedClientHello, Limits, Listeners, LlmConfig,
-    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, egress,
+    ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, comfyui, egress,
     env::{self, Switches},
     error::Errors,
-    front_door, identity, reach,
+    front_door, identity, models, reach,
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
@@ -95,6 +96,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         sections::listeners(f, places, errors)
     });
     listeners.front_door = front_door::front_door(s.take("front_door"), places, errors);
+    let comfyui = comfyui::comfyui(
+        s.take("comfyui"),
+        listeners.front_door.as_ref(),
+        places,
+        errors,
+    );
     let packs = s
         .take("packs")
         .map_or_else(|| vec![DEFAULT_PACK.to_owned()], |f| read_packs(f, errors));
@@ -105,6 +112,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let mut llm = s
         .take("llm")
         .map_or_else(LlmConfig::default, |f| sections::llm(f, places, errors));
+    let models = s.take("models");
     let audit = s
         .take("audit")
         .map_or_else(AuditConfig::default, |f| sections::audit(f, places, errors));
@@ -142,6 +150,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         mut notes,
     } = env::apply(&mut llm, places, errors);
     identity::secrets(&mut session, places, errors);
+    let mut models = models::models(models, places, errors, &mut notes)?;
     check_listeners(&listeners, errors);
     reach::check(&listeners, users.required, errors, &mut notes);
     egress::check(&egress, &listeners, errors);
@@ -172,9 +181,23 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     let door = listeners.front_door.iter();
     door.clone()
         .for_each(|d| addresses.permit_private(d.comfyui.authority.clone()));
+    comfyui
+        .iter()
+        .for_each(|c| addresses.permit_private(c.url.authority.clone()));
     upstreams
         .iter()
         .for_each(|u| addresses.permit_private(u.url.authority.clone()));
+    if models.comfyui.is_none() {
+        models.comfyui = door.clone().map(|d| d.comfyui.clone()).next();
+    }
+    models
+        .comfyui
+        .iter()
+        .for_each(|url| addresses.permit_private(url.authority.clone()));
+    models
+        .hubs()
+        .filter(|(_, hub)| hub.is_chosen())
+        .for_each(|(_, hub)| addresses.permit_private(hub.endpoint.authority.clone()));
     if let Some(proxy) = &egress.upstream_proxy {
         addresses.permit_private(proxy.authority.clone());
     }
@@ -188,8 +211,10 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
             Err(e) => errors.add("packs", None, e.to_string()),
         }
     }
+    all.extend(models::rules(&models));
     if no_external {
         addresses.close_public();
+        models.sources.retain(|s| *s == Source::Local);
         all.retain(|rule| match rule.action {
             RuleAction::Deny | RuleAction::Respond(_) => true,
             RuleAction::Tunnel | RuleAction::Forward => {
@@ -220,6 +245,8 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         policy: Arc::new(CompiledPolicy::new(all, mode, FIRST_GENERATION).with_secrets(detector)),
         addresses,
         llm,
+        models,
+        comfyui,
         audit,
         limits,
         selftest,

@@ -103,11 +103,14 @@ pub(super) fn default_state_dir(places: &Places<'_>) -> Option<std::path::PathBu
 
 impl Config {
     /// Every variable that is read, for `airlock env` and the documentation.
-    pub const VARIABLES: [&str; 12] = [
+    pub const VARIABLES: [&str; 15] = [
         "AIRLOCK_STATE_DIR",
         "LOCAL_LLM_BASE_URL",
         "LOCAL_LLM_API_KEY",
         "WORKFLOW_MODEL_NAME",
+        "ALLOWED_MODEL_SOURCES",
+        "HF_TOKEN",
+        "CIVITAI_API_TOKEN",
         "DISABLE_EXTERNAL_CONNECTIONS",
         "DISABLE_TELEMETRY",
         "ANTHROPIC_API_KEY",

@@ -1,10 +1,11 @@
 //! Configuration: one YAML file and a few environment variables into a [`Config`].
 //!
-//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `identity`,
+//! `tree` reads YAML, `reader` takes it apart collecting every mistake, `sections`, `comfyui`, `identity`,
 //! `rules` and `env` read the parts, `compile` joins them. Called by `app` (at start, and by a reload
 //! when [`watch`] saw the file change) and by `cli check`; nothing
 //! else reads the environment or the file.
 
+mod comfyui;
 mod compile;
 mod egress;
 mod env;
@@ -13,6 +14,7 @@ mod front_door;
 mod guards;
 mod identity;
 mod model;
+mod models;
 mod rates;
 mod reach;
 pub(crate) mod reader;
@@ -26,6 +28,7 @@ pub mod watch;
 
 use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
+pub use comfyui::ComfyUiConfig;
 pub use compile::compile;
 pub use error::{ConfigError, ConfigErrors};
 pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
@@ -34,6 +37,7 @@ pub use model::{
     Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
     SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
 };
+pub use models::{HubConfig, ModelsConfig};
 pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
 pub use reach::TrustedNetworks;
 pub use secret::Secret;

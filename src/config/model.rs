@@ -18,7 +18,9 @@ use crate::{
     token::SigningKey,
 };
 
-use super::{FrontDoor, RatesConfig, Secret, TrustedNetworks, watch::Stamp};
+use super::{
+    ComfyUiConfig, FrontDoor, ModelsConfig, RatesConfig, Secret, TrustedNetworks, watch::Stamp,
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +39,9 @@ pub struct Config {
     /// Private addresses that are open: the LLM, the reverse routes, the named upstreams.
     pub addresses: AddressPolicy,
     pub llm: LlmConfig,
+    pub models: ModelsConfig,
+    /// Where answers about nodes, templates and models come from; `None` is off.
+    pub comfyui: Option<ComfyUiConfig>,
     pub audit: AuditConfig,
     pub limits: Limits,
     pub selftest: SelftestConfig,
@@ -73,6 +78,7 @@ impl Config {
         let door = self.listeners.front_door.iter();
         llm.chain(routes.map(|r| (&r.upstream, &r.ca_file)))
             .chain(door.map(|d| (&d.comfyui, &d.ca_file)))
+            .chain(self.comfyui.iter().map(|c| (&c.url, &c.ca_file)))
             .chain(self.upstreams.iter().map(|u| (&u.url, &u.ca_file)))
             .filter(|(url, _)| url.authority == *authority)
             .find_map(|(_, ca)| ca.as_ref())

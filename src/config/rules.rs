@@ -258,14 +258,14 @@ pub(crate) fn read_network(field: Field, errors: &mut Errors) -> Option<IpNet> {
 fn read_entry(field: Field, errors: &mut Errors) -> Option<Entry> {
     field.parse(
         errors,
-        "explicit, reverse, transparent or front_door",
+        "explicit, reverse, transparent, front_door or models",
         |text| {
             Entry::ALL
                 .into_iter()
                 .find(|e| e.as_str() == text)
                 .ok_or_else(|| {
                     format!(
-                        "{text:?} is no entry: write explicit, reverse, transparent or front_door"
+                        "{text:?} is no entry: write explicit, reverse, transparent, front_door or models"
                     )
                 })
         },

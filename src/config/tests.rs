@@ -39,6 +39,8 @@ fn shown(config: &Config) -> String {
         policy,
         addresses: _,
         llm,
+        models,
+        comfyui,
         audit,
         limits,
         selftest,
@@ -51,7 +53,7 @@ fn shown(config: &Config) -> String {
         notes,
     } = config;
     format!(
-        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {audit:#?} {limits:#?} \
+        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {audit:#?} {limits:#?} \
          {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )

@@ -27,7 +27,10 @@ use crate::{
         Handler, LocalBody, LocalRequest, LocalResponse,
         cors::{self, Caller, OriginPolicy},
     },
-    metrics::Metrics,
+    metrics::{
+        Metrics,
+        drift::{name_of, shape_of_body, shape_of_path},
+    },
 };
 
 /// Largest picture that is turned into a data URL.
@@ -181,7 +184,8 @@ impl CopilotResponder {
     async fn answer(&self, request: &LocalRequest, language: Language) -> LocalResponse {
         let say = |phrase: Phrase| phrase.in_language(language);
         let Some(route) = Route::of(request.parts.uri.path()) else {
-            self.metrics.drift("copilot", "route");
+            let shape = shape_of_path(request.parts.uri.path());
+            self.metrics.drift_of("copilot", "route", shape);
             note(&request.exchange, "stand-in", "unknown route");
             return failure(StatusCode::NOT_FOUND, say(NO_ROUTE));
         };
@@ -195,7 +199,9 @@ impl CopilotResponder {
             Some(known) => {
                 let fields = Fields::parse(&request.body);
                 if fields.as_ref().is_none_or(|f| f.has_other_than(known)) {
-                    self.metrics.drift("copilot", "field");
+                    let path = request.parts.uri.path();
+                    let shape = format!("{path} {}", shape_of_body(&request.body));
+                    self.metrics.drift_of("copilot", "field", shape);
                 }
                 fields
             }
@@ -262,8 +268,9 @@ impl CopilotResponder {
             None => (StatusCode::BAD_REQUEST, BAD_REQUEST),
         };
         let intent: Option<String> = fields.as_ref().and_then(|f| f.read("intent"));
-        if intent.is_some_and(|name| !INTENTS.contains(&name.as_str())) {
-            self.metrics.drift("copilot", "intent");
+        if let Some(name) = intent.filter(|name| !INTENTS.contains(&name.as_str())) {
+            self.metrics
+                .drift_of("copilot", "intent", name_of(&name).to_owned());
         }
         let session_id = fields
             .and_then(|f| f.read::<String>("session_id"))

@@ -6,7 +6,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::handler::{Exchange, LocalBody, LocalResponse};
+use crate::{
+    handler::{Exchange, LocalBody, LocalResponse},
+    page::ascii,
+};
 
 /// A JSON answer. Never cached, never sniffed.
 pub fn json(status: StatusCode, body: &impl Serialize) -> LocalResponse {
@@ -48,18 +51,7 @@ pub fn ndjson(
 }
 
 fn ndjson_line(value: &Value) -> Bytes {
-    let text = value.to_string();
-    let mut out = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if c.is_ascii() {
-            out.push(c);
-        } else {
-            let mut units = [0u16; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
+    let mut out = ascii(value);
     out.push('\n');
     Bytes::from(out)
 }

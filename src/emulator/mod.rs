@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | [`copilot`] | account, announcement, intents, image upload, RSA key | WIRE.md 10 to 18 |
 //! | [`mcp_transport`] | both MCP servers, legacy HTTP+SSE and streamable HTTP | WIRE.md 4, 5, 24 |
+//! | [`tools`] | the tools of both, from the user's own ComfyUI | WIRE.md 4 |
 //! | [`sink`] | telemetry and agents' traces: counted, thrown away | WIRE.md 8, 12 |
-//! | [`model_scope`] | model search and download | WIRE.md 6, 7 |
+//! | [`model_scope`] | model search and download, from the sources of `models` | WIRE.md 6, 7 |
 //! | [`image`] | a placeholder for a vendor's picture | WIRE.md 20 |
 //!
 //! Shared: [`http`] (JSON and NDJSON bodies), [`fields`] (bounded look at a JSON object), [`language`], [`multipart`], [`picture`], [`rsa_key`].
@@ -24,9 +25,11 @@ pub mod multipart;
 pub mod picture;
 pub mod rsa_key;
 pub mod sink;
+pub mod tools;
 
 pub use copilot::CopilotResponder;
 pub use image::ImageResponder;
 pub use mcp_transport::{McpBounds, McpResponder};
 pub use model_scope::ModelScopeResponder;
 pub use sink::SinkResponder;
+pub use tools::Tools;

@@ -14,7 +14,7 @@ use crate::{
         Handler, LocalRequest, LocalResponse,
         cors::{self, Caller, OriginPolicy},
     },
-    metrics::Metrics,
+    metrics::{Metrics, drift::shape_of_body},
 };
 
 pub const TRACK_EVENT_PATH: &str = "/api/chat/track_event";
@@ -99,7 +99,7 @@ pub(super) fn drop_event(request: &LocalRequest, metrics: &Metrics) -> LocalResp
         .unwrap_or("other");
     metrics.telemetry_dropped(event);
     if event == "other" || fields.is_some_and(|f| f.has_other_than(&EVENT_FIELDS)) {
-        metrics.drift("sink", "field");
+        metrics.drift_of("sink", "field", shape_of_body(&request.body));
     }
     note(&request.exchange, "sink", format!("event {event} dropped"));
     success(serde_json::Value::Null)

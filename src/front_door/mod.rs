@@ -3,11 +3,13 @@
 //! [`FrontDoor`] holds the headers that tell a browser what the page may reach, and the addresses that
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
-//! everything else streams through `proxy::forward`. [`own`] is what is below `/airlock/`: [`reports`]
-//! takes `POST /airlock/csp`, [`login`] lets people in and out, and [`receipts`] shows what was sent where.
+//! everything else streams through `proxy::forward`. [`cards`] keeps what the tools of a chat gave for the last
+//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`] takes `POST /airlock/csp`, [`login`] lets
+//! people in and out, and [`receipts`] shows what was sent where.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
+mod cards;
 mod down;
 mod login;
 mod own;
@@ -15,10 +17,11 @@ mod page;
 mod receipts;
 mod reports;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -30,6 +33,7 @@ use crate::{
     upstream::http_client::{HttpClient, Origin},
 };
 
+pub use cards::{Cards, GENERATES, RECALLS};
 pub use down::busy;
 pub use login::{LoginPages, ORIGIN_SEEN};
 pub use own::OwnPages;
@@ -52,6 +56,8 @@ pub struct FrontDoorDeps {
     pub breaker: Arc<Breaker>,
     pub settings: PageSettings,
     pub metrics: Arc<Metrics>,
+    /// What the tools of the chat gave, for its last line.
+    pub cards: Arc<Cards>,
 }
 
 pub struct FrontDoor {
@@ -61,6 +67,7 @@ pub struct FrontDoor {
     breaker: Arc<Breaker>,
     settings: PageSettings,
     metrics: Arc<Metrics>,
+    cards: Arc<Cards>,
     told: ArcSwap<Told>,
     rewrites: Semaphore,
 }
@@ -115,6 +122,7 @@ impl FrontDoor {
             breaker,
             settings,
             metrics,
+            cards,
         } = deps;
         Self {
             clean,
@@ -123,6 +131,7 @@ impl FrontDoor {
             breaker,
             settings,
             metrics,
+            cards,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),
             rewrites: Semaphore::new(REWRITES),
         }
@@ -137,6 +146,11 @@ impl FrontDoor {
     /// Rules that were meant to open something to the page, and cannot.
     pub fn notes(&self) -> Vec<String> {
         self.told.load().page.notes.clone()
+    }
+
+    /// The cards of one session's turn, taken out.
+    pub fn cards(&self, session: &str, since: Instant) -> Option<Value> {
+        self.cards.take(session, since)
     }
 
     /// Calls `add` with each header for a response that is no rewritten document.

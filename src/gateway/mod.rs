@@ -53,7 +53,7 @@ use crate::{
         request::{Operation, Request},
         stream::AnswerOptions,
     },
-    metrics::Metrics,
+    metrics::{Metrics, drift::shape_of_path},
     upstream::http_client::HttpClient,
 };
 
@@ -151,7 +151,8 @@ impl Gateway {
                 answer::error(StatusCode::METHOD_NOT_ALLOWED, &body, false)
             }
             Route::Unknown => {
-                self.caller.metrics.drift("llm", "route");
+                let shape = shape_of_path(request.parts.uri.path());
+                self.caller.metrics.drift_of("llm", "route", shape);
                 let body = ErrorBody {
                     message: "no such path; there are /v1/chat/completions, /v1/completions, /v1/embeddings \
                               and /v1/models"

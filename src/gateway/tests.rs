@@ -169,7 +169,7 @@ async fn read(response: LocalResponse) -> (String, Option<String>) {
     match response.into_body() {
         LocalBody::Empty => (String::new(), None),
         LocalBody::Full(bytes) => (String::from_utf8(bytes.to_vec()).expect("UTF-8"), None),
-        LocalBody::Stream(mut stream) => {
+        LocalBody::Stream(mut stream) | LocalBody::Sized(_, mut stream) => {
             let mut all = Vec::new();
             while let Some(item) = stream.next().await {
                 match item {

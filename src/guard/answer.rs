@@ -21,7 +21,15 @@ pub enum Disarm {
 /// `nosniff` is sent with each of them.
 pub const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'";
 pub const BYTES: &str = "application/octet-stream";
-pub const ATTACHMENT: &str = "attachment";
+
+/// A Content-Disposition that downloads, with the name that ComfyUI gave.
+pub fn attachment(said: Option<&str>) -> String {
+    let named = said.and_then(|said| said.get(said.find("filename")?..));
+    match named {
+        Some(named) => format!("attachment; {named}"),
+        None => "attachment".to_owned(),
+    }
+}
 
 /// Of an answer to a request for `path` with this content type.
 pub fn disarm(path: &str, content_type: Option<&str>) -> Disarm {

@@ -2,10 +2,12 @@
 //!
 //! `proxy::respond` reads the bounded body, calls [`Handler::handle`] and streams the answer.
 //! `gateway` and `emulator` implement it. A handler is behind no port of its own.
-//! [`cors`] says which page may read an answer, the same for all of them.
+//! [`cors`] says which page may read an answer, the same for all of them; [`egress`] is what a handler
+//! needs that sends requests of its own.
 //! When the client goes, the response body is dropped: cleaning up is `Drop`'s work.
 
 pub mod cors;
+pub mod egress;
 #[cfg(test)]
 pub mod test_support;
 
@@ -113,6 +115,8 @@ pub enum LocalBody {
     Full(Bytes),
     /// Each item is written and flushed at once.
     Stream(ByteStream),
+    /// The same with a Content-Length: exactly so many bytes, or the stream aborts.
+    Sized(u64, ByteStream),
 }
 
 impl std::fmt::Debug for LocalBody {
@@ -121,6 +125,7 @@ impl std::fmt::Debug for LocalBody {
             LocalBody::Empty => f.write_str("Empty"),
             LocalBody::Full(b) => write!(f, "Full({} bytes)", b.len()),
             LocalBody::Stream(_) => f.write_str("Stream"),
+            LocalBody::Sized(n, _) => write!(f, "Sized({n} bytes)"),
         }
     }
 }

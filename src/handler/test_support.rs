@@ -46,7 +46,7 @@ pub async fn body_bytes(response: LocalResponse) -> Vec<u8> {
     match response.into_body() {
         LocalBody::Empty => Vec::new(),
         LocalBody::Full(bytes) => bytes.to_vec(),
-        LocalBody::Stream(mut stream) => {
+        LocalBody::Stream(mut stream) | LocalBody::Sized(_, mut stream) => {
             let mut out = Vec::new();
             while let Some(chunk) = stream.next().await {
                 out.extend_from_slice(&chunk.expect("stream goes on"));

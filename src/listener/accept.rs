@@ -211,10 +211,10 @@ impl Edge {
         stream: TcpStream,
         client: SocketAddr,
         door: Door,
-        _slot: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
     ) {
         let entry = door.entry();
-        let _counted = Counted::new(&self.services.metrics, entry);
+        let counted = Counted::new(&self.services.metrics, entry);
         // Small writes (streamed tokens) must not wait for each other.
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
@@ -229,7 +229,16 @@ impl Edge {
         });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp | Door::FrontDoor => {
-                http::serve(&self, Box::new(EdgeStream::new(l4)), connection).await;
+                let stream = Box::new(EdgeStream::new(l4));
+                let relay = http::serve(&self, stream, connection).await;
+                // In a task of its own: this one has the size of all that a request may need.
+                if let Some(relay) = relay {
+                    let edge = self.clone();
+                    self.connections.spawn(async move {
+                        relay.run(&edge).await;
+                        drop((counted, slot));
+                    });
+                }
             }
             Door::TransparentTls => connect::transparent(&self, l4, connection).await,
         }

@@ -284,7 +284,10 @@ async fn intercept(
                 leash: Leash::default(),
             };
             // Boxed: the loop of the inner connection would make this future hold itself.
-            Box::pin(http::serve(edge, Box::new(tls), Arc::new(inside))).await;
+            let relay = Box::pin(http::serve(edge, Box::new(tls), Arc::new(inside))).await;
+            if let Some(relay) = relay {
+                Box::pin(relay.run(edge)).await;
+            }
         }
         Ok(Err(e)) => {
             // Nearly always a client that was not given our CA; the detail says so in plain words.

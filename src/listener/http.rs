@@ -23,6 +23,7 @@ use super::{
     connect,
     head::{self, Head, KnownHost, Target},
     judge,
+    relay::Relay,
     stream::EdgeStream,
     turn::Turn,
 };
@@ -39,8 +40,9 @@ const HEAD_BUFFER: usize = 4096;
 /// How long a request that is cut may take to say so.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// Serves requests until the connection ends.
-pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) {
+/// Serves requests until the connection ends, or one of them makes it a WebSocket: the caller runs
+/// that, where it is best for something that lasts.
+pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) -> Option<Relay> {
     let mut stream = Box::new(Turn::new(stream));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
@@ -55,11 +57,12 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
         {
             Ok(Some(length)) => length,
-            Ok(None) => return,
+            Ok(None) => return None,
             Err(denial) => {
                 // Being told so takes a while; the memory is for others.
                 drop((buffer, held));
-                return refuse(edge, stream, &connection, denial).await;
+                refuse(edge, stream, &connection, denial).await;
+                return None;
             }
         };
         let started = Instant::now();
@@ -71,21 +74,21 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         let head = match parsed {
             Ok(head) => head,
             Err(e) => {
-                return refuse(
-                    edge,
-                    stream,
-                    &connection,
-                    Denial::early(e.reason, e.message),
-                )
-                .await;
+                let denial = Denial::early(e.reason, e.message);
+                refuse(edge, stream, &connection, denial).await;
+                return None;
             }
         };
         if let Target::Authority(_) = head.target {
-            return begin_tunnel(edge, stream, connection, &head, buffer, started).await;
+            begin_tunnel(edge, stream, connection, &head, buffer, started).await;
+            return None;
         }
         let arrival = match judge::arrival(&edge.services.routes, &connection, &head, started) {
             Ok(arrival) => arrival,
-            Err(denial) => return refuse(edge, stream, &connection, denial).await,
+            Err(denial) => {
+                refuse(edge, stream, &connection, denial).await;
+                return None;
+            }
         };
         // Splitting costs an allocation, and mostly there is nothing behind a head.
         let behind = match buffer.len() > head.length {
@@ -97,13 +100,14 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
             let (target, authority) = (&arrival.target, &arrival.authority);
             head::rewrite_to_origin(&mut buffer, &head, target, authority, port);
         }
-        let upgrade = arrival.upgrade;
+        let gate = arrival.gate.clone();
         match stream.begin(behind, head.framing, arrival.gate.as_ref()) {
             Ok(body) => buffer.unsplit(body),
             Err(fault) => {
                 let mut denial = Denial::early(fault.reason(), fault.words());
                 denial.authority = Some(arrival.authority.clone());
-                return refuse(edge, stream, &connection, denial).await;
+                refuse(edge, stream, &connection, denial).await;
+                return None;
             }
         }
         let mut session = ServerSession::new_http1(stream);
@@ -114,23 +118,24 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         session.set_connection_user_context(Some(Box::new(arrival)));
         let serving = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
         let serving = until_cut(serving, pulled.as_mut());
-        let served = if upgrade {
+        let served = match &gate {
             // A WebSocket has no end to wait for when we stop.
-            tokio::select! {
+            Some(gate) => tokio::select! {
                 served = serving => served,
+                () = gate.given() => None,
                 () = edge.closing.cancelled() => None,
-            }
-        } else {
-            serving.await
+            },
+            None => serving.await,
         };
-        let Some((reused, kept)) = served.map(ReusedHttpStream::consume) else {
-            return;
-        };
-        let Ok(mut turn) = reused.into_any().downcast::<Turn>() else {
-            return;
-        };
+        // Pingora's part of it is dropped by now.
+        if let Some(switched) = gate.and_then(|gate| gate.take()) {
+            let patience = edge.services.limits.upstream_timeout;
+            return Some(Relay::new(switched, connection, patience));
+        }
+        let (reused, kept) = served.map(ReusedHttpStream::consume)?;
+        let mut turn = reused.into_any().downcast::<Turn>().ok()?;
         if !turn.next() || connection.leash.why().is_some() {
-            return;
+            return None;
         }
         (stream, settings) = (turn, kept);
     }
@@ -174,9 +179,6 @@ async fn read_head(
     let rest = async {
         let mut seen = 0;
         loop {
-            if let Some(end) = head::head_end(buffer, seen) {
-                return within(end, limits.head_bytes);
-            }
             if let Some(e) = head::hopeless(buffer, seen) {
                 return Err(Denial::early(e.reason, e.message));
             }
@@ -193,6 +195,9 @@ async fn read_head(
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
+            }
+            if let Some(end) = head::head_end(buffer, seen) {
+                return within(end, limits.head_bytes);
             }
         }
     };

@@ -35,6 +35,13 @@ pub fn arrival(
             door = Some(at);
             (authority, target)
         }
+        // Nobody comes by it: it is what our own requests are judged under.
+        Entry::Models => {
+            return Err(Denial::early(
+                Reason::WrongEntry,
+                "no request arrives by this entry",
+            ));
+        }
     };
     let refuse = |reason, detail: String| Denial {
         reason,

@@ -3,7 +3,8 @@
 //! [`accept`] owns the sockets and their bounds; [`http`] the keep-alive loop of one plain or
 //! decrypted connection; [`connect`] what follows a CONNECT or a transparent ClientHello;
 //! [`stream`] joins small writes; [`turn`] deals out a connection's bytes request by request, and
-//! [`chunks`] finds the end of a chunked body for it; [`tunnel`] the undecrypted relay; [`head`] the
+//! [`chunks`] finds the end of a chunked body for it; [`tunnel`] the undecrypted relay;
+//! [`relay`] what follows a switch to WebSocket; [`head`] the
 //! strict parser; [`judge`] what a head is about.
 //! Nothing is sent upstream before a checkpoint has allowed it.
 
@@ -13,6 +14,7 @@ mod connect;
 pub mod head;
 mod http;
 mod judge;
+mod relay;
 mod stream;
 mod tunnel;
 mod turn;

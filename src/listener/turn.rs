@@ -4,11 +4,11 @@
 //! framed, follows it, and holds what a client sends behind it: the next request waits its turn and is
 //! judged like any other, and the answer under way is not cut by it. A chunked body that could be
 //! read in two ways breaks off with a [`ChunkFault`]. Behind a head that asks for an upgrade
-//! everything waits until the upstream has switched ([`UpgradeGate`]; CVE-2026-2833). Made by
-//! `listener::http`; it never looks into a body.
+//! everything waits until the upstream has switched ([`UpgradeGate`]; CVE-2026-2833), and then is for
+//! `listener::relay` where the gate has the upstream's connection too. Made by `listener::http`; it never looks into a body.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, Cursor, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -38,6 +38,8 @@ pub struct Turn {
     part: Part,
     /// Read already, and for whoever comes next.
     held: BytesMut,
+    /// Something of an answer was written behind the switch.
+    answered: bool,
 }
 
 /// Which part of a request is read now.
@@ -52,6 +54,8 @@ enum Part {
     Over,
     /// Nothing passes before the upstream has switched.
     Upgrade(Arc<UpgradeGate>),
+    /// It has, and somebody else relays the connection.
+    Gone,
 }
 
 impl Turn {
@@ -60,6 +64,7 @@ impl Turn {
             inner,
             part: Part::Open,
             held: BytesMut::new(),
+            answered: false,
         }
     }
 
@@ -98,7 +103,21 @@ impl Turn {
                 self.part = Part::Open;
                 true
             }
-            Part::Open | Part::Length(_) | Part::Chunks(_) | Part::Upgrade(_) => false,
+            Part::Open | Part::Length(_) | Part::Chunks(_) | Part::Upgrade(_) | Part::Gone => false,
+        }
+    }
+
+    /// Leaves the connection with the gate; nothing is left for Pingora.
+    fn give_away(&mut self, gate: Arc<UpgradeGate>) -> Part {
+        let nothing: Box<[u8]> = Box::default();
+        let inner = std::mem::replace(&mut self.inner, Box::new(Cursor::new(nothing)));
+        gate.give(inner, std::mem::take(&mut self.held));
+        Part::Gone
+    }
+
+    fn answers(&mut self) {
+        if let Part::Upgrade(gate) = &self.part {
+            self.answered |= gate.is_open();
         }
     }
 
@@ -146,7 +165,7 @@ impl Part {
     fn take(&mut self, bytes: &[u8]) -> Result<usize, ChunkFault> {
         match self {
             Part::Open => Ok(bytes.len()),
-            Part::Over | Part::Upgrade(_) => Ok(0),
+            Part::Over | Part::Upgrade(_) | Part::Gone => Ok(0),
             Part::Length(left) => {
                 let mine = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
@@ -177,7 +196,15 @@ impl AsyncRead for Turn {
         if let Part::Upgrade(gate) = &self.part
             && gate.poll_open(cx)
         {
-            self.part = Part::Open;
+            match gate.lending().is_returned() {
+                false => self.part = Part::Open,
+                true if self.answered => {
+                    let gate = gate.clone();
+                    self.part = self.give_away(gate);
+                }
+                // Its answer comes first.
+                true => {}
+            }
         }
         match &self.part {
             Part::Open if !self.held.is_empty() => {
@@ -187,6 +214,7 @@ impl AsyncRead for Turn {
             Part::Open => Pin::new(&mut self.inner).poll_read(cx, buf),
             Part::Length(_) | Part::Chunks(_) => self.poll_body(cx, buf),
             Part::Over | Part::Upgrade(_) => self.poll_wait(cx),
+            Part::Gone => Poll::Pending,
         }
     }
 }
@@ -197,6 +225,7 @@ impl AsyncWrite for Turn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.answers();
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
     fn poll_write_vectored(
@@ -204,6 +233,7 @@ impl AsyncWrite for Turn {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.answers();
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
     fn is_write_vectored(&self) -> bool {

@@ -8,7 +8,7 @@ use hashbrown::{Equivalent, HashMap};
 use parking_lot::RwLock;
 use prometheus::IntCounter;
 
-use super::{Metrics, status_label};
+use super::Metrics;
 use crate::net::Entry;
 
 /// How it ended. As many kinds as there are series, and as bounded.
@@ -140,6 +140,19 @@ impl Metrics {
         self.endings.0.write().insert(key, counters.clone());
         counters
     }
+}
+
+/// Three digits without an allocation; anything that is no HTTP status is `000`.
+fn status_label(status: u16, buf: &mut [u8; 3]) -> &str {
+    if !(100..1000).contains(&status) {
+        return "000";
+    }
+    *buf = [
+        b'0' + (status / 100) as u8,
+        b'0' + (status / 10 % 10) as u8,
+        b'0' + (status % 10) as u8,
+    ];
+    std::str::from_utf8(buf).unwrap_or("000")
 }
 
 #[cfg(test)]

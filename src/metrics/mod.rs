@@ -13,15 +13,21 @@ use prometheus::{
 use crate::{net::Entry, policy::Lockdown};
 
 mod buckets;
+mod comfyui;
+pub mod drift;
 mod ending;
 mod limit;
+mod models;
 mod page;
 mod registrar;
 
 use buckets::{DURATION_BUCKETS, OVERHEAD_BUCKETS, TOKEN_BUCKETS, TTFT_BUCKETS};
+use comfyui::ComfyUiFigures;
+pub use drift::Drift;
 use ending::Endings;
 pub use ending::{Ending, Sizes};
 use limit::LimitCounters;
+use models::ModelCounters;
 use page::PageCounters;
 use registrar::Registrar;
 
@@ -52,7 +58,10 @@ pub struct Metrics {
     telemetry_dropped: IntCounterVec,
     limits: LimitCounters,
     page: PageCounters,
+    comfyui: ComfyUiFigures,
     drift: IntCounterVec,
+    models: ModelCounters,
+    shapes: drift::Shapes,
     mcp_sessions: IntGauge,
     mcp_requests: IntCounterVec,
     llm_errors: IntCounterVec,
@@ -166,6 +175,8 @@ impl Metrics {
             leaf_cache_size: r.gauge("airlock_leaf_cache_size", "Leaf certificates held."),
             limits: LimitCounters::new(&r),
             page: PageCounters::new(&r),
+            models: ModelCounters::new(&r),
+            comfyui: ComfyUiFigures::new(&r),
             telemetry_dropped: r.counters(
                 "airlock_telemetry_dropped_total",
                 "Telemetry events answered here and thrown away.",
@@ -176,6 +187,7 @@ impl Metrics {
                 "Requests to a stand-in that carry a route or field it does not know.",
                 &["responder", "kind"],
             ),
+            shapes: drift::Shapes::default(),
             mcp_sessions: r.gauge("airlock_mcp_sessions", "Open MCP sessions."),
             mcp_requests: r.counters(
                 "airlock_mcp_requests_total",
@@ -347,10 +359,6 @@ impl Metrics {
             .with_label_values(&[event_type])
             .inc();
     }
-    /// `kind`: `route`, `field`, `method`, `tool`, `intent`.
-    pub fn drift(&self, responder: &str, kind: &str) {
-        self.drift.with_label_values(&[responder, kind]).inc();
-    }
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions.set(open as i64);
     }
@@ -453,19 +461,6 @@ impl Metrics {
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         String::from_utf8(out).unwrap_or_default()
     }
-}
-
-/// Three digits without an allocation; anything that is no HTTP status is `000`.
-fn status_label(status: u16, buf: &mut [u8; 3]) -> &str {
-    if !(100..1000).contains(&status) {
-        return "000";
-    }
-    *buf = [
-        b'0' + (status / 100) as u8,
-        b'0' + (status / 10 % 10) as u8,
-        b'0' + (status % 10) as u8,
-    ];
-    std::str::from_utf8(buf).unwrap_or("000")
 }
 
 /// Resident bytes and open descriptors from `/proc`; `None` where there is no `/proc`.

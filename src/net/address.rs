@@ -374,4 +374,32 @@ mod tests {
             assert_eq!(class.to_string(), class.as_str());
         }
     }
+
+    #[test]
+    fn an_upstream_may_live_on_this_machine_and_its_networks_and_nowhere_else_that_is_closed() {
+        let openable: Vec<_> = C::ALL.into_iter().filter(|c| c.openable()).collect();
+        let own = [
+            C::Loopback,
+            C::Private,
+            C::Cgnat,
+            C::LinkLocal,
+            C::UniqueLocal,
+        ];
+        assert_eq!(openable.len(), own.len());
+        assert!(own.iter().all(|c| openable.contains(c)), "{openable:?}");
+    }
+
+    #[test]
+    fn a_gateway_dials_the_address_at_the_end_of_the_well_known_prefix() {
+        for (ip, want) in [
+            ("64:ff9b::8.8.4.1", Some([8, 8, 4, 1])),
+            ("64:ff9b::a00:1", Some([10, 0, 0, 1])),
+            ("64:ff9b:1::8.8.4.1", None),
+            ("64:ff9b:0:0:0:1:808:401", None),
+            ("2001:db8::8.8.4.1", None),
+            ("8.8.4.1", None),
+        ] {
+            assert_eq!(nat64(ip.parse().unwrap()), want.map(Into::into), "{ip}");
+        }
+    }
 }

@@ -202,4 +202,11 @@ mod tests {
         assert_eq!(a.without_port(Port::HTTPS), "[::1]");
         assert_eq!(a.without_port(Port::HTTP), "[::1]:443");
     }
+
+    #[test]
+    fn a_port_is_shown_as_it_is_read() {
+        for text in ["1", "80", "65535"] {
+            assert_eq!(Port::parse(text).unwrap().to_string(), text);
+        }
+    }
 }

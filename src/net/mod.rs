@@ -15,7 +15,7 @@ pub use host::{Host, HostError};
 pub use pattern::{DomainPattern, PatternError};
 pub use url::{BaseUrl, Scheme, UrlError};
 
-/// Which door a connection came in by. Stable names: log field, metric label, YAML value.
+/// Which door a connection came in by, or who else asks. Stable names: log field, metric label, YAML value.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -29,14 +29,17 @@ pub enum Entry {
     Transparent,
     /// Before ComfyUI: its page, its API, its WebSocket.
     FrontDoor,
+    /// No door: requests of our own to the model sources.
+    Models,
 }
 
 impl Entry {
-    pub const ALL: [Entry; 4] = [
+    pub const ALL: [Entry; 5] = [
         Entry::Explicit,
         Entry::Reverse,
         Entry::Transparent,
         Entry::FrontDoor,
+        Entry::Models,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Entry {
             Entry::Reverse => "reverse",
             Entry::Transparent => "transparent",
             Entry::FrontDoor => "front_door",
+            Entry::Models => "models",
         }
     }
 }
@@ -61,7 +65,7 @@ mod tests {
 
     #[test]
     fn an_entry_has_one_name_everywhere() {
-        let names = ["explicit", "reverse", "transparent", "front_door"];
+        let names = ["explicit", "reverse", "transparent", "front_door", "models"];
         assert_eq!(Entry::ALL.map(Entry::as_str), names);
         for entry in Entry::ALL {
             assert_eq!(entry.to_string(), entry.as_str());

@@ -63,7 +63,7 @@ impl DomainPattern {
                 Self::Exact(exact) => name == exact,
                 Self::Below(suffix) => name
                     .strip_suffix(&**suffix)
-                    .is_some_and(|head| head.len() > 1 && head.ends_with('.')),
+                    .is_some_and(|head| head.ends_with('.')),
             },
         }
     }
@@ -165,6 +165,14 @@ mod tests {
         ];
         for (what, input, want) in rows {
             assert_eq!(DomainPattern::parse(input), Err(want), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_shown_as_it_was_written_and_knows_its_name() {
+        for (text, base) in [("a.test", "a.test"), ("*.a.test", "a.test")] {
+            let pattern = DomainPattern::parse(text).unwrap();
+            assert_eq!((pattern.to_string().as_str(), pattern.base()), (text, base));
         }
     }
 }

@@ -6,14 +6,16 @@
 //! [`Rewrite`] turns a response body into the one that is served: [`inflate`] takes a content coding
 //! off, [`replace`] puts a path of our own origin in place of the vendor's addresses, [`html`] finds
 //! the inline import maps, [`validator`] makes the `ETag`. [`policy`] compiles the rules into what the
-//! browser enforces, [`report`] reads what it reports back, and [`access`] tells which page may call.
-//! [`cookie`] is how a browser shows its session, and [`fields`] reads one name out of a passing body.
+//! browser enforces, [`last_line`] completes the answer of a chat, [`report`] reads what it reports back, and
+//! [`access`] tells which page may call. [`cookie`] is how a browser shows its session, and [`fields`] reads one
+//! name out of a passing body.
 
 pub mod access;
 pub mod cookie;
 pub mod fields;
 pub mod html;
 pub mod inflate;
+pub mod last_line;
 pub mod login;
 pub mod policy;
 pub mod replace;
@@ -26,6 +28,7 @@ pub use cookie::{Brought, CookieScope};
 pub use fields::{FieldValue, FieldWatch};
 pub use html::ScriptHash;
 pub use inflate::{Coding, InflateError};
+pub use last_line::{LastLine, ascii};
 pub use policy::{PagePolicy, PageSettings};
 pub use replace::{Replacements, Replacer};
 pub use report::{Blocked, Directive, ReportError, Violation};
@@ -41,6 +44,8 @@ pub const LLM_PATH: &str = "/airlock/llm";
 pub const REPORT_PATH: &str = "/airlock/csp";
 /// What was sent where, for a person; its parts are below it.
 pub const RECEIPT_PATH: &str = "/airlock/receipt";
+/// ComfyUI's own path of the chat, whose answer gets its cards on the way.
+pub const CHAT_PATH: &str = "/api/chat/invoke";
 /// Names of the rules that the front door brings along begin with this.
 pub const OWN_RULES: &str = "front_door/";
 /// The authority that requests for our own paths are judged as; no such name is ever looked up.

@@ -38,7 +38,13 @@ pub use terms::{RequestSize, Terms};
 pub use rule::{FAULT, FAULTY};
 
 #[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
+mod report_tests;
+#[cfg(test)]
 mod terms_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

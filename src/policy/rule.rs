@@ -119,8 +119,11 @@ impl Rule {
         !self.methods.is_empty() || !self.paths.is_empty()
     }
 
-    /// True where TLS to the hosts of this rule is terminated here.
+    /// True where TLS to the hosts of this rule is terminated here. By [`Entry::Models`] nobody connects.
     pub(super) fn intercepts_tls(&self) -> bool {
+        if !self.entries.is_empty() && self.entries.iter().all(|e| *e == Entry::Models) {
+            return false;
+        }
         let decrypts = match self.action {
             RuleAction::Deny | RuleAction::Tunnel => false,
             RuleAction::Forward | RuleAction::Respond(_) => true,

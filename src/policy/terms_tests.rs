@@ -1,72 +1,17 @@
 //! What rules demand beyond matching, as tables over whole policies.
 
-use std::sync::Arc;
-
-use time::{Duration, OffsetDateTime, macros::datetime};
+use time::Duration;
 
 use super::{
     budget::{Budget, Each, Per},
     secrets::SecretMode,
+    testing::{NOW, connect_at, enforced, request_at, rule, rule_with},
     *,
 };
-use crate::net::{Authority, DomainPattern, Entry};
-
-const NOON: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
-
-fn rule(name: &str, host: &str, action: RuleAction, terms: Terms) -> Rule {
-    Rule {
-        name: RuleName::new(name),
-        hosts: vec![DomainPattern::parse(host).unwrap()],
-        ips: vec![],
-        ports: Ports::Any,
-        methods: vec![],
-        paths: vec![],
-        clients: vec![],
-        entries: vec![],
-        action,
-        upgrade: false,
-        mode: None,
-        reason: None,
-        terms: Some(Arc::new(terms)),
-    }
-}
-
-fn ask(p: &CompiledPolicy, method: &str, size: RequestSize, now: OffsetDateTime) -> String {
-    let authority = Authority::parse("a.test:443", None).unwrap();
-    let facts = RequestFacts {
-        entry: Entry::Explicit,
-        client: [127, 0, 0, 1].into(),
-        authority: &authority,
-        method,
-        path: "/x",
-        upgrade: false,
-        size,
-    };
-    let d = p.decide_request(&facts, now);
-    let would = d.would_deny.map(|r| format!(" would {r}"));
-    format!(
-        "{} {} {}{}",
-        d.action.as_str(),
-        d.rule,
-        d.reason,
-        would.unwrap_or_default()
-    )
-}
-
-fn connect(p: &CompiledPolicy, now: OffsetDateTime) -> String {
-    let authority = Authority::parse("a.test:443", None).unwrap();
-    let flow = Flow {
-        entry: Entry::Explicit,
-        client: [127, 0, 0, 1].into(),
-        authority: &authority,
-    };
-    let d = p.decide_connection(&flow, now);
-    format!("{} {} {}", d.action.as_str(), d.rule, d.reason)
-}
 
 fn until_noon() -> Terms {
     Terms {
-        until: Some(NOON),
+        until: Some(NOW),
         ..Terms::default()
     }
 }
@@ -88,9 +33,8 @@ const SMALL: RequestSize = RequestSize {
 
 #[test]
 fn the_terms_of_the_chosen_rule_hold_and_no_later_rule_is_asked() {
-    let wide = rule("wide", "*.test", RuleAction::Forward, Terms::default());
-    let strict = rule("strict", "a.test", RuleAction::Forward, read_only());
-    let p = CompiledPolicy::new(vec![strict, wide], Mode::Enforce, 1);
+    let strict = rule_with("strict a.test forward", read_only());
+    let p = enforced(vec![strict, rule("wide *.test forward")]);
     let rows = [
         (
             "a GET in bounds",
@@ -140,76 +84,64 @@ fn the_terms_of_the_chosen_rule_hold_and_no_later_rule_is_asked() {
         ),
     ];
     for (name, method, size, want) in rows {
-        assert_eq!(ask(&p, method, size, NOON), want, "{name}");
+        let line = format!("{method} a.test:443/x");
+        assert_eq!(request_at(&p, &line, size, NOW), want, "{name}");
     }
 }
 
 #[test]
 fn report_mode_notes_what_terms_would_refuse() {
     let p = CompiledPolicy::new(
-        vec![rule("r", "a.test", RuleAction::Forward, read_only())],
+        vec![rule_with("r a.test forward", read_only())],
         Mode::Report,
         1,
     );
     assert_eq!(
-        ask(&p, "POST", SMALL, NOON),
-        "forward r rule_allows would read_only"
+        request_at(&p, "POST a.test:443/x", SMALL, NOW),
+        "forward r rule_allows would deny read_only"
     );
 }
 
 #[test]
 fn a_rule_that_has_ended_is_not_there() {
     let second = Duration::seconds(1);
-    for action in [RuleAction::Forward, RuleAction::Tunnel] {
-        let p = CompiledPolicy::new(
-            vec![rule("boxed", "a.test", action, until_noon())],
-            Mode::Enforce,
-            1,
-        );
-        let word = match action {
-            RuleAction::Tunnel => "tunnel",
-            _ => "intercept",
-        };
+    let connect = |p: &CompiledPolicy, now| connect_at(p, "a.test:443", now);
+    let ask = |p: &CompiledPolicy, now| request_at(p, "GET a.test:443/x", SMALL, now);
+    for (action, word) in [("forward", "intercept"), ("tunnel", "tunnel")] {
+        let p = enforced(vec![rule_with(
+            &format!("boxed a.test {action}"),
+            until_noon(),
+        )]);
         let live = format!("{word} boxed rule_allows");
-        assert_eq!(connect(&p, NOON - second), live, "a second before");
-        assert_eq!(connect(&p, NOON), "deny boxed allow_expired", "at its end");
+        assert_eq!(connect(&p, NOW - second), live, "a second before");
+        assert_eq!(connect(&p, NOW), "deny boxed allow_expired", "at its end");
     }
-    let boxed = rule("boxed", "a.test", RuleAction::Forward, until_noon());
-    let alone = CompiledPolicy::new(vec![boxed.clone()], Mode::Enforce, 1);
-    assert_eq!(
-        ask(&alone, "GET", SMALL, NOON - second),
-        "forward boxed rule_allows"
-    );
-    assert_eq!(ask(&alone, "GET", SMALL, NOON), "deny boxed allow_expired");
+    let boxed = rule_with("boxed a.test forward", until_noon());
+    let alone = enforced(vec![boxed.clone()]);
+    assert_eq!(ask(&alone, NOW - second), "forward boxed rule_allows");
+    assert_eq!(ask(&alone, NOW), "deny boxed allow_expired");
 
-    let below = rule("below", "a.test", RuleAction::Forward, Terms::default());
-    let both = CompiledPolicy::new(vec![boxed.clone(), below], Mode::Enforce, 1);
-    assert_eq!(
-        ask(&both, "GET", SMALL, NOON),
-        "forward below rule_allows",
-        "the next rule decides"
-    );
-    let mut deny = rule("deny", "a.test", RuleAction::Deny, Terms::default());
-    deny.terms = None;
-    let denied = CompiledPolicy::new(vec![boxed, deny], Mode::Enforce, 1);
-    assert_eq!(ask(&denied, "GET", SMALL, NOON), "deny deny rule_denies");
+    let both = enforced(vec![boxed.clone(), rule("below a.test forward")]);
+    let next = "forward below rule_allows";
+    assert_eq!(ask(&both, NOW), next, "the next rule decides");
+    let denied = enforced(vec![boxed, rule("deny a.test deny")]);
+    assert_eq!(ask(&denied, NOW), "deny deny rule_denies");
 }
 
 #[test]
 fn a_policy_knows_when_its_next_rule_ends() {
-    let mut later = rule("later", "b.test", RuleAction::Forward, until_noon());
-    let noon = rule("noon", "a.test", RuleAction::Forward, until_noon());
     let terms = Terms {
-        until: Some(NOON + Duration::hours(1)),
+        until: Some(NOW + Duration::hours(1)),
         ..Terms::default()
     };
-    later.terms = Some(Arc::new(terms));
-    let policy = CompiledPolicy::new(vec![later, noon.clone(), noon], Mode::Enforce, 1);
+    let later = rule_with("later b.test forward", terms);
+    let noon = rule_with("noon a.test forward", until_noon());
+    let policy = enforced(vec![later, noon.clone(), noon]);
     let second = Duration::seconds(1);
     for (after, end) in [
-        (NOON - second, Some(NOON)),
-        (NOON, Some(NOON + Duration::hours(1))),
-        (NOON + Duration::hours(1), None),
+        (NOW - second, Some(NOW)),
+        (NOW, Some(NOW + Duration::hours(1))),
+        (NOW + Duration::hours(1), None),
     ] {
         assert_eq!(policy.next_end(after), end, "{after}");
     }
@@ -286,4 +218,44 @@ fn looser_terms_allow_all_that_tighter_ones_do() {
         assert_eq!(wide.allow_all_of(&narrow), forth, "{name}");
         assert_eq!(narrow.allow_all_of(&wide), back, "{name}, the other way");
     }
+}
+
+#[test]
+fn a_tunnel_can_keep_an_end_and_a_budget_and_no_other_term() {
+    let of = |change: fn(&mut Terms)| {
+        let mut terms = Terms::default();
+        change(&mut terms);
+        terms
+    };
+    let budget = Budget {
+        bytes: 1,
+        per: Per::Day,
+        each: Each::Rule,
+    };
+    let spent = Terms {
+        budget: Some(budget),
+        ..Terms::default()
+    };
+    for (name, terms, want) in [
+        ("none", Terms::default(), false),
+        ("an end", until_noon(), false),
+        ("a budget", spent, false),
+        ("to read only", of(|t| t.read_only = true), true),
+        ("a query", of(|t| t.max_query_bytes = Some(1)), true),
+        ("headers", of(|t| t.max_header_bytes = Some(1)), true),
+        ("secrets", of(|t| t.secrets = Some(SecretMode::Off)), true),
+        ("encoded bodies", of(|t| t.encoded_bodies = true), true),
+    ] {
+        assert_eq!(terms.need_decryption(), want, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_that_only_reads_still_takes_signed_links_and_tokens() {
+    use terms::{READ_ONLY_HEADER_BYTES, READ_ONLY_QUERY_BYTES};
+    assert_eq!(READ_ONLY_QUERY_BYTES, 4096, "long enough for a signed link");
+    assert_eq!(
+        READ_ONLY_HEADER_BYTES, 16_384,
+        "cookies alone may have 4 KiB"
+    );
 }

@@ -12,10 +12,12 @@ use super::{
     live::Standing,
     outgoing::{Outgoing, Stopped},
     services::Services,
+    upgrade::Passing,
 };
 use crate::{
     handler::{EgressMeter, Note},
     limit::{Seats, breaker::Pass},
+    page::LastLine,
     policy::{Reason, RequestSize, RuleName, Terms},
     token::Principal,
 };
@@ -30,7 +32,7 @@ pub struct RequestContext {
     pub(super) known: Identified,
     pub(super) unwelcome: Option<Unwelcome>,
     /// Of a request to the plugin: the chat that its body names.
-    pub(super) chat: Option<ChatWatch>,
+    pub(super) chat_id: Option<ChatWatch>,
     pub(super) checkpoint: Option<CheckpointWatch>,
     pub(super) rule: Option<RuleName>,
     /// Of the rule that allowed it.
@@ -50,6 +52,8 @@ pub struct RequestContext {
     /// Of [`super::Live`], from before the decision.
     pub(super) epoch: u64,
     pub(super) standing: Option<Standing>,
+    /// The answer of a chat, which gets its cards at the front door.
+    pub(super) chat: Option<LastLine>,
     pub(super) seen: Seen,
     /// Of the caller's limits, held until it ends.
     pub(super) seats: Seats,
@@ -98,7 +102,7 @@ impl RequestContext {
         request: &RequestHeader,
         arrival: &Arrival,
     ) -> Result<(), Stopped> {
-        self.chat = ChatWatch::begin(arrival, request)?;
+        self.chat_id = ChatWatch::begin(arrival, request)?;
         self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
         if let (Some(id), Some(active)) = (identity::restored(arrival), &self.known.active) {
             let sessions = &services.doorkeeper.identity.sessions;
@@ -148,6 +152,20 @@ impl Drop for RequestContext {
         let Some(mut finish) = self.finish.take() else {
             return;
         };
+        let gate = self.arrival.as_ref().and_then(|a| a.gate.as_ref());
+        if let Some(gate) = gate.filter(|gate| gate.is_given()) {
+            // The request is over, and its connection is not.
+            let (status, standing) = (self.seen.status, self.standing.take());
+            let Outcome { note, .. } = self.outcome(status, 0, 0);
+            return gate.keep(Passing {
+                finish,
+                _standing: standing,
+                status,
+                note,
+                egress: self.egress.clone(),
+                leaves_machine: self.leaves_machine,
+            });
+        }
         match self.cut() {
             Some(why) => finish.failed(why, None),
             // The drain is over, or its connection is.

@@ -47,7 +47,11 @@ impl Pipeline {
         let overruled = self
             .services
             .overrules_request(decision.action, arrival.for_comfyui().is_some())
-            .or_else(|| door::refuses(&self.services, arrival, session.req_header()));
+            .or_else(|| door::refuses(&self.services, arrival, session.req_header()))
+            .or_else(|| match decision.action {
+                Action::Forward => door::is_strange(arrival, session.req_header()),
+                Action::Respond(_) | Action::Deny => None,
+            });
         let known = match overruled {
             // Whoever it is.
             Some(_) => Ok(Identified::default()),

@@ -1,10 +1,12 @@
 //! What the front door adds to the pipeline: who may call, pages that are rewritten, and what the
-//! browser is told with every answer.
+//! browser is told with every answer. Which pages may have the base URL send something on stands
+//! here too.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{arrival::Arrival, services::Services};
@@ -14,8 +16,12 @@ use crate::{
         self,
         answer::{self, Disarm},
     },
-    handler::{Handler, LocalRequest, LocalResponse},
-    page::{AccessFault, Caller},
+    handler::{
+        Handler, LocalRequest, LocalResponse,
+        cors::{self, OriginPolicy},
+    },
+    net::Entry,
+    page::{self, AccessFault, Caller, LastLine},
     policy::Reason,
 };
 
@@ -41,6 +47,17 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
     }
 }
 
+/// Why the base URL sends nothing on: a page of a public site asks, and whoever is behind may take it
+/// for ours (a WebSocket's answer can be read by any page). Answers of this process judge it themselves.
+pub fn is_strange(arrival: &Arrival, request: &RequestHeader) -> Option<Reason> {
+    let by_base_url = arrival.connection.entry == Entry::Reverse;
+    let caller = by_base_url.then(|| OriginPolicy::private_only().judge(&request.headers))?;
+    match caller {
+        cors::Caller::NoOrigin | cors::Caller::Page(_) => None,
+        cors::Caller::Stranger => Some(Reason::OriginNotAllowed),
+    }
+}
+
 /// Puts what the browser is told into a response that leaves by the front door.
 pub fn tell_browser(
     services: &Services,
@@ -62,8 +79,16 @@ pub fn disarm(
 ) -> pingora::Result<()> {
     let door = services.routes.door.as_ref();
     let guarded = door.is_some_and(|door| door.guards.active_content);
-    if !guarded || arrival.for_comfyui().is_none() || arrival.upgrade {
+    let serves_files = guard::serves_files(arrival.path());
+    if !guarded || !serves_files || arrival.for_comfyui().is_none() || arrival.upgrade {
         return Ok(());
+    }
+    if matches!(
+        response.status,
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    ) {
+        // It speaks of what the browser has, which came by here as well.
+        return response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     }
     let kinds = response.headers.get_all(header::CONTENT_TYPE);
     // Of two, one browser takes the first and another the last.
@@ -74,22 +99,16 @@ pub fn disarm(
         Disarm::Nothing => return Ok(()),
         Disarm::Nosniff => {}
         Disarm::Picture | Disarm::Download => {
-            response.insert_header(header::CONTENT_DISPOSITION, answer::ATTACHMENT)?;
+            let said = response.headers.get(header::CONTENT_DISPOSITION);
+            let attachment = answer::attachment(said.and_then(|v| v.to_str().ok()));
+            response.insert_header(header::CONTENT_DISPOSITION, attachment)?;
             response.append_header(header::CONTENT_SECURITY_POLICY, answer::SANDBOX)?;
         }
     }
-    if disarm == Disarm::Download && kinds_matter(response.status) {
+    if disarm == Disarm::Download {
         response.insert_header(header::CONTENT_TYPE, answer::BYTES)?;
     }
     response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-}
-
-/// A 304 speaks of what the browser has.
-fn kinds_matter(status: http::StatusCode) -> bool {
-    !matches!(
-        status,
-        http::StatusCode::NOT_MODIFIED | http::StatusCode::NO_CONTENT
-    )
 }
 
 /// A handler whose answers carry what the browser is told, where they leave by the front door.
@@ -137,6 +156,44 @@ impl Handler for Dressed {
     fn max_body(&self) -> usize {
         self.handler.max_body()
     }
+}
+
+/// What holds the last line of a chat's answer back, where this is one. Its length changes on the way.
+pub fn completes(
+    arrival: &Arrival,
+    method: &Method,
+    response: &mut ResponseHeader,
+) -> pingora::Result<Option<LastLine>> {
+    let is_chat = arrival.for_comfyui().is_some()
+        && *method == Method::POST
+        && arrival.path() == page::CHAT_PATH
+        && response.status == StatusCode::OK
+        && !response.headers.contains_key(header::CONTENT_ENCODING);
+    if !is_chat {
+        return Ok(None);
+    }
+    if response.remove_header(&header::CONTENT_LENGTH).is_some() {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(Some(LastLine::default()))
+}
+
+/// Passes a piece of a chat's answer on, and completes its last line.
+pub fn complete(
+    services: &Services,
+    arrival: &Arrival,
+    chat: &mut LastLine,
+    body: &mut Option<Bytes>,
+    end: bool,
+) {
+    let mut out = chat.push(body.as_deref().unwrap_or_default());
+    if end {
+        let door = services.front_door.as_ref();
+        let cards = |session: &str| door?.cards(session, arrival.started);
+        out.extend(std::mem::take(chat).finish(cards));
+    }
+    // Nothing to write yet is an empty piece, which is not written.
+    *body = Some(out.into());
 }
 
 /// The front door, where it has to fetch this itself to rewrite it.

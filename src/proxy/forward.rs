@@ -9,12 +9,13 @@ use std::{
 use http::{HeaderMap, HeaderName, header};
 use pingora::{http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
 
-use super::{arrival::Arrival, denial::Denial, services::Services};
+use super::{arrival::Arrival, denial::Denial, services::Services, upgrade::UpgradeGate};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
     upstream::{
-        connector::ProxiedConnector, dial::Way, pinned::PinnedConnector, private_ca::Trust,
+        connector::ProxiedConnector, dial::Way, lent::LendingConnector, pinned::PinnedConnector,
+        private_ca::Trust,
     },
 };
 
@@ -26,6 +27,20 @@ pub struct Destination {
     pub address: Option<SocketAddr>,
     /// How many addresses there are to try.
     pub addresses: usize,
+    /// Neither TLS nor a site's proxy lies between.
+    pub plain: bool,
+}
+
+impl Destination {
+    /// Has the connection given back behind the switch. It is one of its own: a pooled one cannot be.
+    pub fn lend(&mut self, services: &Services, gate: &UpgradeGate) {
+        if self.plain {
+            let lending = gate.lending().clone();
+            let connector = LendingConnector::new(services.connector.clone(), lending);
+            self.peer.options.custom_l4 = Some(Arc::new(connector));
+            self.peer.group_key = !self.peer.group_key;
+        }
+    }
 }
 
 /// What was allowed, and is not after all.
@@ -109,6 +124,7 @@ pub async fn destination(
         address: (!through_proxy).then_some(address.socket()),
         leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
+        plain: !through_proxy && !speaks_tls(services, arrival),
     })
 }
 
@@ -129,7 +145,7 @@ fn speaks_tls(services: &Services, arrival: &Arrival) -> bool {
         Some(route) => route.tls,
         // A base URL of the reverse entry stands for the vendor's https.
         None => match arrival.connection.entry {
-            Entry::Reverse | Entry::FrontDoor => true,
+            Entry::Reverse | Entry::FrontDoor | Entry::Models => true,
             Entry::Explicit | Entry::Transparent => arrival.connection.tls,
         },
     }

@@ -52,7 +52,9 @@ fn lane(action: Action, entry: Entry) -> Option<Lane> {
         (Action::Respond(_), Entry::Explicit | Entry::Reverse | Entry::Transparent) => {
             Some(Lane::Answers)
         }
-        (Action::Forward, Entry::Explicit | Entry::Reverse | Entry::Transparent)
+        // Our own are bounded where they are made.
+        (Action::Forward | Action::Respond(_), Entry::Models)
+        | (Action::Forward, Entry::Explicit | Entry::Reverse | Entry::Transparent)
         | (Action::Deny, _) => None,
     }
 }

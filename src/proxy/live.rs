@@ -93,6 +93,19 @@ pub struct Asked {
     pub size: RequestSize,
 }
 
+impl Asked {
+    /// A GET of our own.
+    pub fn reading(target: &str, size: RequestSize) -> Self {
+        Self {
+            method: http::Method::GET,
+            path_length: target.find('?').unwrap_or(target.len()),
+            target: target.into(),
+            upgrade: false,
+            size,
+        }
+    }
+}
+
 impl Doing {
     /// A request that is sent on, to ComfyUI or elsewhere.
     pub fn sending_on(asked: Asked, arrival: &Arrival) -> Self {

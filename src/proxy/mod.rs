@@ -7,7 +7,8 @@
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
 //! what one caller asks for.
 //! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
-//! told; [`door`] is what the front door adds, and [`identity`] tells who asks.
+//! told (behind a switch, all that is left of a request); [`door`] is what the front door adds, [`identity`]
+//! tells who asks, and [`own`] takes our own requests through the same checkpoint.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
 
 mod answer;
@@ -27,6 +28,7 @@ mod limit;
 mod live;
 mod memory;
 mod outgoing;
+mod own;
 mod pipeline;
 mod request_id;
 mod respond;
@@ -43,9 +45,10 @@ pub use finish::{Finish, Outcome};
 pub use identity::{Doorkeeper, Visitor, cut_who_left, visitor};
 pub use live::{Asked, Doing, Leash, Live, Standing, Subject};
 pub use memory::{Held, Memory};
+pub use own::OwnRequests;
 pub use pipeline::Pipeline;
 pub use request_id::request_id;
 pub use respond::{LINGER, LINGER_QUIET};
 pub use response::clean_headers;
 pub use services::{DoorRoute, Limits, Responders, Route, Routes, Services};
-pub use upgrade::UpgradeGate;
+pub use upgrade::{Passing, Switched, UpgradeGate};

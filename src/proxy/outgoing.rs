@@ -219,6 +219,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether every byte is drawn from a budget, behind an upgrade too.
+    pub fn is_metered(&self) -> bool {
+        self.allowance.is_some()
+    }
+
     fn spend(&self, bytes: u64) -> Result<(), Stopped> {
         match &self.allowance {
             Some(allowance) if bytes > 0 && !allowance.spend(bytes) => Err(Stopped {

@@ -193,7 +193,11 @@ impl ProxyHttp for Pipeline {
             Ok((to, standing))
         });
         match stood {
-            Ok((to, standing)) => {
+            Ok((mut to, standing)) => {
+                let watched = context.outgoing.as_ref().is_none_or(Outgoing::is_metered);
+                if let Some(gate) = arrival.gate.as_ref().filter(|_| !watched) {
+                    to.lend(&self.services, gate);
+                }
                 context.standing = Some(standing);
                 context.attempts += 1;
                 context.leaves_machine = to.leaves_machine;
@@ -277,6 +281,8 @@ impl ProxyHttp for Pipeline {
         if let Some(cookie) = context.known.cookie.take() {
             response.append_header(http::header::SET_COOKIE, cookie)?;
         }
+        let method = &session.req_header().method;
+        context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.
             session.set_keepalive(None);
@@ -295,6 +301,9 @@ impl ProxyHttp for Pipeline {
         end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
+        if let (Some(chat), Some(arrival)) = (&mut context.chat, &context.arrival) {
+            door::complete(&self.services, arrival, chat, body, end);
+        }
         context.seen.sent += length(body);
         if let Some(checkpoint) = &mut context.checkpoint {
             checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
@@ -351,7 +360,7 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
-        if let (Some(chat), Some(piece)) = (&mut context.chat, body.as_ref())
+        if let (Some(chat), Some(piece)) = (&mut context.chat_id, body.as_ref())
             && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
         {
             return stop(context, stopped);

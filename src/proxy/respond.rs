@@ -213,7 +213,8 @@ pub async fn respond(
         }
     };
     let status = response.status().as_u16();
-    if standing.is_none() && matches!(response.body(), LocalBody::Stream(_)) {
+    let streams = matches!(response.body(), LocalBody::Stream(_) | LocalBody::Sized(..));
+    if standing.is_none() && streams {
         standing = Some(stand().map_err(cut)?);
     }
     let (mut header, body) = build_header(session, response, rule, id)?;
@@ -228,7 +229,7 @@ pub async fn respond(
         _ if is_head || bodiless(status) => {}
         LocalBody::Empty => {}
         LocalBody::Full(bytes) => session.write_response_body(Some(bytes), false).await?,
-        LocalBody::Stream(mut stream) => loop {
+        LocalBody::Stream(mut stream) | LocalBody::Sized(_, mut stream) => loop {
             tokio::select! {
                 biased;
                 () = leash.pulled() => {
@@ -298,6 +299,7 @@ fn build_header(
         _ if bodiless(parts.status.as_u16()) => drop(out.remove_header(&header::CONTENT_LENGTH)),
         LocalBody::Empty => out.insert_header(header::CONTENT_LENGTH, 0)?,
         LocalBody::Full(bytes) => out.insert_header(header::CONTENT_LENGTH, bytes.len())?,
+        LocalBody::Sized(length, _) => out.insert_header(header::CONTENT_LENGTH, *length)?,
         LocalBody::Stream(_) => {
             out.remove_header(&header::CONTENT_LENGTH);
             if session.req_header().version == Version::HTTP_11 {

@@ -62,9 +62,9 @@ deeds! {
     VendorOther = "vendor_other", "Other calls to the vendor",
         "Answered here; the vendor got nothing.";
     ModelSearch = "model_search", "Searches for models",
-        "Answered here, with nothing found; ModelScope was not asked.";
+        "ModelScope was not asked; whom Airlock asked, if you allow it, stands among those contacted.";
     ModelDownload = "model_download", "Model downloads from ModelScope",
-        "Answered here; nothing was fetched.";
+        "ModelScope was not asked; whom Airlock asked, if you allow it, stands among those contacted.";
     Telemetry = "telemetry", "Telemetry: what you did and typed",
         "Counted and thrown away.";
     Traces = "traces", "Recordings of whole chats for OpenAI",

@@ -23,4 +23,8 @@ pub use principal::{Principal, Via};
 pub use ring::{KeyRing, MAX_TOKEN, Previous, SignedBy, TokenError, Verified};
 
 #[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Characters of a token: a whole payload, the dot and 43 of the signature.
-pub const MAX_TOKEN: usize = MAX_PAYLOAD.div_ceil(3) * 4 + 1 + SIGNATURE;
+pub const MAX_TOKEN: usize = (MAX_PAYLOAD * 4).div_ceil(3) + 1 + SIGNATURE;
 /// Characters of 32 bytes in base64url without padding.
 const SIGNATURE: usize = 43;
 
@@ -117,7 +117,7 @@ impl KeyRing {
         if payload.is_empty() || signature.len() != SIGNATURE {
             return Err(TokenError::Malformed);
         }
-        let mut tag = [0; TAG + 1];
+        let mut tag = [0; TAG];
         // Strict: no padding, no other alphabet, no bits left over at the end.
         let length = URL_SAFE_NO_PAD
             .decode_slice(signature, &mut tag)
@@ -127,7 +127,7 @@ impl KeyRing {
             .signer(payload.as_bytes(), tag, now)
             .ok_or(TokenError::BadSignature)?;
 
-        let mut json = [0; MAX_PAYLOAD + 2];
+        let mut json = [0; MAX_PAYLOAD];
         let length = URL_SAFE_NO_PAD
             .decode_slice(payload, &mut json)
             .map_err(|_| TokenError::BadPayload)?;

@@ -1,10 +1,13 @@
-//! HTTP/1.1 client for answers made in this process: the LLM gateway, its discovery, `doctor`.
+//! HTTP/1.1 client for answers made in this process: the LLM gateway, its discovery, `doctor`, the
+//! model sources.
 //!
 //! Every connection is dialled by [`Dialer`], so address checks and socket counts hold here too.
 //! Connections are kept alive; bytes that leave the machine are counted for the very request they
 //! belong to, TLS included. No redirect is followed, no proxy variable is read.
 //! Dropping a [`Body`] or the future of [`HttpClient::send`] closes the connection, which is how an
 //! upstream learns that nobody waits any more.
+
+mod wire;
 
 use std::{
     error::Error as StdError,
@@ -27,22 +30,15 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use parking_lot::Mutex;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    dial::{DialError, Dialed, Dialer},
-    gate::Gate,
-};
+use self::wire::{Counted, Wire};
+use super::dial::{DialError, Dialed, Dialer};
 use crate::{
     handler::EgressMeter,
     net::{Authority, BaseUrl, Host, Scheme},
-    policy::Lockdown,
 };
 
 /// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a
@@ -125,7 +121,22 @@ impl std::fmt::Debug for HttpClient {
 impl HttpClient {
     /// `tls` verifies upstream certificates; offer no ALPN but `http/1.1` in it.
     pub fn new(dialer: Arc<Dialer>, tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
+        Self::reaching(Reach::Own, dialer, tls, connect_timeout)
+    }
+
+    /// For servers of the world, which a site's proxy stands before as it does for clients.
+    pub fn outward(dialer: Arc<Dialer>, tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
+        Self::reaching(Reach::Outside, dialer, tls, connect_timeout)
+    }
+
+    fn reaching(
+        reach: Reach,
+        dialer: Arc<Dialer>,
+        tls: Arc<ClientConfig>,
+        connect_timeout: Duration,
+    ) -> Self {
         let connector = Connector {
+            reach,
             dialer,
             tls: TlsConnector::from(tls),
             connect_timeout,
@@ -221,35 +232,6 @@ impl Drop for Claim {
     }
 }
 
-/// Counts what one connection writes off this machine.
-#[derive(Debug, Default)]
-struct Wire(Mutex<WireState>);
-
-#[derive(Debug, Default)]
-struct WireState {
-    /// Written while no request had claimed the connection yet.
-    pending: u64,
-    owner: Option<EgressMeter>,
-}
-
-impl Wire {
-    fn wrote(&self, bytes: usize) {
-        let mut state = self.0.lock();
-        match &state.owner {
-            Some(owner) => owner.add(bytes as u64),
-            None => state.pending += bytes as u64,
-        }
-    }
-    fn claim(&self, owner: &EgressMeter) {
-        let mut state = self.0.lock();
-        owner.add(std::mem::take(&mut state.pending));
-        state.owner = Some(owner.clone());
-    }
-    fn release(&self) {
-        self.0.lock().owner = None;
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
     #[error(transparent)]
@@ -284,8 +266,16 @@ fn innermost(error: &dyn StdError) -> String {
     words
 }
 
+/// Whose server it is: the user's own, or one of the world.
+#[derive(Clone, Copy)]
+enum Reach {
+    Own,
+    Outside,
+}
+
 #[derive(Clone)]
 struct Connector {
+    reach: Reach,
     dialer: Arc<Dialer>,
     tls: TlsConnector,
     connect_timeout: Duration,
@@ -296,10 +286,10 @@ impl Connector {
         let bad = || ConnectError::Address(uri.to_string());
         let authority = uri.authority().ok_or_else(bad)?;
         let authority = Authority::parse(authority.as_str(), None).map_err(|_| bad())?;
-        let dialed = self
-            .dialer
-            .dial_own(&authority, self.connect_timeout)
-            .await?;
+        let dialed = match self.reach {
+            Reach::Own => self.dialer.dial_own(&authority, self.connect_timeout).await,
+            Reach::Outside => self.dialer.dial(&authority, self.connect_timeout).await,
+        }?;
         let wire = dialed.leaves_machine().then(|| Arc::new(Wire::default()));
         let Dialed { stream, .. } = dialed;
         // Small requests must not wait for more.
@@ -338,77 +328,6 @@ impl tower_service::Service<Uri> for Connector {
     }
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A TCP stream that counts what is written to it.
-#[derive(Debug)]
-struct Counted {
-    stream: TcpStream,
-    wire: Option<Arc<Wire>>,
-    /// Of a connection that leaves this machine: a kept one must not outlive the kill switch.
-    gate: Option<Arc<Gate>>,
-}
-
-impl Counted {
-    fn shut(&self) -> Option<io::Error> {
-        let gate = self.gate.as_ref()?;
-        (gate.level() != Lockdown::Off).then(Gate::error)
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        if let (Some(wire), Poll::Ready(Ok(n))) = (&self.wire, written) {
-            wire.wrote(*n);
-        }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note(&written);
-        written
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(shut) = self.shut() {
-            return Poll::Ready(Err(shut));
-        }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(&written);
-        written
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -484,34 +403,5 @@ impl AsyncWrite for Conn {
             Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Stream::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_counted_for_the_request_that_owns_the_connection() {
-        let wire = Wire::default();
-        let (first, second, cancelled) = (
-            EgressMeter::default(),
-            EgressMeter::default(),
-            EgressMeter::default(),
-        );
-        wire.wrote(10);
-        wire.claim(&first);
-        wire.wrote(5);
-        wire.release();
-        wire.wrote(7);
-        wire.claim(&second);
-        wire.release();
-        wire.wrote(1);
-        wire.claim(&cancelled);
-        wire.wrote(2);
-        assert_eq!(
-            (first.bytes(), second.bytes(), cancelled.bytes()),
-            (15, 7, 3)
-        );
     }
 }

@@ -13,9 +13,10 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 9] = [
+const READERS: [&str; 11] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
+    include_str!("../../src/config/comfyui.rs"),
     include_str!("../../src/config/egress.rs"),
     include_str!("../../src/config/guards.rs"),
     include_str!("../../src/config/rates.rs"),
@@ -23,6 +24,7 @@ const READERS: [&str; 9] = [
     include_str!("../../src/config/rules.rs"),
     include_str!("../../src/config/identity.rs"),
     include_str!("../../src/config/terms.rs"),
+    include_str!("../../src/config/models.rs"),
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.
 const CALLS: [&str; 8] = [

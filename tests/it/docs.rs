@@ -8,6 +8,8 @@ const METRICS_SOURCE: &str = concat!(
     include_str!("../../src/metrics/mod.rs"),
     include_str!("../../src/metrics/limit.rs"),
     include_str!("../../src/metrics/page.rs"),
+    include_str!("../../src/metrics/models.rs"),
+    include_str!("../../src/metrics/comfyui.rs"),
 );
 const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 const DENIALS_PAGE: &str = include_str!("../../docs/DENIALS.md");

@@ -17,11 +17,13 @@
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
+//! | [`models`] | model sources behind ModelScope's endpoints, well-behaved and hostile hubs, the SDKs |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
 //! | [`receipt`] | what was sent where: the page, its signed copy, the commands, the log's sums |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
+//! | [`tools`] | the tools of the chat, answered from a ComfyUI, and their cards at the front door |
 //! | [`vectors`] | public vectors: URLs, IDNA, SSRF, naughty strings, HTTP, addresses |
 //! | [`support`] | how a test starts Airlock, an LLM and a script |
 
@@ -52,10 +54,12 @@ mod identity;
 mod isolate;
 mod leak;
 mod learn;
+mod models;
 mod pipeline;
 mod receipt;
 mod reload;
 mod site_proxy;
 mod support;
 mod terms;
+mod tools;
 mod vectors;

@@ -38,11 +38,16 @@ use crate::{
         ErrorCode, Handled, Message, MessageError, Method as McpMethod, NoTools, Outcome, Packet,
         ProtocolVersion, Reply, ServerInfo, Step, ToolCall, ToolResult, ToolSet, dispatch,
     },
-    metrics::Metrics,
+    metrics::{
+        Metrics,
+        drift::{name_of, shape_of, shape_of_path},
+    },
 };
 
 /// Largest POST, as the reference server has it.
 const MAX_MESSAGE: usize = 4 << 20;
+/// A longer message's shape is not looked at.
+const MAX_SHAPED: usize = 64 << 10;
 const SERVER: ServerInfo = ServerInfo {
     name: "airlock",
     version: env!("CARGO_PKG_VERSION"),
@@ -83,6 +88,9 @@ pub trait Toolbox: ToolSet + 'static {
     /// Runs a tool whose name and arguments passed the check. Dropped when the client cancels,
     /// goes away, or the deadline passes.
     async fn call(&self, call: &ToolCall, caller: &ToolCaller) -> ToolResult;
+
+    /// A client has asked for the list, so a chat begins. Returns at once.
+    fn listed(&self) {}
 }
 
 #[async_trait]
@@ -140,14 +148,18 @@ impl McpResponder {
 
     /// Judges one message and counts it; a call that is to run is counted by its end.
     fn judge(&self, message: Message, server: Server) -> Handled {
+        let named = named(&message);
         let handled = dispatch(message, SERVER, self.toolbox(server).as_ref());
+        if handled.method == McpMethod::ToolsList {
+            self.toolbox(server).listed();
+        }
         if !matches!(handled.step, Step::Call(_)) {
             self.metrics
                 .mcp_request(handled.method.label(), handled.outcome.label());
         }
         match (handled.method, handled.outcome) {
-            (McpMethod::Unknown, _) => self.metrics.drift("mcp", "method"),
-            (_, Outcome::UnknownTool) => self.metrics.drift("mcp", "tool"),
+            (McpMethod::Unknown, _) => self.metrics.drift_of("mcp", "method", named),
+            (_, Outcome::UnknownTool) => self.metrics.drift_of("mcp", "tool", named),
             (_, Outcome::Ok | Outcome::MethodNotFound | Outcome::BadArguments) => {}
         }
         handled
@@ -174,7 +186,8 @@ impl Handler for McpResponder {
     async fn handle(&self, request: LocalRequest) -> LocalResponse {
         note(&request.exchange, "mcp", "");
         let Some(endpoint) = Endpoint::of(request.parts.uri.path()) else {
-            self.metrics.drift("mcp", "route");
+            let shape = shape_of_path(request.parts.uri.path());
+            self.metrics.drift_of("mcp", "route", shape);
             return refusal(
                 StatusCode::NOT_FOUND,
                 "no MCP server at this path: use /mcp-server/mcp or a path that ends in /sse",
@@ -251,6 +264,30 @@ impl McpResponder {
         if let Some(version) = handled.negotiated {
             session.set_version(version);
         }
+    }
+}
+
+/// A message's method with the shape of its params, and a tool's name; for what turns out unknown.
+fn named(message: &Message) -> String {
+    let Message::Request { method, params, .. } = message else {
+        return String::new();
+    };
+    let known = ["initialize", "ping", "tools/list", "server/discover"];
+    if known.contains(&method.as_str()) {
+        return String::new();
+    }
+    let params = params
+        .as_deref()
+        .filter(|p| p.get().len() <= MAX_SHAPED)
+        .and_then(|p| serde_json::from_str::<serde_json::Value>(p.get()).ok())
+        .unwrap_or_default();
+    let tool = params.get("name").and_then(serde_json::Value::as_str);
+    match (method.as_str(), tool) {
+        ("tools/call", Some(tool)) => {
+            let arguments = params.get("arguments").unwrap_or(&serde_json::Value::Null);
+            format!("{}{}", name_of(tool), shape_of(arguments))
+        }
+        (method, _) => format!("{}{}", shape_of_path(method), shape_of(&params)),
     }
 }
 

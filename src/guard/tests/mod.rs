@@ -318,6 +318,21 @@ fn only_admins_change_what_runs_on_this_machine() {
 }
 
 #[test]
+fn a_download_keeps_its_name() {
+    for (said, want) in [
+        (None, "attachment"),
+        (Some("filename=\"a.svg\""), "attachment; filename=\"a.svg\""),
+        (
+            Some("inline; filename=\"a.svg\""),
+            "attachment; filename=\"a.svg\"",
+        ),
+        (Some("inline"), "attachment"),
+    ] {
+        assert_eq!(answer::attachment(said), want, "{said:?}");
+    }
+}
+
+#[test]
 fn what_was_uploaded_is_neither_a_page_nor_a_script_of_comfyuis() {
     use answer::{Disarm, disarm};
     for (path, kind, want) in [

@@ -1,6 +1,8 @@
 //! The edges of the head parser: every byte in every place, every bound from both sides, every header
 //! that is acted on beside one of the same length that is not.
 
+use bytes::BytesMut;
+
 use super::*;
 
 fn parsed(text: impl AsRef<[u8]>) -> Result<Head, HeadError> {

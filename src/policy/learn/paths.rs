@@ -116,15 +116,16 @@ fn keep_outermost(below: &mut Vec<String>, exact: &mut Vec<String>) {
 mod tests {
     use super::*;
 
+    fn seen(paths: &[String]) -> Vec<SeenPath> {
+        let whole = |path: &String| SeenPath {
+            path: path.clone(),
+            below: false,
+        };
+        paths.iter().map(whole).collect()
+    }
+
     fn patterns(paths: &[String]) -> (String, bool) {
-        let seen: Vec<_> = paths
-            .iter()
-            .map(|path| SeenPath {
-                path: path.clone(),
-                below: false,
-            })
-            .collect();
-        let out = generalise(&seen);
+        let out = generalise(&seen(paths));
         let texts: Vec<_> = out.patterns.iter().map(ToString::to_string).collect();
         (texts.join(" "), out.widened || out.cut)
     }
@@ -183,14 +184,7 @@ mod tests {
         let paths: Vec<String> = (0..500)
             .map(|i| format!("/{}/{}/{}/{i}", i % 3, i % 7, i % 11))
             .collect();
-        let seen: Vec<_> = paths
-            .iter()
-            .map(|path| SeenPath {
-                path: path.clone(),
-                below: false,
-            })
-            .collect();
-        let out = generalise(&seen);
+        let out = generalise(&seen(&paths));
         assert!(out.patterns.len() <= FEW, "{:?}", out.patterns);
         for path in &paths {
             assert!(out.patterns.iter().any(|p| p.matches(path)), "{path}");

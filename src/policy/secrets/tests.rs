@@ -369,3 +369,37 @@ fn a_prefix_makes_no_key_of_a_word_and_a_digit_that_comes_later_does() {
     let seen = scanner.push(text.as_bytes(), false).unwrap();
     assert!(seen.bytes.starts_with(format!("sk-{letters}").as_bytes()));
 }
+
+#[test]
+fn where_secrets_are_off_a_head_passes_however_it_is_written() {
+    let (key, host) = (format!("ghp_{}", run(36)), host("o.test"));
+    let escaped = key.replace("ghp", "g%68p");
+    let basic = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        format!("me:{key}"),
+    );
+    for (mode, passes) in [(SecretMode::Off, true), (SecretMode::Redact, false)] {
+        for target in [format!("/{key}"), format!("/a?b={escaped}")] {
+            let judged = head::target(&detector(&[]), mode, &host, &target);
+            assert_eq!(judged == Ok(None), passes, "{}: {target}", mode.as_str());
+        }
+        let value = format!("Basic {basic}");
+        let judged = head::header(
+            &detector(&[]),
+            mode,
+            &host,
+            "authorization",
+            value.as_bytes(),
+        );
+        assert_eq!(judged == Ok(None), passes, "{}: Basic", mode.as_str());
+    }
+}
+
+#[test]
+fn a_web_token_is_masked_as_a_whole_and_nothing_around_it() {
+    let token = format!("eyJ{0}.eyJ{0}.{0}", run(30));
+    let text = format!("{{\"t\":\"{token}\",\"u\":1}}");
+    let (sent, masked) = body(&[], SecretMode::Redact, &[text.as_bytes()]).unwrap();
+    assert_eq!(sent, text.replace(&token, &"*".repeat(token.len())));
+    assert_eq!(masked, [Kind::Jwt]);
+}

@@ -32,7 +32,8 @@ pub fn judge(
     let admitted = match (asks, arrival.connection.entry) {
         // A proxy's key is in a header of its own, for the connection or for each request.
         (true, Entry::Explicit) => Some(super::proxy_key::of(keeper, arrival, now)?),
-        (true, Entry::Reverse | Entry::Transparent | Entry::FrontDoor) | (false, _) => None,
+        (true, Entry::Reverse | Entry::Transparent | Entry::FrontDoor | Entry::Models)
+        | (false, _) => None,
     };
     let asks = asks && admitted.is_none();
     let found = match action {

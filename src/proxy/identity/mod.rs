@@ -50,6 +50,8 @@ impl Doorkeeper {
         match entry {
             Entry::FrontDoor => self.users_required,
             Entry::Explicit | Entry::Reverse | Entry::Transparent => self.asks.contains(&entry),
+            // Our own requests.
+            Entry::Models => false,
         }
     }
 

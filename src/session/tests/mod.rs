@@ -1,5 +1,6 @@
 //! Sessions, users, keys and secrets over a real store, and over one that fails.
 
+mod bounds;
 mod keys;
 mod secrets;
 mod sessions;

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// What still wants to go out when the page says that it has tried everything.
 const AFTERMATH: Duration = Duration::from_secs(4);
 /// Chromium knows `Connection-Allowlist` from here on.
-const KNOWS_ALLOWLIST: u32 = 152;
+pub(super) const KNOWS_ALLOWLIST: u32 = 152;
 
 /// What a Content-Security-Policy alone stops, name look-up included.
 const CLOSED_BY_CSP: &[&str] = &[
@@ -72,7 +72,7 @@ pub(super) fn chromium() -> Option<(&'static str, u32)> {
 
 #[test]
 fn a_page_behind_the_front_door_reaches_nothing_else() {
-    in_a_namespace("browser::inside_every_channel_is_tried", &[]);
+    in_a_namespace("front_door::browser::inside_every_channel_is_tried", &[]);
 }
 
 /// Only where a browser is asked for: now and then Chromium does not come to an end here, and why
@@ -93,12 +93,12 @@ fn comfyuis_own_page_works_behind_the_front_door() {
     );
     let root = Path::new(text.trim()).join("static");
     in_a_namespace(
-        "browser::inside_comfyuis_page_is_opened",
+        "front_door::browser::inside_comfyuis_page_is_opened",
         &[(FRONTEND, root.to_str().unwrap())],
     );
 }
 
-/// Runs an ignored test where nothing leads out and every name server is ours.
+/// Runs an ignored test of this file where nothing leads out and every name server is ours.
 pub(super) fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
     let works = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "true"])
@@ -126,7 +126,7 @@ pub(super) fn in_a_namespace(test: &str, variables: &[(&str, &str)]) {
         .args(["sh", "-c", script])
         .arg(&resolver)
         .arg(std::env::current_exe().unwrap())
-        .arg(format!("front_door::{test}"))
+        .arg(test)
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .envs(variables.iter().copied())
@@ -328,7 +328,7 @@ impl Outside {
 }
 
 /// The name that a query asks for, and the answer: [`OUTSIDE`] for every A, nothing for the rest.
-fn resolve(query: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(super) fn resolve(query: &[u8]) -> Option<(String, Vec<u8>)> {
     let mut at = 12;
     let mut labels = Vec::new();
     loop {
@@ -353,10 +353,10 @@ fn resolve(query: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 /// Gone, with all its processes, when it is dropped.
-struct Browser(Child);
+pub(super) struct Browser(Child);
 
 impl Browser {
-    fn open(program: &str, profile: &Path, address: SocketAddr) -> Self {
+    pub(super) fn open(program: &str, profile: &Path, address: SocketAddr) -> Self {
         let child = Command::new(program)
             .args([
                 "--headless=new",

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_person_logs_in_by_a_browser_that_runs_no_script() {
-    in_a_namespace("browser_login::inside_somebody_logs_in", &[]);
+    in_a_namespace("front_door::browser_login::inside_somebody_logs_in", &[]);
 }
 
 #[test]

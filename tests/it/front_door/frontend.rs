@@ -35,7 +35,15 @@ impl Frontend {
     }
 }
 
+/// A file beside the page: its path, its type, and what stands in it.
+pub type Helper = (&'static str, &'static str, &'static str);
+
 pub fn serve(root: PathBuf) -> Frontend {
+    serve_with(root, include_str!("extension.js"), &[])
+}
+
+/// With this extension in the page.
+pub fn serve_with(root: PathBuf, extension: &'static str, beside: &'static [Helper]) -> Frontend {
     let heads: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = heads.clone();
     let origin = Origin::scripted(move |mut guest| {
@@ -47,7 +55,11 @@ pub fn serve(root: PathBuf) -> Frontend {
                 return socket(guest, &head);
             }
             drain_body(&mut guest, &head);
-            let (status, kind, body) = answer(&root, &path);
+            let helper = beside.iter().find(|(name, _, _)| *name == path);
+            let (status, kind, body) = match helper {
+                Some((_, kind, text)) => ("200 OK", *kind, text.as_bytes().to_owned()),
+                None => answer(&root, &path, extension),
+            };
             guest.send(format!(
                 "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
                 body.len()
@@ -74,7 +86,7 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     })
 }
 
-fn answer(root: &Path, path: &str) -> (&'static str, &'static str, Vec<u8>) {
+fn answer(root: &Path, path: &str, extension: &str) -> (&'static str, &'static str, Vec<u8>) {
     const JSON: &str = "application/json";
     let json = |text: &str| ("200 OK", JSON, text.as_bytes().to_owned());
     let api = path.strip_prefix("/api").unwrap_or(path);
@@ -100,8 +112,7 @@ fn answer(root: &Path, path: &str) -> (&'static str, &'static str, Vec<u8>) {
         _ if path.starts_with("/api/probe/") => return json("{}"),
         _ if path.starts_with("/api/settings/") => return json("{}"),
         "/extensions/probe.js" => {
-            let script = include_str!("extension.js").as_bytes().to_owned();
-            return ("200 OK", "text/javascript", script);
+            return ("200 OK", "text/javascript", extension.as_bytes().to_owned());
         }
         _ => {}
     }

@@ -1,19 +1,23 @@
 //! Airlock before ComfyUI: what passes, what is rewritten, who is refused, what the browser is told.
 //!
-//! [`browser`] asks a real one whether it keeps to that.
+//! [`browser`] and [`channels`] ask a real one whether it keeps to that, [`programs`] are others than browsers, [`hostile`]
+//! is what none of them sends.
 
 #[cfg(target_os = "linux")]
 mod browser;
 #[cfg(target_os = "linux")]
 mod browser_login;
+mod channels;
 mod chats;
-mod comfyui;
+pub mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;
 mod guards;
+mod hostile;
 mod limits;
 mod login;
 mod people;
+mod programs;
 
 use std::{
     io::{Read, Write},

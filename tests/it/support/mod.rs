@@ -14,7 +14,8 @@ mod wire;
 pub use airlock::{Airlock, Setup};
 pub use llm::Llm;
 pub use origin::{Guest, Origin, eventually, eventually_within};
-pub use python::{Entry, Sdk, run_script};
+pub use process::Process;
+pub use python::{Entry, Sdk, run_at_door, run_script, scripts};
 pub use site_proxy::{Answer, SiteProxy};
 pub use tls::{
     Identity, TlsWire, client_hello, handshake, outer_ech, shown, speaking, trusting,

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -83,22 +84,41 @@ struct Check {
     detail: String,
 }
 
-/// Runs `tests/clients/<script>.py` and panics with the checks that failed.
-pub fn run_script(script: &str, sdk: Sdk, entry: Entry, airlock: &Airlock, llm: &Llm) {
+/// Runs `tests/clients/<script>.py` at the front door, with ComfyUI's own address beside it.
+pub fn run_at_door(
+    script: &str,
+    airlock: &Airlock,
+    door: SocketAddr,
+    comfyui: SocketAddr,
+    more: &[(&str, &str)],
+) {
     let scratch = airlock.scratch.path();
-    let (stdout, stderr) = (scratch.join("script.stdout"), scratch.join("script.stderr"));
-    let proxy = format!("http://{}", airlock.ready.explicit);
+    let mut command = command(script, Sdk::New, scratch);
+    command
+        .env("AIRLOCK_ENTRY", "front door")
+        .env("AIRLOCK_DOOR", door.to_string())
+        .env("COMFYUI_DIRECT", comfyui.to_string())
+        .envs(more.iter().copied());
+    run(script, "New SDKs at the front door", command, scratch);
+}
 
+fn command(script: &str, sdk: Sdk, scratch: &Path) -> Command {
     let mut command = Command::new(sdk.python());
     command
         .arg("-B")
         .arg(scripts().join(format!("{script}.py")))
         .env_clear()
         .env("HOME", scratch)
-        .env("PYTHONUTF8", "1")
-        .stdin(Stdio::null())
-        .stdout(File::create(&stdout).expect("scratch is writable"))
-        .stderr(File::create(&stderr).expect("scratch is writable"));
+        .env("PYTHONUTF8", "1");
+    command
+}
+
+/// Runs `tests/clients/<script>.py` and panics with the checks that failed.
+pub fn run_script(script: &str, sdk: Sdk, entry: Entry, airlock: &Airlock, llm: &Llm) {
+    let scratch = airlock.scratch.path();
+    let proxy = format!("http://{}", airlock.ready.explicit);
+
+    let mut command = command(script, sdk, scratch);
     // What `airlock exec` gives its child.
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
         command.env(name, &proxy);
@@ -124,8 +144,16 @@ pub fn run_script(script: &str, sdk: Sdk, entry: Entry, airlock: &Airlock, llm: 
         )
         .env("AIRLOCK_LLM", if llm.is_up() { "up" } else { "down" })
         .env("FAKE_LLM_LOG", llm.log(scratch));
+    let how = format!("{sdk:?} SDKs by {entry:?}");
+    run(script, &how, command, scratch);
+}
 
+fn run(script: &str, how: &str, mut command: Command, scratch: &Path) {
+    let (stdout, stderr) = (scratch.join("script.stdout"), scratch.join("script.stderr"));
     let mut child = command
+        .stdin(Stdio::null())
+        .stdout(File::create(&stdout).expect("scratch is writable"))
+        .stderr(File::create(&stderr).expect("scratch is writable"))
         .spawn()
         .expect("the Python environment has a python");
     let deadline = Instant::now() + SCRIPT_WITHIN;
@@ -160,7 +188,7 @@ pub fn run_script(script: &str, sdk: Sdk, entry: Entry, airlock: &Airlock, llm: 
     }
     assert!(
         failed.is_empty(),
-        "{script} with {sdk:?} SDKs by {entry:?}: {} of {} checks failed:\n{}",
+        "{script} with {how}: {} of {} checks failed:\n{}",
         failed.len(),
         checks.len(),
         failed.join("\n"),

@@ -1,0 +1,57 @@
+//! The user's ComfyUI as a source of facts, and the tools of the chat that answer from it.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::{
+    comfyui::ComfyUi,
+    config::{ComfyUiConfig, Config},
+    emulator::{
+        mcp_transport::Toolbox,
+        tools::{
+            Run, Tools, explain::ExplainNode, local_docs::LocalDocs, models::SearchModel,
+            recall::RecallWorkflow, search_node::SearchNode,
+        },
+    },
+    front_door::Cards,
+    metrics::Metrics,
+    tls::ClientTls,
+    upstream::{dial::Dialer, http_client::HttpClient},
+};
+
+/// The tools of both MCP servers.
+pub struct Toolboxes {
+    pub copilot: Arc<dyn Toolbox>,
+    pub search: Arc<dyn Toolbox>,
+}
+
+/// `None` where it is turned off.
+pub fn comfyui(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<ComfyUi>>, StartError> {
+    let Some(ComfyUiConfig { url, ca_file }) = &config.comfyui else {
+        return Ok(None);
+    };
+    let tls = tls.config_for(ca_file.as_deref())?;
+    let client = HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout);
+    Ok(Some(ComfyUi::new(url.clone(), client, metrics.clone())))
+}
+
+/// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
+pub fn tools(comfyui: &Arc<ComfyUi>, cards: &Arc<Cards>) -> Toolboxes {
+    let copilot: Vec<Arc<dyn Run>> = vec![
+        Arc::new(RecallWorkflow),
+        Arc::new(SearchNode),
+        Arc::new(ExplainNode),
+        Arc::new(SearchModel::new(Vec::new())),
+    ];
+    let search: Vec<Arc<dyn Run>> = vec![Arc::new(LocalDocs)];
+    let tools = |runs| Arc::new(Tools::new(runs, comfyui.clone(), cards.clone()));
+    Toolboxes {
+        copilot: tools(copilot),
+        search: tools(search),
+    }
+}

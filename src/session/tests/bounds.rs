@@ -1,0 +1,148 @@
+//! How many there can be, how much each keeps, and many at once.
+
+use super::*;
+
+#[test]
+fn ids_of_the_plugin_are_bounded_and_pushed_out_by_their_own_user_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = open(dir.path());
+    let sessions = &identity.sessions;
+    let [ada, bob] = ["ada", "bob"].map(|user| {
+        let token = issue(&identity, user).token;
+        sessions.verify(&token, NOW).unwrap()
+    });
+    let id = |n: u64| format!("chat-{n}").parse::<VendorId>().unwrap();
+    sessions.bind(&bob, &"bobs".parse().unwrap(), NOW).unwrap();
+    for n in 0..1100 {
+        sessions.bind(&ada, &id(n), after(n)).unwrap();
+    }
+    assert!(sessions.bound(&id(0), NOW).is_err(), "the oldest is gone");
+    assert!(sessions.bound(&id(1099), NOW).is_ok());
+    assert!(sessions.bound(&"bobs".parse().unwrap(), NOW).is_ok());
+    for (text, good) in [
+        ("", false),
+        ("a b", false),
+        ("a\n", false),
+        ("é", false),
+        (&"x".repeat(129), false),
+        (&"x".repeat(128), true),
+        ("3f2a-{}/:", true),
+    ] {
+        assert_eq!(text.parse::<VendorId>().is_ok(), good, "{text:?}");
+    }
+}
+
+#[test]
+fn what_a_session_keeps_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = open(dir.path());
+    let sessions = &identity.sessions;
+    let id = issue(&identity, "ada").session.session_id;
+    for n in 0..300 {
+        assert!(sessions.note_checkpoint(id, &n.to_string()));
+        assert!(sessions.note_checkpoint(id, &n.to_string()), "again");
+    }
+    let known = sessions.show(id).unwrap().checkpoints;
+    assert_eq!(
+        (known.len(), known[0].as_str(), known[255].as_str()),
+        (256, "44", "299")
+    );
+    for bad in ["", "a b", &"x".repeat(129)] {
+        assert!(!sessions.note_checkpoint(id, bad), "{bad:?}");
+    }
+    for (config, good) in [
+        ("{}", true),
+        ("{\"theme\": {\"dark\": true}}", true),
+        ("[]", false),
+        ("\"x\"", false),
+        ("{", false),
+        (&format!("{{\"x\":\"{}\"}}", "x".repeat(16 << 10)), false),
+    ] {
+        assert_eq!(sessions.set_config(id, config).is_ok(), good, "{config}");
+    }
+    assert_eq!(
+        sessions.show(id).unwrap().config,
+        "{\"theme\": {\"dark\": true}}"
+    );
+    drop(identity);
+    assert_eq!(
+        open(dir.path()).sessions.show(id).unwrap().config,
+        "{\"theme\": {\"dark\": true}}"
+    );
+}
+
+#[test]
+fn the_number_of_sessions_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let tight = Settings {
+        max_sessions: 3,
+        ..settings(dir.path())
+    };
+    let identity = Identity::open(Disk::at(dir.path()), tight, NOW).unwrap();
+    (0..3).for_each(|n| drop(issue(&identity, &format!("user{n}"))));
+    let full = identity.sessions.issue(name("bob"), Role::User, None, NOW);
+    let said = full.unwrap_err().to_string();
+    assert!(said.contains("session.max_sessions"), "{said}");
+    identity.tick(after(HOUR)).unwrap();
+    issue(&identity, "bob");
+
+    // A user's own hundred-and-first ends the one that was quiet longest.
+    let dir = tempfile::tempdir().unwrap();
+    let identity = open(dir.path());
+    let tokens: Vec<_> = (0..100).map(|_| issue(&identity, "ada").token).collect();
+    tokens
+        .iter()
+        .skip(1)
+        .for_each(|t| drop(identity.sessions.verify(t, after(9)).unwrap()));
+    issue(&identity, "ada");
+    let refused = identity.sessions.verify(&tokens[0], after(9)).unwrap_err();
+    assert_eq!(refused, Refused::Unknown);
+    assert_eq!(identity.sessions.list().len(), 100);
+}
+
+#[test]
+fn many_at_once_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = open(dir.path());
+    let shared = issue(&identity, "shared").token;
+    let issued: Vec<Issued> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|worker| {
+                let (identity, shared) = (&identity, &shared);
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    for n in 0..8 {
+                        let issued = issue(identity, &format!("user{worker}"));
+                        let active = identity.sessions.verify(&issued.token, after(n)).unwrap();
+                        let chat = format!("{worker}-{n}").parse().unwrap();
+                        identity.sessions.bind(&active, &chat, after(n)).unwrap();
+                        identity.sessions.verify(shared, after(n)).unwrap();
+                        if n % 2 == 0 {
+                            identity
+                                .sessions
+                                .revoke(issued.session.session_id, after(n))
+                                .unwrap();
+                        }
+                        identity.tick(after(n)).unwrap();
+                        mine.push(issued);
+                    }
+                    mine
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|w| w.join().unwrap())
+            .collect()
+    });
+    assert_eq!(issued.len(), 64);
+    let killed = as_killed(dir.path());
+    for identity in [&identity, &open(killed.path())] {
+        let good = issued
+            .iter()
+            .filter(|i| identity.sessions.verify(&i.token, after(9)).is_ok());
+        assert_eq!(good.count(), 32);
+        assert_eq!(identity.sessions.list().len(), 65);
+        identity.sessions.verify(&shared, after(9)).unwrap();
+    }
+}
