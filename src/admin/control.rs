@@ -1,4 +1,5 @@
-//! What changes the running program: `POST /reload`, `POST /lockdown`, `POST /identity`.
+//! What changes the running program (`POST /reload`, `POST /lockdown`, `POST /identity`), and what it
+//! tells its owner alone (`POST /receipt`).
 //!
 //! Only for the user who runs it, on the same machine: the peer must be loopback, the request must
 //! carry the token of the state folder, and no web page's request gets through, with the right token
@@ -59,6 +60,8 @@ pub trait Control: Send + Sync {
     async fn lockdown(&self, wanted: Lockdown) -> LockdownReport;
     /// Sessions, users, keys; in words, why not.
     async fn identity(&self, request: IdentityRequest) -> Result<Value, String>;
+    /// The signed receipt, of one session or of the machine; in words, why there is none.
+    async fn receipt(&self, session: Option<String>) -> Result<Value, String>;
 }
 
 pub async fn reload(State(state): State<AdminState>) -> Response {
@@ -102,6 +105,29 @@ pub async fn identity(
                 "is no request of this version; use the airlock that runs for the command\n";
             (StatusCode::BAD_REQUEST, words).into_response()
         }
+    }
+}
+
+/// Body of `POST /receipt`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptWish {
+    /// `null`: the whole machine.
+    session: Option<String>,
+}
+
+/// Says whom the machine talked to: for its owner alone.
+pub async fn receipt(
+    State(state): State<AdminState>,
+    wish: Result<Json<ReceiptWish>, JsonRejection>,
+) -> Response {
+    let Ok(Json(wish)) = wish else {
+        let words = "write {\"session\": null} or {\"session\": \"ID\"}, as application/json\n";
+        return (StatusCode::BAD_REQUEST, words).into_response();
+    };
+    match state.control.receipt(wish.session).await {
+        Ok(signed) => ([(header::CACHE_CONTROL, "no-store")], Json(signed)).into_response(),
+        Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{words}\n")).into_response(),
     }
 }
 

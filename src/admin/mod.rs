@@ -1,5 +1,5 @@
 //! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`; and [`control`], for the
-//! owner alone: `POST /reload`, `POST /lockdown`, `POST /identity`.
+//! owner alone: `POST /reload`, `POST /lockdown`, `POST /identity`, `POST /receipt`.
 //!
 //! axum on a listener of its own (default `127.0.0.1:9464`).
 //! A request whose Host is a public-looking name is refused: that is a web page trying to read
@@ -79,6 +79,7 @@ fn router(state: AdminState) -> Router {
         .route("/reload", post(control::reload))
         .route("/lockdown", post(control::lockdown))
         .route("/identity", post(control::identity))
+        .route("/receipt", post(control::receipt))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // The routes alone: what is not there stays a 404.
         .route_layer(owner);
@@ -140,6 +141,10 @@ mod tests {
                 0 => Ok(serde_json::json!({"users": []})),
                 _ => Err("no".to_owned()),
             }
+        }
+        async fn receipt(&self, _: Option<String>) -> Result<serde_json::Value, String> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(serde_json::json!({"receipt": {}}))
         }
     }
 
@@ -229,6 +234,30 @@ mod tests {
                 here,
                 &[("authorization", &bearer)],
                 "{\"do\": \"everything\"}",
+                400,
+            ),
+            (
+                "the owner asks for a receipt",
+                "/receipt",
+                here,
+                &[("authorization", &bearer)],
+                "{\"session\": null}",
+                200,
+            ),
+            (
+                "a receipt without the token",
+                "/receipt",
+                here,
+                &[],
+                "{\"session\": null}",
+                401,
+            ),
+            (
+                "a receipt of something else",
+                "/receipt",
+                here,
+                &[("authorization", &bearer)],
+                "{\"chat\": 1}",
                 400,
             ),
             ("no token", "/reload", here, &[], "", 401),

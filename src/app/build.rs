@@ -12,16 +12,19 @@ use tokio_util::sync::CancellationToken;
 use super::{
     StartError, control,
     descriptors::{self, Descriptors},
+    receipts::Receipts,
 };
 use crate::{
-    audit::{AuditLog, AuditSettings},
+    audit::{AuditLog, AuditSettings, Book},
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
         CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
         SinkResponder,
     },
-    front_door::{Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReportResponder},
+    front_door::{
+        Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
+    },
     gateway::{Gateway, GatewayDeps},
     handler::{Handler, cors::OriginPolicy},
     limit::{Limiter, breaker::Breaker},
@@ -34,7 +37,7 @@ use crate::{
         DoorRoute, Doorkeeper, Limits, Memory, OwnRequests, Responders, Route, Routes, Services,
         clean_headers,
     },
-    session::{FirstAdmin, Identity},
+    session::{FirstAdmin, Identity, now},
     store::{Store, Totals, token::AdminToken},
     tls::{
         CaError, CaEvent, ClientTls, LeafCache, RootCa, SystemRoots, install_provider,
@@ -64,6 +67,7 @@ pub struct Built {
     pub store: Arc<Store>,
     pub identity: Arc<Identity>,
     pub first_admin: Option<FirstAdmin>,
+    pub receipts: Arc<Receipts>,
     pub ca_bundle: PathBuf,
     pub roots: SystemRoots,
     pub token: AdminToken,
@@ -95,7 +99,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         metrics.clone(),
     )?);
 
-    let audit = Arc::new(AuditLog::open(
+    let book = Arc::new(Book::new(now()));
+    let audit = Arc::new(AuditLog::keeping(
         AuditSettings {
             path: config.audit.enabled.then(|| {
                 config
@@ -108,7 +113,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             keep: config.audit.keep,
         },
         metrics.clone(),
+        Some(book.clone()),
     )?);
+    let door = config.listeners.front_door.as_ref();
+    let allowlist = door.map(|door| door.connection_allowlist);
+    let receipts = Arc::new(Receipts::new(book, identity.clone(), allowlist));
 
     let dialer = Arc::new(
         Dialer::new(metrics.clone(), config.addresses.clone(), RESOLVE_TIMEOUT)
@@ -129,6 +138,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins.clone(),
         metrics.clone(),
     ));
+    let own = own_pages(config, &identity, &receipts, &metrics);
     let own_requests = Arc::new(OwnRequests::default());
     let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
     let cards = Arc::new(Cards::default());
@@ -139,9 +149,9 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins,
         &gateway,
         &copilot,
-        &identity,
         &models.library,
         tools,
+        own,
         &metrics,
     );
     let breaker = breaker(config, &metrics);
@@ -194,6 +204,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             body_bytes: limits.body_bytes as usize,
         },
     });
+    receipts.about(&services);
     own_requests.join(&services);
     notes.extend(control::restore(&services, &config.state_dir));
     let token = AdminToken::create(&config.state_dir).map_err(CaError::File)?;
@@ -206,6 +217,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         store,
         identity,
         first_admin,
+        receipts,
         ca_bundle,
         roots,
         token,
@@ -302,9 +314,9 @@ fn responders(
     origins: OriginPolicy,
     gateway: &Arc<Gateway>,
     copilot: &Arc<CopilotResponder>,
-    identity: &Arc<Identity>,
     library: &Arc<Library>,
     tools: Option<super::comfyui::Toolboxes>,
+    own: OwnPages,
     metrics: &Arc<Metrics>,
 ) -> Responders {
     let bounds = McpBounds {
@@ -323,17 +335,18 @@ fn responders(
         model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
-        front_door: own_pages(config, identity, metrics),
+        front_door: Arc::new(own),
     }
 }
 
 fn own_pages(
     config: &Config,
     identity: &Arc<Identity>,
+    receipts: &Arc<Receipts>,
     metrics: &Arc<Metrics>,
-) -> Arc<dyn Handler> {
+) -> OwnPages {
     let door = config.listeners.front_door.as_ref();
-    Arc::new(OwnPages {
+    OwnPages {
         reports: Arc::new(ReportResponder::new(metrics.clone())),
         login: Arc::new(LoginPages {
             identity: identity.clone(),
@@ -341,7 +354,8 @@ fn own_pages(
             required: config.users.required,
             metrics: metrics.clone(),
         }),
-    })
+        receipts: Arc::new(ReceiptPages::new(receipts.clone())),
+    }
 }
 
 fn own_names(door: &config::FrontDoor) -> OwnNames {

@@ -5,11 +5,16 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::reload::{Reloader, Trigger};
+use super::{
+    receipts::Receipts,
+    reload::{Reloader, Trigger},
+};
 use crate::{
     admin::{Control, LockdownReport, ReloadReport},
+    front_door::ReceiptSource,
     policy::Lockdown,
     proxy::Services,
+    receipt::Viewer,
     session::{self, Identity},
     store,
 };
@@ -19,6 +24,7 @@ pub struct Controls {
     pub reloader: Arc<Reloader>,
     pub state_dir: PathBuf,
     pub identity: Arc<Identity>,
+    pub receipts: Arc<Receipts>,
     /// One change at a time, so that file and gate agree.
     pub turn: tokio::sync::Mutex<()>,
 }
@@ -89,5 +95,15 @@ impl Control for Controls {
             Err(e) => tracing::warn!(asked, "the owner asked for {asked}: {e}"),
         }
         done
+    }
+
+    async fn receipt(&self, session: Option<String>) -> Result<serde_json::Value, String> {
+        let session = session.as_deref();
+        let receipt = self
+            .receipts
+            .receipt(session, &Viewer::Everything, None)
+            .ok_or("nothing is known of this chat or session since the start")?;
+        let signed = self.receipts.signed(&receipt);
+        signed.ok_or_else(|| "the receipt cannot be signed".to_owned())
     }
 }

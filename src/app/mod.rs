@@ -13,6 +13,7 @@ mod fault_tests;
 pub mod identity;
 pub mod llm;
 mod models;
+mod receipts;
 pub mod reload;
 mod selftest;
 mod status;
@@ -89,6 +90,7 @@ impl App {
             reloader: reloader.clone(),
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
+            receipts: built.receipts,
             turn: tokio::sync::Mutex::default(),
         });
         let selftests = selftest::SelfTests::new(

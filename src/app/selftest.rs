@@ -168,6 +168,7 @@ mod tests {
             reloader: Arc::new(reloader),
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
+            receipts: built.receipts.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         SelfTests::new(&config, services, controls, &[])

@@ -42,6 +42,9 @@ pub(super) fn write(record: &AuditRecord, out: &mut Vec<u8>) -> io::Result<()> {
         left_machine_bytes,
         duration_us,
         generation,
+        chat,
+        // In the log, `answered_by` says it.
+        responder: _,
     } = record;
     out.extend_from_slice(b"{\"time\":\"");
     time.format_into(out, &Rfc3339).map_err(io::Error::other)?;
@@ -99,6 +102,7 @@ pub(super) fn write(record: &AuditRecord, out: &mut Vec<u8>) -> io::Result<()> {
     number(out, "left_machine_bytes", *left_machine_bytes)?;
     number(out, "duration_us", *duration_us)?;
     number(out, "generation", *generation)?;
+    text(out, "chat", chat.as_deref())?;
     out.extend_from_slice(b"}\n");
     Ok(())
 }
@@ -197,6 +201,8 @@ mod tests {
             left_machine_bytes: 0,
             duration_us: 0,
             generation: 1,
+            chat: None,
+            responder: None,
         }
     }
 

@@ -19,7 +19,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{file::RotatingFile, record::AuditRecord};
+use super::{book::Book, file::RotatingFile, record::AuditRecord};
 use crate::metrics::Metrics;
 
 /// Often enough for a person who watches, seldom enough to cost nothing at rest.
@@ -78,6 +78,15 @@ pub struct AuditLog {
 impl AuditLog {
     /// Opens the file (mode 0600) and starts the writer, so that a bad path fails at start.
     pub fn open(settings: AuditSettings, metrics: Arc<Metrics>) -> Result<Self, AuditError> {
+        Self::keeping(settings, metrics, None)
+    }
+
+    /// As [`Self::open`]; what is written is entered into the book as well.
+    pub fn keeping(
+        settings: AuditSettings,
+        metrics: Arc<Metrics>,
+        book: Option<Arc<Book>>,
+    ) -> Result<Self, AuditError> {
         let file = match &settings.path {
             None => None,
             Some(path) => Some(
@@ -100,7 +109,7 @@ impl AuditLog {
         let for_writer = shared.clone();
         let writer = std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_loop(&for_writer, file))
+            .spawn(move || write_loop(&for_writer, file, book.as_deref()))
             .map_err(|source| AuditError {
                 path: settings.path.unwrap_or_default(),
                 source,
@@ -159,7 +168,7 @@ impl Drop for AuditLog {
     }
 }
 
-fn write_loop(shared: &Shared, mut file: Option<RotatingFile>) {
+fn write_loop(shared: &Shared, mut file: Option<RotatingFile>, book: Option<&Book>) {
     // Taken from the queue and not written yet; stays when the disk is full.
     let mut batch = Vec::new();
     loop {
@@ -177,6 +186,9 @@ fn write_loop(shared: &Shared, mut file: Option<RotatingFile>) {
         // An unhealthy log is tried again without new records: while it is unhealthy, none may come.
         if !batch.is_empty() || !shared.healthy.load(Ordering::Relaxed) {
             let written = write_batch(shared, file.as_mut(), &batch);
+            if let (Some(book), Some(written)) = (book, batch.get(..written)) {
+                book.enter(written);
+            }
             let mut recent = shared.recent.lock();
             recent.extend(batch.drain(..written));
             let over = recent.len().saturating_sub(RECENT);
@@ -262,6 +274,8 @@ mod tests {
             left_machine_bytes: 0,
             duration_us: 5,
             generation: 1,
+            chat: None,
+            responder: None,
         }
     }
 

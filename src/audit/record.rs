@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     net::{Authority, Entry},
-    policy::{Reason, RuleName},
+    policy::{Reason, Responder, RuleName},
     token::{SessionId, Username},
 };
 
@@ -58,6 +58,10 @@ pub struct AuditRecord {
     pub duration_us: u64,
     /// Generation of the policy that decided.
     pub generation: u64,
+    /// The plugin's own name of a chat (`X-Session-Id`).
+    pub chat: Option<Box<str>>,
+    /// Who was to answer; for the receipt, `answered_by` says it in the log.
+    pub responder: Option<Responder>,
 }
 
 impl AuditRecord {

@@ -19,6 +19,7 @@ mod isolate;
 mod key;
 mod learn;
 mod lockdown;
+mod receipt;
 mod reload;
 mod run;
 mod secret;
@@ -72,6 +73,7 @@ enum Command {
     User(user::Args),
     Key(key::Args),
     Health(health::Args),
+    Receipt(receipt::Args),
     Reload(reload::Args),
     Lockdown(lockdown::Args),
     Completions(completions::Args),
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::User(args) => user::run(args),
         Command::Key(args) => key::run(args),
         Command::Health(args) => health::run(args),
+        Command::Receipt(args) => receipt::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Lockdown(args) => lockdown::run(args),
         Command::Completions(args) => completions::run(&args),

@@ -175,7 +175,7 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
         action: RuleAction::Forward,
         upgrade: true,
         mode: None,
-        reason: None,
+        reason: Some("your own ComfyUI".into()),
         terms: Some(Arc::new(Terms {
             // Keys of the user's own go to the user's own server.
             secrets: Some(SecretMode::Off),
@@ -206,5 +206,16 @@ pub(super) fn rules(door: &FrontDoor) -> Vec<Rule> {
             .into(),
         ..own.clone()
     };
-    vec![comfyui, own, login]
+    let below = format!("{}/", page::RECEIPT_PATH);
+    let receipt = Rule {
+        name: RuleName::new(format!("{}receipt", page::OWN_RULES)),
+        methods: vec!["GET".into(), "HEAD".into()],
+        paths: vec![
+            PathPattern::Exact(page::RECEIPT_PATH.into()),
+            PathPattern::Exact(format!("{}.json", page::RECEIPT_PATH).into()),
+            PathPattern::Below(below.into()),
+        ],
+        ..own.clone()
+    };
+    vec![comfyui, own, login, receipt]
 }

@@ -173,6 +173,8 @@ mod tests {
             left_machine_bytes: 0,
             duration_us: 1,
             generation: 1,
+            chat: None,
+            responder: None,
         }
     }
 

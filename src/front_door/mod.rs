@@ -4,8 +4,8 @@
 //! are rewritten; both change with the policy. [`page`] fetches scripts and documents from ComfyUI and rewrites
 //! them, which takes the whole body, because its tag and the hashes of its scripts stand in the head;
 //! everything else streams through `proxy::forward`. [`cards`] keeps what the tools of a chat gave for the last
-//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`] takes `POST /airlock/csp`, and
-//! [`login`] lets people in and out.
+//! line of its answer. [`own`] is what is below `/airlock/`: [`reports`] takes `POST /airlock/csp`, [`login`] lets
+//! people in and out, and [`receipts`] shows what was sent where.
 //!
 //! It dials through `upstream` alone, and decides nothing: the request checkpoint has, before.
 
@@ -14,6 +14,7 @@ mod down;
 mod login;
 mod own;
 mod page;
+mod receipts;
 mod reports;
 
 use std::{sync::Arc, time::Instant};
@@ -37,6 +38,7 @@ pub use down::busy;
 pub use login::{LoginPages, ORIGIN_SEEN};
 pub use own::OwnPages;
 pub use page::wants;
+pub use receipts::{ReceiptPages, ReceiptSource};
 pub use reports::ReportResponder;
 
 /// Bodies that are rewritten at a time; the others wait. A page loads six at once.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{LoginPages, ReportResponder};
+use super::{LoginPages, ReceiptPages, ReportResponder};
 use crate::{
     handler::{Handler, LocalRequest, LocalResponse},
-    page::{REPORT_PATH, login, report::MAX_REPORT},
+    page::{RECEIPT_PATH, REPORT_PATH, login, report::MAX_REPORT},
 };
 
 /// The rules let nothing through to it but these paths.
 pub struct OwnPages {
     pub reports: Arc<ReportResponder>,
     pub login: Arc<LoginPages>,
+    pub receipts: Arc<ReceiptPages>,
 }
 
 #[async_trait]
@@ -23,6 +24,7 @@ impl Handler for OwnPages {
         match request.parts.uri.path() {
             REPORT_PATH => self.reports.handle(request).await,
             login::LOGIN_PATH | login::LOGOUT_PATH => self.login.handle(request).await,
+            path if path.starts_with(RECEIPT_PATH) => self.receipts.handle(request).await,
             _ => {
                 let mut response = Response::new("no such page\n".to_owned().into());
                 *response.status_mut() = StatusCode::NOT_FOUND;

@@ -42,6 +42,8 @@ pub const COPILOT_PATH: &str = "/airlock/copilot";
 pub const LLM_PATH: &str = "/airlock/llm";
 /// Where browsers send what they refused.
 pub const REPORT_PATH: &str = "/airlock/csp";
+/// What was sent where, for a person; its parts are below it.
+pub const RECEIPT_PATH: &str = "/airlock/receipt";
 /// ComfyUI's own path of the chat, whose answer gets its cards on the way.
 pub const CHAT_PATH: &str = "/api/chat/invoke";
 /// Names of the rules that the front door brings along begin with this.

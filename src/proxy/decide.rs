@@ -18,6 +18,9 @@ use crate::{
     policy::{Action, Decision, RequestFacts, guarded},
 };
 
+/// By which the plugin names a chat, on requests of its page and of its Python side.
+const CHAT_HEADER: &str = "x-session-id";
+
 impl Pipeline {
     pub(super) fn decide(
         &self,
@@ -81,6 +84,12 @@ impl Pipeline {
         );
         finish.request(&arrival.authority, method, arrival.path());
         finish.decided(&decision, decision.action.as_str());
+        if let Action::Respond(responder) = decision.action {
+            finish.answered_by(responder);
+        }
+        if let Some(chat) = session.req_header().headers.get(CHAT_HEADER) {
+            finish.part_of(chat);
+        }
         finish.metered(&context.egress);
         context.terms = decision.terms.clone();
         context.finish = Some(finish);

@@ -14,7 +14,8 @@ use crate::{
     handler::{EgressMeter, NoteFields},
     metrics::{Ending, Sizes},
     net::{Authority, Entry},
-    policy::{Decision, Reason, RuleName},
+    policy::{Decision, Reason, Responder, RuleName},
+    session::VendorId,
     token::Principal,
 };
 
@@ -89,6 +90,8 @@ impl Finish {
             left_machine_bytes: 0,
             duration_us: 0,
             generation,
+            chat: None,
+            responder: None,
         };
         Self {
             services: services.clone(),
@@ -122,6 +125,24 @@ impl Finish {
             record.rule = decision.rule.clone();
             record.reason = decision.reason;
             record.would_deny = decision.would_deny;
+        }
+    }
+
+    /// Who is to answer it here.
+    pub fn answered_by(&mut self, responder: Responder) {
+        if let Some(record) = &mut self.record {
+            record.responder = Some(responder);
+        }
+    }
+
+    /// The chat that it is part of, as the plugin calls it; a name that is none is left out.
+    pub fn part_of(&mut self, chat: &http::HeaderValue) {
+        let name = chat
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<VendorId>().ok());
+        if let (Some(record), Some(name)) = (&mut self.record, name) {
+            record.chat = Some(name.as_str().into());
         }
     }
 

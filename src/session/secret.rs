@@ -134,6 +134,14 @@ pub fn load_or_create(
     load(&path, source)?.ok_or(SecretError::NotKeys { path })
 }
 
+/// Blocking. The keys that are there already; none is made.
+pub fn existing(state_dir: &Path, source: &SecretSource) -> Result<Option<KeyRing>, SecretError> {
+    match &source.current {
+        Some(current) => Ok(Some(KeyRing::new(current.clone(), environments(source)))),
+        None => load(&path(state_dir), source),
+    }
+}
+
 /// Blocking. A new current key; the old one is taken for `keep` longer.
 pub fn rotate(
     state_dir: &Path,

@@ -77,6 +77,11 @@ impl Sessions {
         })
     }
 
+    /// That sign at present; a receipt is signed with them as well.
+    pub fn keys(&self) -> Arc<KeyRing> {
+        self.ring.load_full()
+    }
+
     /// Signs with these keys from now on.
     pub fn set_keys(&self, ring: KeyRing) {
         self.ring.store(Arc::new(ring));

@@ -19,6 +19,7 @@
 //! | [`learn`] | a report-mode log becomes rules that allow the same |
 //! | [`models`] | model sources behind ModelScope's endpoints, well-behaved and hostile hubs, the SDKs |
 //! | [`identity`] | sessions, users and keys by commands, and what a kill leaves of them |
+//! | [`receipt`] | what was sent where: the page, its signed copy, the commands, the log's sums |
 //! | [`fuzz`] | the fuzz targets over their corpora, and mutations of a fixed seed |
 //! | [`site_proxy`] | tunnels, requests and the LLM behind a CONNECT proxy |
 //! | [`terms`] | what a rule demands: bounds, budgets, ends, and no secrets |
@@ -55,6 +56,7 @@ mod leak;
 mod learn;
 mod models;
 mod pipeline;
+mod receipt;
 mod reload;
 mod site_proxy;
 mod support;
