@@ -26,10 +26,10 @@ use crate::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
     },
     gateway::{Gateway, GatewayDeps},
-    handler::{Handler, cors::OriginPolicy},
+    handler::cors::OriginPolicy,
     limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
-    models::{Library, local::Local},
+    models::local::Local,
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
@@ -144,16 +144,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let cards = Arc::new(Cards::default());
     let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
     let tools = comfyui.as_ref().map(|c| super::comfyui::tools(c, &cards));
-    let responders = responders(
-        config,
-        origins,
-        &gateway,
-        &copilot,
-        &models.library,
-        tools,
-        own,
-        &metrics,
-    );
+    let responders = Responders {
+        llm: gateway.clone(),
+        mcp: Arc::new(mcp(config, tools, &metrics)),
+        copilot: copilot.clone(),
+        model_scope: Arc::new(ModelScopeResponder::new(models.library, metrics.clone())),
+        sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
+        image: Arc::new(ImageResponder),
+        front_door: Arc::new(own),
+    };
     let breaker = breaker(config, &metrics);
     let front_door = front_door(config, &dialer, &client_tls, cards, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
@@ -309,33 +308,19 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn responders(
+fn mcp(
     config: &Config,
-    origins: OriginPolicy,
-    gateway: &Arc<Gateway>,
-    copilot: &Arc<CopilotResponder>,
-    library: &Arc<Library>,
     tools: Option<super::comfyui::Toolboxes>,
-    own: OwnPages,
     metrics: &Arc<Metrics>,
-) -> Responders {
+) -> McpResponder {
     let bounds = McpBounds {
         max_sessions: config.limits.mcp_sessions,
         ..McpBounds::default()
     };
     let mcp = McpResponder::new(bounds, metrics.clone());
-    let mcp = match tools {
+    match tools {
         Some(tools) => mcp.with_tools(tools.copilot, tools.search),
         None => mcp,
-    };
-    Responders {
-        llm: gateway.clone() as Arc<dyn Handler>,
-        mcp: Arc::new(mcp),
-        copilot: copilot.clone(),
-        model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
-        sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
-        image: Arc::new(ImageResponder),
-        front_door: Arc::new(own),
     }
 }
 

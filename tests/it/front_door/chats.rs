@@ -401,9 +401,9 @@ fn what_one_person_had_without_a_login_is_worth_nothing_when_people_log_in() {
         &format!("{DOCUMENT}Sec-Fetch-Site: none\r\n"),
         "",
     );
-    let set = page.headers.iter().filter(|(name, _)| name == "set-cookie");
-    let cookie = set.map(|(_, v)| v.split(';').next().unwrap().to_owned());
-    let cookie = cookie.last().unwrap();
+    let mut set = page.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let (_, set) = set.next_back().unwrap();
+    let cookie = set.split(';').next().unwrap().to_owned();
     let text = std::fs::read_to_string(airlock.config()).unwrap();
     airlock.replace(&format!("{text}{REQUIRED}"));
     let airlock = airlock.restart();

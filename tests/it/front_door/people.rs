@@ -70,10 +70,10 @@ impl Plugin {
     /// The plugin's one key: that of whoever chatted last.
     pub fn global_key(&self) -> Option<String> {
         let seen = self.seen();
-        let chats = seen
+        let mut chats = seen
             .iter()
             .filter(|(head, _)| head.contains("/chat/invoke"));
-        value(&chats.last()?.0, "authorization")
+        value(&chats.next_back()?.0, "authorization")
     }
 }
 
