@@ -18,6 +18,7 @@ use crate::{
 };
 
 const GROUND: &str = "packs: []
+models: {sources: []}
 llm: {discover: false}
 listeners:
   explicit: 127.0.0.1:0

@@ -1,8 +1,9 @@
 //! What this machine has, as a source: it answers searches at once, from the list that it was given last.
 //!
 //! The plugin searches from ComfyUI's own event loop, which stands still until we answer: to ask ComfyUI
-//! for its list meanwhile would wait for itself. So [`Local::tend`] asks in the background, at the start and
-//! after each search, and a search takes what is known.
+//! for its list meanwhile would wait for itself. So [`Local::tend`] asks in the background, after each
+//! search, and a search takes what is known. A folder is read at the start, too; ComfyUI is asked nothing
+//! before somebody searched.
 
 use std::{
     path::{Path, PathBuf},
@@ -44,6 +45,9 @@ const MAX_DEPTH: usize = 6;
 #[async_trait]
 pub trait Shelf: Send + Sync {
     async fn list(&self) -> Result<Vec<Installed>, String>;
+
+    /// To list is to ask somebody, who is left alone until there is a reason.
+    fn asks_somebody(&self) -> bool;
 }
 
 pub struct Local {
@@ -67,6 +71,12 @@ impl Local {
         let Some(shelf) = &self.shelf else {
             return;
         };
+        if shelf.asks_somebody() {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = self.wanted.notified() => {}
+            }
+        }
         loop {
             let listed = tokio::select! {
                 () = closing.cancelled() => return,
@@ -124,7 +134,7 @@ impl ModelSource for Local {
             ));
         }
         let known = self.known.load_full();
-        let known = known.ok_or_else(|| unknown("they are not listed yet"))?;
+        let known = known.ok_or_else(|| unknown("they are being listed; search again in a moment"))?;
         Ok(comfyui::find(&known, query, FOUND))
     }
 
@@ -208,6 +218,10 @@ impl Shelf for ComfyUi {
         }
         Ok(all)
     }
+
+    fn asks_somebody(&self) -> bool {
+        true
+    }
 }
 
 /// A models folder that Airlock can see; its first level are ComfyUI's folders.
@@ -219,6 +233,10 @@ impl Shelf for Folder {
         let root = self.0.clone();
         let walked = tokio::task::spawn_blocking(move || walk(&root)).await;
         walked.map_err(|e| e.to_string())?
+    }
+
+    fn asks_somebody(&self) -> bool {
+        false
     }
 }
 

@@ -311,7 +311,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::GuardPrompt => guard_off("prompt", "workflows of any size"),
         Reason::GuardCodeNodes => guard_off("code_nodes", "workflows that run code"),
         Reason::GuardInstallRoutes => {
-            format!("# ask an admin, or\n{}", guard_off("install_routes", "everyone installs"))
+            format!("# an admin may; or, for everyone:\n{}", guard_off("install_routes", "everyone installs"))
         }
         Reason::GuardManagerFiles => guard_off("manager_files", "its security level among them"),
         Reason::GuardUnreadable => {

@@ -322,7 +322,7 @@ mod tests {
         let key = pool_key(7, now);
         assert_eq!(pool_key(7, now), key);
         assert_ne!(pool_key(8, now), key);
-        assert_ne!(pool_key(7, now + POOL_LIFE), key);
+        assert_ne!(pool_key(7, now + 2 * POOL_LIFE), key);
     }
 
     #[test]

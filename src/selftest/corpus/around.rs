@@ -38,9 +38,9 @@ fn control_plane(corpus: &mut Corpus<'_>) {
     }
     for (sentence, head, status) in [
         ("two Hosts", "GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n", 421),
-        ("a form that posts", "POST /status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.test\r\nContent-Length: 0\r\n", 405),
+        ("a form that posts", "POST /status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.test\r\nContent-Length: 0\r\n", 403),
         ("a DELETE", "DELETE /metrics HTTP/1.1\r\nHost: localhost\r\n", 405),
-        ("a page that asks before it posts", "OPTIONS /status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.test\r\nAccess-Control-Request-Method: POST\r\n", 405),
+        ("a page that asks before it posts", "OPTIONS /status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.test\r\nAccess-Control-Request-Method: POST\r\n", 403),
         ("the CA's key", "GET /ca/root.key HTTP/1.1\r\nHost: localhost\r\n", 404),
         ("the CA's key by a climb", "GET /../state/ca/root.key HTTP/1.1\r\nHost: localhost\r\n", 404),
         ("the CA's key by an encoded climb", "GET /%2e%2e/ca/root.key HTTP/1.1\r\nHost: localhost\r\n", 404),

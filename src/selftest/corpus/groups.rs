@@ -32,10 +32,10 @@ const fn group(
 }
 
 pub const GROUPS: [Group; 55] = [
-    group(1, HOSTS, "Case and one trailing dot are allowed and canonical; two dots are not", &["net::host::accepted_spellings_have_one_canonical_form", "net::host::whatever_comes_the_canonical_form_is_stable_and_plain"]),
+    group(1, HOSTS, "Case and one trailing dot are allowed and canonical; two dots are not", &["net::host::tests::accepted_spellings_have_one_canonical_form", "net::host::tests::whatever_comes_the_canonical_form_is_stable_and_plain"]),
     group(2, HOSTS, "Suffix mistakes, and the apex of a wildcard", &["net::pattern::patterns_match_on_label_boundaries"]),
     group(3, HOSTS, "Patterns that a configuration may not hold", &["net::pattern::refused_patterns"]),
-    group(4, HOSTS, "Control characters, blanks and 8-bit bytes", &["net::host::refused_spellings"]),
+    group(4, HOSTS, "Control characters, blanks and 8-bit bytes", &["net::host::tests::refused_spellings"]),
     group(5, HOSTS, "Percent-encoding in a host", &[]),
     group(6, HOSTS, "International names: lookalike dots and letters, invisible ones, broken A-labels", &[]),
     group(7, HOSTS, "User information", &["net::authority::refused"]),

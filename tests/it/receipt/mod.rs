@@ -214,7 +214,7 @@ fn a_chat_has_a_receipt_of_its_own_and_one_that_nobody_knows_has_none() {
     let receipt = &copy["receipt"];
     assert_eq!(
         receipt["about"],
-        json!({"kind": "chat", "id": CHAT, "user": null})
+        json!({"kind": "chat", "id": CHAT, "user": "local"})
     );
     assert_eq!(receipt["totals"]["your_llm"], 1);
     assert_eq!(receipt["totals"]["refused"], 0, "that was another program");
@@ -275,8 +275,8 @@ fn the_page_is_ours_alone_and_says_how_far_this_browser_is_closed() {
         .collect();
     assert_eq!(
         policies.len(),
-        2,
-        "the page's own beside that of the door: {policies:?}"
+        1,
+        "the page's own, in place of that of the door: {policies:?}"
     );
     assert!(
         policies
