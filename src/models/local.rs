@@ -134,7 +134,8 @@ impl ModelSource for Local {
             ));
         }
         let known = self.known.load_full();
-        let known = known.ok_or_else(|| unknown("they are being listed; search again in a moment"))?;
+        let known =
+            known.ok_or_else(|| unknown("they are being listed; search again in a moment"))?;
         Ok(comfyui::find(&known, query, FOUND))
     }
 

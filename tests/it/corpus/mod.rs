@@ -45,7 +45,7 @@ fn setup(trap: SocketAddr) -> Setup {
     }
     .more("upstreams:\n  - name: mine\n    url: https://allowed.test")
     .more(format!(
-        "front_door:\n  listen: 127.0.0.1:0\n  comfyui: http://{trap}\nmodels: {{sources: []}}"
+        "front_door:\n  listen: 127.0.0.1:0\n  comfyui: http://{trap}\nmodels: {{sources: []}}\ncomfyui: off"
     ))
     .more("limits:\n  client_hello_timeout: 400ms\n  head_timeout: 400ms")
 }

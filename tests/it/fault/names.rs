@@ -44,7 +44,9 @@ fn no_search_domain_is_put_behind_a_name() {
         .collect();
     let airlock = Setup::rules(rules)
         .more(format!("upstreams:\n{upstreams}"))
-        .more("front_door: {listen: 127.0.0.1:0, comfyui: 'http://door:8188'}\nmodels: {sources: []}")
+        .more(
+            "front_door: {listen: 127.0.0.1:0, comfyui: 'http://door:8188'}\nmodels: {sources: []}",
+        )
         .start();
 
     for (answer, status) in [
