@@ -617,8 +617,8 @@ three configurations, which allow hosts. Every one of them can be configured fur
 intercepted CONNECT are played against Airlock and mitmproxy, which intercept. Airlock's front door, a page's way
 to the vendor, has no counterpart in the others (n/a): its cases are in columns of their own, and a connection to
 ComfyUI counts as *let out* there. The reverse and redirected entries, the control plane and what only tests of
-ours can prove are not in the tables. Two runs of mitmproxy differed in one case (a ClientHello that comes byte by
-byte): the last digit is not to be leaned on.
+ours can prove are not in the tables. Two runs of mitmproxy differed in two cases (a ClientHello that comes byte by
+byte among them): the last digit is not to be leaned on.
 """
 
 
