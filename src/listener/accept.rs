@@ -121,7 +121,7 @@ pub struct Edge {
     connections: TaskTracker,
     at_once: CancellationToken,
     slots: Arc<Semaphore>,
-    farewells: Semaphore,
+    farewells: Arc<Semaphore>,
 }
 
 /// A failing accept is told this often, not at every attempt.
@@ -158,7 +158,7 @@ impl Edge {
         let (shutdown, pingora_shutdown) = watch::channel(false);
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(services.limits.connections)),
-            farewells: Semaphore::new(services.limits.farewells),
+            farewells: Arc::new(Semaphore::new(services.limits.farewells)),
             closing: services.closing.clone(),
             services,
             proxy: Arc::new(proxy),
@@ -196,14 +196,12 @@ impl Edge {
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, door: Door) {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            return self.turn_away(stream, client, door);
+        };
         let edge = self.clone();
-        let slot = self.slots.clone().try_acquire_owned().ok();
-        self.connections.spawn(async move {
-            match slot {
-                Some(slot) => edge.run(stream, client, door, slot).await,
-                None => edge.turn_away(stream, client, door).await,
-            }
-        });
+        self.connections
+            .spawn(async move { edge.run(stream, client, door, slot).await });
     }
 
     async fn run(
@@ -244,8 +242,9 @@ impl Edge {
         }
     }
 
-    /// Overload is refused in the open, and audited, never let through.
-    async fn turn_away(&self, stream: TcpStream, client: SocketAddr, door: Door) {
+    /// Overload is refused in the open, and audited, never let through. Not in a task of its own: a
+    /// burst is accepted faster than tasks run, and each of them would hold a descriptor until then.
+    fn turn_away(&self, stream: TcpStream, client: SocketAddr, door: Door) {
         let denial = Denial::early(Reason::Overloaded, "too many connections; try again");
         let mut finish = Finish::begin(
             &self.services,
@@ -258,9 +257,14 @@ impl Edge {
         finish.denied(&denial);
         finish.done(Outcome::default());
         // Past this bound they are closed without a word: a farewell costs a task for a while, too.
-        let farewell = self.farewells.try_acquire();
-        if door != Door::TransparentTls && farewell.is_ok() {
-            http::write_refusal(stream, &denial).await;
+        if door == Door::TransparentTls {
+            return;
+        }
+        if let Ok(farewell) = self.farewells.clone().try_acquire_owned() {
+            self.connections.spawn(async move {
+                http::write_refusal(stream, &denial).await;
+                drop(farewell);
+            });
         }
     }
 
