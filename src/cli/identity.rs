@@ -17,7 +17,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
 use zeroize::Zeroizing;
 
-use super::settings::{AdminArg, ConfigArg, environment, runtime};
+use super::settings::{Running, environment, runtime};
 use crate::{
     app,
     config::{self, parse_duration},
@@ -34,9 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(clap::Args)]
 pub struct Common {
     #[command(flatten)]
-    config: ConfigArg,
-    #[command(flatten)]
-    admin: AdminArg,
+    running: Running,
     /// Print JSON; times are seconds since 1970
     #[arg(long)]
     json: bool,
@@ -56,8 +54,8 @@ impl Common {
 
     fn ask(&self, request: Request) -> anyhow::Result<Value> {
         let environment = environment();
-        let found = config::whereabouts(self.config.config.as_deref(), &environment)?;
-        let own = || self.config.load(&environment);
+        let found = config::whereabouts(self.running.config.config.as_deref(), &environment)?;
+        let own = || self.running.config.load(&environment);
         if !found.state_dir.exists() {
             app::make_state_dir(&own()?)?;
         }
@@ -72,7 +70,7 @@ impl Common {
                 Err(e) => return Err(e.into()),
             }
             // Another command is done soon; an airlock is asked.
-            let (state, admin) = self.config.whereabouts(&self.admin, &environment)?;
+            let (state, admin) = self.running.whereabouts(&environment)?;
             match runtime()?.block_on(elsewhere(&state, admin, &request))? {
                 Some(answer) => return Ok(answer),
                 None => continue,

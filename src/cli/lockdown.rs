@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::settings::{AdminArg, ConfigArg, admin_token, environment, runtime};
+use super::settings::{Running, admin_token, environment, runtime};
 use crate::{
     admin::LockdownWish,
     policy::Lockdown,
@@ -52,9 +52,7 @@ enum Wish {
 #[derive(clap::Args)]
 struct Common {
     #[command(flatten)]
-    config: ConfigArg,
-    #[command(flatten)]
-    admin: AdminArg,
+    running: Running,
     /// Print {"lockdown", "running", "cut", "problem"}
     #[arg(long)]
     json: bool,
@@ -67,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Wish::Off { common } => (Some(Lockdown::Off), common),
         Wish::Status { common } => (None, common),
     };
-    let (state, admin) = common.config.whereabouts(&common.admin, &environment())?;
+    let (state, admin) = common.running.whereabouts(&environment())?;
     let answer = runtime()?.block_on(async {
         match level {
             Some(level) => {

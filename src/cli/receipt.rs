@@ -12,7 +12,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    settings::{AdminArg, ConfigArg, admin_token, environment, runtime},
+    settings::{ConfigArg, Running, admin_token, environment, runtime},
     table::table,
 };
 use crate::{
@@ -66,11 +66,9 @@ enum Action {
     Verify {
         /// `-`: standard input
         file: PathBuf,
+        // Its address is not asked; all commands take the same.
         #[command(flatten)]
-        config: ConfigArg,
-        #[command(flatten)]
-        #[allow(dead_code, reason = "taken, so that all commands take the same")]
-        admin: AdminArg,
+        running: Running,
         /// Print {"valid", "problem" or "signed_by", "key", "receipt"}
         #[arg(long)]
         json: bool,
@@ -80,9 +78,7 @@ enum Action {
 #[derive(clap::Args)]
 struct Common {
     #[command(flatten)]
-    config: ConfigArg,
-    #[command(flatten)]
-    admin: AdminArg,
+    running: Running,
     /// Print the signed JSON; times are seconds since 1970
     #[arg(long)]
     json: bool,
@@ -117,17 +113,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Action::Verify {
             file,
-            config,
+            running,
             json,
-            admin: _,
-        } => verify(&file, &config, json),
+        } => verify(&file, &running.config, json),
     }
 }
 
 impl Common {
     /// The signed receipt of the airlock that runs.
     fn ask(&self, session: Option<String>) -> anyhow::Result<Value> {
-        let (state, admin) = self.config.whereabouts(&self.admin, &environment())?;
+        let (state, admin) = self.running.whereabouts(&environment())?;
         let token = admin_token(&state)?;
         let body = json!({"session": session}).to_string();
         match runtime()?.block_on(control::post(admin, "/receipt", &token, &body))? {

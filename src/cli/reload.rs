@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::settings::{AdminArg, ConfigArg, admin_token, environment, runtime};
+use super::settings::{Running, admin_token, environment, runtime};
 use crate::upstream::control;
 
 /// Load the configuration again, in the airlock that runs (exit code 0, or 1 and the old one stands)
@@ -14,9 +14,7 @@ use crate::upstream::control;
 )]
 pub struct Args {
     #[command(flatten)]
-    config: ConfigArg,
-    #[command(flatten)]
-    admin: AdminArg,
+    running: Running,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // The file may be broken: what runs says so better, and its state folder is all we need here.
-    let (state, admin) = args.config.whereabouts(&args.admin, &environment())?;
+    let (state, admin) = args.running.whereabouts(&environment())?;
     let token = admin_token(&state)?;
     let (status, body) = runtime()?.block_on(control::post(admin, "/reload", &token, ""))?;
     let report: Value = serde_json::from_str(&body)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     EXIT_UNAVAILABLE,
-    settings::{AdminArg, ConfigArg, environment, runtime},
+    settings::{Running, environment, runtime},
     table::{colour, table},
 };
 use crate::{
@@ -27,9 +27,7 @@ use crate::{
 )]
 pub struct Args {
     #[command(flatten)]
-    config: ConfigArg,
-    #[command(flatten)]
-    admin: AdminArg,
+    running: Running,
     /// Print {"ok", "escapes", "groups", "cases", "entries", "failed"}
     #[arg(long)]
     json: bool,
@@ -44,8 +42,9 @@ pub struct Args {
     dump: Option<SocketAddr>,
 }
 
+/// What `/status` says, of which only this is read.
 #[derive(Deserialize)]
-struct Running {
+struct Status {
     listeners: BTreeMap<String, SocketAddr>,
 }
 
@@ -55,13 +54,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let environment = environment();
-    let config = args.config.load(&environment)?;
+    let config = args.running.config.load(&environment)?;
     let selection = Selection {
         lanes: args.entry,
         groups: args.group,
     };
     let report = runtime()?.block_on(async {
-        let admin = args.admin.address().or(config.listeners.admin);
+        let admin = args.running.admin.or(config.listeners.admin);
         let (doors, meter) = match admin {
             Some(admin) => (doors_of_the_running(admin).await?, Meter::Page(admin)),
             None => (doors_of(&config), Meter::None),
@@ -102,7 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Where it really listens: a configuration may leave the port to the system.
 async fn doors_of_the_running(admin: SocketAddr) -> anyhow::Result<Doors> {
     let (_, page) = control::get(admin, "/status").await?;
-    let running: Running = serde_json::from_str(&page)
+    let running: Status = serde_json::from_str(&page)
         .with_context(|| format!("{admin} does not answer like an airlock of this version"))?;
     let of = |name: &str| running.listeners.get(name).copied();
     Ok(Doors {

@@ -38,29 +38,24 @@ impl ConfigArg {
     }
 }
 
-/// The control plane of the airlock that runs with this configuration.
+/// The airlock that runs with this configuration, for commands that ask it.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct AdminArg {
+pub struct Running {
+    #[command(flatten)]
+    pub config: ConfigArg,
     /// Address of the control plane; default: listeners.admin
     #[arg(long, value_name = "HOST:PORT")]
-    admin: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
 }
 
-impl AdminArg {
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.admin
-    }
-}
-
-impl ConfigArg {
-    /// State folder and control plane of the airlock that runs with this configuration.
+impl Running {
+    /// Its state folder and control plane.
     pub fn whereabouts(
         &self,
-        admin: &AdminArg,
         environment: &HashMap<String, String>,
     ) -> anyhow::Result<(PathBuf, SocketAddr)> {
-        let found = config::whereabouts(self.config.as_deref(), environment)?;
-        let admin = admin.admin.or(found.admin).ok_or_else(|| {
+        let found = config::whereabouts(self.config.config.as_deref(), environment)?;
+        let admin = self.admin.or(found.admin).ok_or_else(|| {
             anyhow::anyhow!("listeners.admin is off; give it an address to be asked, or --admin")
         })?;
         Ok((found.state_dir, admin))

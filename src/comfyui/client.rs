@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{
     comfy::sound,
     handler::EgressMeter,
     metrics::Metrics,
-    upstream::http_client::{HttpClient, Origin},
+    upstream::http_client::{Body, HttpClient, Origin, WholeError},
 };
 
 /// What is asked for: its name in messages, and its bounds.
@@ -122,19 +122,11 @@ impl Client {
     }
 }
 
-async fn read(body: &mut crate::upstream::http_client::Body, ask: Ask) -> Result<Bytes, Trouble> {
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(Trouble::Broken)?;
-        if whole.len() + chunk.len() > ask.max {
-            return Err(Trouble::TooLarge {
-                what: ask.what,
-                max: ask.max,
-            });
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
+async fn read(body: &mut Body, Ask { what, max, .. }: Ask) -> Result<Bytes, Trouble> {
+    body.whole(max).await.map_err(|e| match e {
+        WholeError::Broken(detail) => Trouble::Broken(detail),
+        WholeError::TooLarge { max } => Trouble::TooLarge { what, max },
+    })
 }
 
 /// JSON as Python writes it.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use http::{HeaderMap, Request, StatusCode, header};
 
@@ -16,7 +16,7 @@ use crate::{
         problem::{self, Problem, Refusal, RefusalKind},
     },
     net::BaseUrl,
-    upstream::http_client::{Body, HttpClient, Origin, SendError},
+    upstream::http_client::{Body, HttpClient, Origin, SendError, WholeError},
 };
 
 /// Largest model list that is read.
@@ -202,22 +202,13 @@ pub(super) fn request(
 
 /// Reads a body of at most `max` bytes.
 pub(super) async fn read(body: &mut Body, max: usize, url: &str) -> Result<Bytes, Problem> {
-    let mut all = BytesMut::new();
-    while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(|detail| Problem::Broken {
-            url: url.to_owned(),
-            detail,
-        })?;
-        if all.len() + chunk.len() > max {
-            let detail = format!("its answer is larger than {max} bytes");
-            return Err(Problem::NotOpenAi {
-                url: url.to_owned(),
-                detail,
-            });
+    body.whole(max).await.map_err(|e| {
+        let (url, detail) = (url.to_owned(), e.to_string());
+        match e {
+            WholeError::Broken(_) => Problem::Broken { url, detail },
+            WholeError::TooLarge { .. } => Problem::NotOpenAi { url, detail },
         }
-        all.extend_from_slice(&chunk);
-    }
-    Ok(all.freeze())
+    })
 }
 
 pub(super) fn send_problem(error: SendError, url: &str) -> Problem {

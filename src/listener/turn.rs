@@ -23,7 +23,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{chunks::Chunks, head::Framing};
+use super::{chunks::Chunks, head::Framing, stream::digests_of_inner};
 use crate::proxy::{ChunkFault, UpgradeGate};
 
 /// Bytes of later requests that are held; more stay with the system, and so with the client.
@@ -272,35 +272,7 @@ impl Ssl for Turn {
 /// Nobody peeks behind the edge: what is held would have to come first.
 impl Peek for Turn {}
 
-impl GetTimingDigest for Turn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
-    }
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Turn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
-    }
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Turn {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
-    }
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
-    }
-}
+digests_of_inner!(Turn);
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use super::{Download, ModelSource, Requester, SourceError};
 use crate::{
     handler::EgressMeter,
     net::BaseUrl,
-    upstream::http_client::{HttpClient, Origin},
+    upstream::http_client::{HttpClient, Origin, WholeError},
     weights::{
         ByteRange, Details, File, FilePath, Format, ModelId, Query, Source, Summary,
         comfyui::{self, Installed},
@@ -191,13 +191,10 @@ impl ComfyUi {
         if !response.status.is_success() {
             return Err(format!("status {}", response.status.as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.body.chunk().await {
-            body.extend_from_slice(&chunk?);
-            if body.len() > MAX_LIST {
-                return Err("the list does not end".into());
-            }
-        }
+        let body = response.body.whole(MAX_LIST).await.map_err(|e| match e {
+            WholeError::Broken(detail) => detail,
+            WholeError::TooLarge { .. } => "the list does not end".into(),
+        })?;
         serde_json::from_slice(&body).map_err(|_| "the list is no JSON".into())
     }
 }

@@ -73,9 +73,7 @@ impl Outgoing {
     ) -> Result<Self, Stopped> {
         let terms = decision.terms.as_deref();
         let detector = services.policy.load().secrets().clone();
-        let mode = terms
-            .and_then(|t| t.secrets)
-            .unwrap_or_else(|| detector.mode());
+        let mode = detector.mode_under(terms);
         let host = &arrival.authority.host;
         let client = arrival.connection.client.ip();
         let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client);

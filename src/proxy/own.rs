@@ -177,9 +177,7 @@ fn may_be_sent(
 ) -> Result<(), Reason> {
     let terms: Option<&Terms> = decision.terms.as_deref();
     let detector = policy.secrets();
-    let mode = terms
-        .and_then(|t| t.secrets)
-        .unwrap_or_else(|| detector.mode());
+    let mode = detector.mode_under(terms);
     let host = &request.authority.host;
     match secrets::target(detector, mode, host, target) {
         Ok(None) => {}

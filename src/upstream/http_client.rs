@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, Request, StatusCode, Uri, uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -103,6 +103,31 @@ impl Body {
                 Err(error) => return Some(Err(innermost(&error))),
             }
         }
+    }
+}
+
+/// Why a body could not be had whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WholeError {
+    /// It broke off, in words of the connection.
+    #[error("{0}")]
+    Broken(String),
+    #[error("its answer is larger than {max} bytes")]
+    TooLarge { max: usize },
+}
+
+impl Body {
+    /// All of it, if that is at most `max` bytes.
+    pub async fn whole(&mut self, max: usize) -> Result<Bytes, WholeError> {
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.chunk().await {
+            let chunk = chunk.map_err(WholeError::Broken)?;
+            if all.len() + chunk.len() > max {
+                return Err(WholeError::TooLarge { max });
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
     }
 }
 

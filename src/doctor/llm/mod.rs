@@ -15,7 +15,7 @@ mod tools;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use serde_json::Value;
 
@@ -264,14 +264,7 @@ impl Llm<'_> {
 
 /// A body of at most `max` bytes.
 async fn whole(mut response: Response, max: usize) -> Result<Bytes, String> {
-    let mut all = BytesMut::new();
-    while let Some(chunk) = response.body.chunk().await {
-        all.extend_from_slice(&chunk?);
-        if all.len() > max {
-            return Err(format!("its answer is larger than {max} bytes"));
-        }
-    }
-    Ok(all.freeze())
+    response.body.whole(max).await.map_err(|e| e.to_string())
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -5,6 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::{
+    super::Terms,
     Kind, SecretMode,
     pattern::{self, Verdict},
 };
@@ -60,6 +61,11 @@ impl Detector {
     /// What is done where a rule says nothing else.
     pub fn mode(&self) -> SecretMode {
         self.mode
+    }
+
+    /// What is done with a request that a rule of these terms allows.
+    pub fn mode_under(&self, terms: Option<&Terms>) -> SecretMode {
+        terms.and_then(|t| t.secrets).unwrap_or(self.mode)
     }
 
     /// Whether every string of the user's that `older` looks for is looked for here.
