@@ -3,11 +3,12 @@
 //! [`judge`] is called by `pipeline` for every request: [`door`] for the front door, where people log in,
 //! [`elsewhere`] for the entries of ComfyUI's Python side. What they find is a [`Principal`] for the
 //! record, limits and whoever answers, and a session to make tokens of. [`carry`] says what of it goes on to
-//! ComfyUI, [`chat`] ties the plugin's session ids to it as they pass, and [`refuse`] answers who may not
+//! ComfyUI, [`chat`] ties the plugin's session ids to it as they pass, [`checkpoint`] its saved workflows, and [`refuse`] answers who may not
 //! come in; [`leaving`] cuts what those have open whose session has ended. Nothing here writes to the disk but [`welcome`], which makes a session.
 
 mod carry;
 mod chat;
+mod checkpoint;
 mod door;
 mod elsewhere;
 mod leaving;
@@ -21,7 +22,8 @@ use http::HeaderValue;
 use pingora::http::RequestHeader;
 
 pub use carry::{towards_comfyui, without_ours};
-pub use chat::{ChatWatch, CheckpointWatch, restored};
+pub use chat::ChatWatch;
+pub use checkpoint::{CheckpointWatch, asked as asks_for_checkpoints};
 pub use door::welcome;
 pub use leaving::cut_who_left;
 pub use proxy_key::{Visitor, visitor};
