@@ -100,7 +100,7 @@ impl Checkpoints {
             .get(id.as_str())
             .is_some_and(|r| r.username != *user)
         {
-            owners.forget(&[id.0.clone()]);
+            owners.forget(std::slice::from_ref(&id.0));
         }
         owners.add(id, user, now);
     }
@@ -146,11 +146,11 @@ impl Checkpoints {
             .collect();
         owners.forget(&stale);
         let dirty = std::mem::take(&mut owners.dirty);
-        let change = |id: &Box<str>| match owners.by_id.get(id) {
+        let change = |id: &str| match owners.by_id.get(id) {
             Some(found) => record::put(Table::Checkpoints, id.to_string(), found),
             None => record::remove(Table::Checkpoints, id.to_string()),
         };
-        let changes: Vec<_> = dirty.iter().map(change).collect();
+        let changes: Vec<_> = dirty.iter().map(|id| change(id)).collect();
         drop(owners);
         let written = self.records.write(&changes);
         if written.is_err() {
