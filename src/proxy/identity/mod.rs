@@ -17,6 +17,9 @@ mod proxy_key;
 mod refuse;
 mod shown;
 
+#[cfg(test)]
+mod at_the_door;
+
 use std::{sync::Arc, time::Duration};
 
 use pingora::http::RequestHeader;
