@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::{
-    comfyui::ComfyUi,
+    comfyui::{ComfyUi, client::Client},
     config::{ComfyUiConfig, Config},
     emulator::{
         mcp_transport::Toolbox,
@@ -15,6 +15,7 @@ use crate::{
     },
     front_door::Cards,
     metrics::Metrics,
+    models::Library,
     tls::ClientTls,
     upstream::{dial::Dialer, http_client::HttpClient},
 };
@@ -37,16 +38,17 @@ pub fn comfyui(
     };
     let tls = tls.config_for(ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout);
-    Ok(Some(ComfyUi::new(url.clone(), client, metrics.clone())))
+    let client = Arc::new(Client::new(client, url.clone(), metrics.clone()));
+    Ok(Some(ComfyUi::new(client, metrics.clone())))
 }
 
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
-pub fn tools(comfyui: &Arc<ComfyUi>, cards: &Arc<Cards>) -> Toolboxes {
+pub fn tools(comfyui: &Arc<ComfyUi>, library: &Arc<Library>, cards: &Arc<Cards>) -> Toolboxes {
     let copilot: Vec<Arc<dyn Run>> = vec![
         Arc::new(RecallWorkflow),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),
-        Arc::new(SearchModel::new(Vec::new())),
+        Arc::new(SearchModel::new(library.clone())),
     ];
     let search: Vec<Arc<dyn Run>> = vec![Arc::new(LocalDocs)];
     let tools = |runs| Arc::new(Tools::new(runs, comfyui.clone(), cards.clone()));

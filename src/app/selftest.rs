@@ -169,6 +169,8 @@ mod tests {
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
             receipts: built.receipts.clone(),
+            library: built.library.clone(),
+            local_models: built.local_models.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         SelfTests::new(&config, services, controls, &[])

@@ -75,6 +75,7 @@ pub trait Run: Send + Sync + 'static {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        caller: &ToolCaller,
     ) -> Result<Answer, Failure>;
 }
 
@@ -105,7 +106,7 @@ impl Tools {
         self.runs.get(at)
     }
 
-    async fn answer(&self, call: &ToolCall) -> Result<Arc<Answer>, String> {
+    async fn answer(&self, call: &ToolCall, caller: &ToolCaller) -> Result<Arc<Answer>, String> {
         let Some(run) = self.run_of(&call.name) else {
             return Err("there is no tool of this name: use one of tools/list".into());
         };
@@ -119,7 +120,7 @@ impl Tools {
         if let Some(answer) = self.kept.lock().find(&key) {
             return Ok(answer);
         }
-        let answer = run.run(&call.arguments, &known).await;
+        let answer = run.run(&call.arguments, &known, caller).await;
         let answer = Arc::new(answer.map_err(|e| e.to_string())?);
         if run.keeps() {
             self.kept.lock().put(key, answer.clone());
@@ -144,7 +145,7 @@ impl ToolSet for Tools {
 #[async_trait]
 impl Toolbox for Tools {
     async fn call(&self, call: &ToolCall, caller: &ToolCaller) -> ToolResult {
-        let answer = match self.answer(call).await {
+        let answer = match self.answer(call, caller).await {
             Ok(answer) => answer,
             Err(words) => return ToolResult::error(words),
         };
