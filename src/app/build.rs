@@ -147,9 +147,10 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let models =
         super::models::build(config, &dialer, &client_tls, &own_requests, &metrics, known)?;
     let library = models.library;
+    let web = super::comfyui::web_search(config, &dialer, &client_tls, &own_requests)?;
     let tools = comfyui
         .as_ref()
-        .map(|c| super::comfyui::tools(c, &library, &cards));
+        .map(|c| super::comfyui::tools(c, &library, &cards, web));
     let responders = Responders {
         llm: gateway.clone(),
         mcp: Arc::new(mcp(config, tools, &metrics)),
