@@ -4,7 +4,10 @@
 //! and stops where they would need the network: at what a name resolves to. A request without a body and
 //! without headers of its own is meant, from a client that may ask.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -89,9 +92,6 @@ pub fn explain(
         },
         None => return Err(ExplainError::Scheme),
     };
-    if upgrade && method != "GET" {
-        return Err(ExplainError::Upgrade);
-    }
     let rest = rest.split('#').next().unwrap_or(rest);
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
@@ -101,14 +101,10 @@ pub fn explain(
     };
     let default = if tls { Port::HTTPS } else { Port::HTTP };
     let authority = Authority::parse(authority, Some(default))?;
-    let path = match entry == Entry::FrontDoor && around.comfyui.as_ref() == Some(&authority) {
-        true => path::canonical_with_slashes(raw_path)?,
-        false => path::canonical(raw_path)?,
+    let read = match entry == Entry::FrontDoor && around.comfyui.as_ref() == Some(&authority) {
+        true => path::canonical_with_slashes(raw_path),
+        false => path::canonical(raw_path),
     };
-    let in_query = |c: char| c.is_ascii_graphic() && !"\"<>".contains(c);
-    if !query.unwrap_or_default().chars().all(in_query) {
-        return Err(ExplainError::Query);
-    }
     // A base URL and the front door are spoken to in requests alone, and so are our own sources.
     let connects = match entry {
         Entry::Explicit | Entry::Transparent => tls,
@@ -130,9 +126,17 @@ pub fn explain(
         }
         _ if method == "CONNECT" => (Action::Deny.as_str(), None, refused(Reason::WrongEntry)),
         Some(_) | None => {
+            let path = read.clone()?;
+            let in_query = |c: char| c.is_ascii_graphic() && !"\"<>".contains(c);
+            if !query.unwrap_or_default().chars().all(in_query) {
+                return Err(ExplainError::Query);
+            }
+            if upgrade && method != "GET" {
+                return Err(ExplainError::Upgrade);
+            }
             let target = match query {
                 Some(query) => format!("{path}?{query}"),
-                None => path.clone().into_owned(),
+                None => path.to_string(),
             };
             let d = judge.request(method, &target, path.len(), upgrade);
             let responder = match d.action {
@@ -149,11 +153,13 @@ pub fn explain(
         would_deny,
         terms: _,
     } = decided;
-    // No rule for requests makes a TLS connection name an address.
-    let asked = match (&authority.host, connection_action) {
-        (Host::Ip(_), Some(_)) => "CONNECT",
-        (Host::Ip(_) | Host::Name(_), _) => method,
+    // No rule for requests makes a TLS connection name an address, nor has it a path that is none.
+    let asked = match (&authority.host, connection_action, &read) {
+        (Host::Ip(_), Some(_), _) | (_, _, Err(_)) => "CONNECT",
+        (Host::Ip(_) | Host::Name(_), _, Ok(_)) => method,
     };
+    // A connection that ends it is not asked for a path.
+    let path = read.unwrap_or(Cow::Borrowed(raw_path));
     let how_to_allow = (action == "deny").then(|| how_to_allow(reason, &authority, asked, &path));
     let rule_reason = policy
         .rule(&rule)
@@ -196,6 +202,9 @@ impl Judge<'_> {
             ConnectionAction::Deny => None,
             // Its address is looked at before the ClientHello, where a refusal can still be said.
             ConnectionAction::Tunnel => self.closed().or(self.nameless()),
+            ConnectionAction::Intercept if self.authority.host.is_localhost() => {
+                Some(Reason::TlsHandshakeFailed)
+            }
             ConnectionAction::Intercept => self.nameless(),
         };
         overrule(decision, ConnectionAction::Deny, overruled)
@@ -247,16 +256,12 @@ impl Judge<'_> {
             own_listeners,
             comfyui: _,
         } = self.around;
-        let name = match &self.authority.host {
-            Host::Ip(ip) => {
-                let socket = SocketAddr::new(*ip, self.authority.port.number());
-                return address::check(self.authority, socket, addresses, own_listeners).err();
-            }
-            Host::Name(name) => name,
-        };
-        // Nobody is asked for these.
-        let here = &**name == "localhost" || name.ends_with(".localhost");
-        match here || addresses.closes_public() {
+        if let Host::Ip(ip) = self.authority.host {
+            let socket = SocketAddr::new(ip, self.authority.port.number());
+            return address::check(self.authority, socket, addresses, own_listeners).err();
+        }
+        // Nobody is asked for names of this machine.
+        match self.authority.host.is_localhost() || addresses.closes_public() {
             true if !addresses.permits_private(self.authority) => Some(Reason::AddressClosed),
             true | false => None,
         }

@@ -180,6 +180,12 @@ fn what_is_never_dialled_is_said_without_asking_a_name_server() {
             "deny ts sni_missing",
             "deny ts address_closed",
         ),
+        // No certificate is made for this machine's own name.
+        (
+            "https://localhost/",
+            "deny f tls_handshake_failed",
+            "deny f tls_handshake_failed",
+        ),
         (
             "https://8.8.8.8/",
             "deny ips sni_missing",

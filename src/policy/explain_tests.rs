@@ -74,8 +74,24 @@ fn explanations() {
         ),
         (
             "GET",
-            "https://o.test/%2f",
+            "http://o.test/%2f",
             Err(PathError::ForbiddenEscape.into()),
+        ),
+        // The connection ends it: nobody reads the path.
+        (
+            "GET",
+            "https://t.test/%2f",
+            ok("tunnel", "t", Reason::RuleAllows, ""),
+        ),
+        (
+            "GET",
+            "https://o.test/%2f",
+            ok(
+                "deny",
+                "none",
+                Reason::NoRuleMatched,
+                "rules:\n  - name: allow-o-test\n    hosts: [o.test]\n    action: tunnel\n",
+            ),
         ),
     ];
     for (method, url, want) in rows {
