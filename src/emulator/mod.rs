@@ -29,7 +29,8 @@ pub mod rsa_key;
 pub mod sink;
 pub mod tools;
 
-pub use copilot::CopilotResponder;
+pub use asking::Asking;
+pub use copilot::{CopilotDeps, CopilotResponder};
 pub use image::ImageResponder;
 pub use mcp_transport::{McpBounds, McpResponder};
 pub use model_scope::ModelScopeResponder;
