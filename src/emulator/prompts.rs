@@ -1,0 +1,63 @@
+//! The prompts of the stand-ins: files in `prompts/`, compiled in.
+//!
+//! Short, because small local models are the norm. `{{name}}` stands for what is filled in; what is
+//! filled in is never looked at again, so no text of a user or a custom node becomes a placeholder.
+
+/// A prompt file.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt(pub(super) &'static str);
+
+impl Prompt {
+    /// The text with every `{{name}}` filled in. A name that is not given stays as it stands, which a
+    /// test of the caller sees.
+    pub fn fill(self, values: &[(&str, &str)]) -> String {
+        let mut out = String::with_capacity(self.0.len() + 64);
+        let mut rest = self.0;
+        while let Some((before, behind)) = rest.split_once("{{") {
+            out.push_str(before);
+            let Some((name, after)) = behind.split_once("}}") else {
+                out.push_str("{{");
+                rest = behind;
+                continue;
+            };
+            match values.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => out.push_str(value),
+                None => {
+                    out.push_str("{{");
+                    out.push_str(name);
+                    out.push_str("}}");
+                }
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        out.trim_end().to_owned()
+    }
+}
+
+/// Variations of a picture's description (WIRE.md 18).
+pub const SD_PROMPTS: Prompt = Prompt(include_str!("prompts/sd_prompts.md"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[(&str, Prompt)] = &[("sd_prompts", SD_PROMPTS)];
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        let prompt = Prompt("Say {{a}}, then {{b}}; {{c}} {{ open");
+        assert_eq!(
+            prompt.fill(&[("a", "{{b}}"), ("b", "2")]),
+            "Say {{b}}, then 2; {{c}} {{ open"
+        );
+    }
+
+    #[test]
+    fn prompts_are_short() {
+        for (name, prompt) in ALL {
+            assert!(!prompt.0.trim().is_empty(), "{name}");
+            assert!(prompt.0.len() < 2_000, "{name} is {} bytes", prompt.0.len());
+        }
+    }
+}
