@@ -6,6 +6,7 @@
 //! | `invoke` | intents: lines of JSON, the last one finished (13) |
 //! | `explained`, `downstream` | a node explained; what fits behind a node |
 //! | `node_info` | where nodes come from that are not installed (15) |
+//! | `optimize` | the workflow behind a card, its settings fitted to a request (14) |
 //! | `sd_prompts` | variations of a prompt (18) |
 //! | `announcement` | what Airlock did for whoever asks (11) |
 //! | `account` | a signed key in place of an account (17) |
@@ -21,6 +22,7 @@ mod downstream;
 mod explained;
 mod invoke;
 mod node_info;
+mod optimize;
 mod route;
 mod sd_prompts;
 mod upload;
@@ -54,10 +56,6 @@ use crate::{
     session::Identity,
 };
 
-const WORKFLOW_NOT_HERE: Phrase = Phrase {
-    en: "Loading a workflow from a card is not available locally yet. Airlock did not ask the vendor.",
-    zh: "目前还不能在本地从卡片加载工作流。Airlock 没有请求云端服务。",
-};
 const BAD_REQUEST: Phrase = Phrase {
     en: "Airlock could not read this request.",
     zh: "Airlock 无法读取此请求。",
@@ -155,10 +153,7 @@ impl CopilotResponder {
             Route::Announcement => self.announcement(exchange, language),
             Route::TrackEvent => sink::drop_event(request, &self.metrics),
             Route::Invoke => self.invoke(fields, exchange, language),
-            Route::OptimizedWorkflow => {
-                tell("workflow not available locally");
-                failure(StatusCode::OK, say(WORKFLOW_NOT_HERE))
-            }
+            Route::OptimizedWorkflow => self.optimized(fields, exchange, language).await,
             Route::NodeInfo => self.node_info(fields, exchange, language),
             Route::ImageUpload => match upload::data_url(request) {
                 Ok(url) => {

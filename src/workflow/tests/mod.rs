@@ -8,6 +8,7 @@ use crate::comfy::{Nodes, Parts};
 mod faults;
 mod forms;
 mod repairs;
+mod tuned;
 
 const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/comfyui/object_info.json");
 

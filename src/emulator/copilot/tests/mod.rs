@@ -2,12 +2,13 @@
 
 mod intents;
 mod keys;
+mod workflows;
 mod written;
 
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{upload::*, *};
+use super::{optimize::*, upload::*, *};
 use crate::{
     comfyui::tests::{Fake, comfyui_at},
     emulator::asking::tests::asking_of,
@@ -125,16 +126,6 @@ async fn every_endpoint_answers_what_the_page_accepts() {
             200,
             "/success",
             json!(true),
-            "",
-        ),
-        (
-            "a card's workflow: declared failure with a message for the alert",
-            "POST",
-            "/api/chat/get_optimized_workflow",
-            r#"{"workflow_id":31809,"prompt":"x"}"#,
-            200,
-            "/message",
-            json!(WORKFLOW_NOT_HERE.en),
             "",
         ),
         (
