@@ -38,11 +38,21 @@ impl Prompt {
 /// Variations of a picture's description (WIRE.md 18).
 pub const SD_PROMPTS: Prompt = Prompt(include_str!("prompts/sd_prompts.md"));
 
+/// Which of the workflows at hand does what is asked for, and with which values.
+pub const WORKFLOW_ADAPT: Prompt = Prompt(include_str!("prompts/workflow_adapt.md"));
+
+/// A new workflow, where none at hand does.
+pub const WORKFLOW_INVENT: Prompt = Prompt(include_str!("prompts/workflow_invent.md"));
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: &[(&str, Prompt)] = &[("sd_prompts", SD_PROMPTS)];
+    const ALL: &[(&str, Prompt)] = &[
+        ("sd_prompts", SD_PROMPTS),
+        ("workflow_adapt", WORKFLOW_ADAPT),
+        ("workflow_invent", WORKFLOW_INVENT),
+    ];
 
     #[test]
     fn placeholders_are_filled_once() {

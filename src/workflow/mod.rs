@@ -11,6 +11,7 @@
 //! | [`fault`] | [`Fault`]: its sentence names the node, the input and what would be right |
 //! | [`repair`](mod@repair) | slips made good, each told as a [`Repair`] |
 //! | [`order`] | what leads to an output, rings, ids in the order of work |
+//! | [`texts`] | which text says what is wanted, and which what is not |
 //! | [`nearest`] | names and files that were probably meant |
 //!
 //! Called by the tools of `emulator`, for what an LLM proposed, what ComfyUI ships and what a user saved.
@@ -26,6 +27,7 @@ pub mod order;
 pub mod prompt;
 pub mod repair;
 mod source;
+pub mod texts;
 mod widgets;
 
 pub use check::check;

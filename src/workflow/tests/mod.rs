@@ -8,6 +8,7 @@ use crate::comfy::{Nodes, Parts};
 mod faults;
 mod forms;
 mod repairs;
+mod words;
 
 const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/comfyui/object_info.json");
 
@@ -50,6 +51,6 @@ pub(super) fn with(changes: &[(&str, Value)]) -> Prompt {
     Prompt::read(&value).expect("it is one")
 }
 
-pub(super) fn words<T: ToString>(of: &[T]) -> Vec<String> {
+pub(super) fn sentences<T: ToString>(of: &[T]) -> Vec<String> {
     of.iter().map(ToString::to_string).collect()
 }
