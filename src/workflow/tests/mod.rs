@@ -10,7 +10,7 @@ mod forms;
 mod repairs;
 mod words;
 
-const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/comfyui/object_info.json");
+const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/workflow/object_info.json");
 
 pub(super) fn catalogue() -> Catalogue {
     let nodes = Nodes::read(CLASSES).expect("an object of classes").nodes;

@@ -10,8 +10,8 @@ use crate::{
     handler::test_support::exchange,
 };
 
-const CLASSES: &str = include_str!("../../../../tests/fixtures/comfyui/object_info.json");
-const TEMPLATE: &str = include_str!("../../../../tests/fixtures/comfyui/text_to_image.json");
+const CLASSES: &str = include_str!("../../../../tests/fixtures/workflow/object_info.json");
+const TEMPLATE: &str = include_str!("../../../../tests/fixtures/workflow/text_to_image.json");
 
 mod said {
     //! Recorded answers of models, good and bad.
