@@ -19,8 +19,8 @@ use crate::{
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
-        Asking, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds, McpResponder,
-        ModelScopeResponder, SinkResponder,
+        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds,
+        McpResponder, ModelScopeResponder, SinkResponder,
     },
     front_door::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
@@ -133,11 +133,6 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins: OriginPolicy::private_only(),
     }));
     let origins = OriginPolicy::private_only();
-    let copilot = Arc::new(CopilotResponder::new(
-        &config.state_dir,
-        origins.clone(),
-        metrics.clone(),
-    ));
     let own = own_pages(config, &identity, &receipts, &metrics);
     let own_requests = Arc::new(OwnRequests::default());
     let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
@@ -148,6 +143,17 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let tools = comfyui
         .as_ref()
         .map(|c| super::comfyui::tools(c, &cards, &asking, &made));
+    let copilot = Arc::new(CopilotResponder::new(
+        &config.state_dir,
+        CopilotDeps {
+            origins: origins.clone(),
+            metrics: metrics.clone(),
+            asking,
+            comfyui: comfyui.clone(),
+            identity: identity.clone(),
+            receipts: receipts.clone(),
+        },
+    ));
     let responders = Responders {
         llm: gateway.clone(),
         mcp: Arc::new(mcp(config, tools, &metrics)),

@@ -31,7 +31,7 @@ pub mod sink;
 pub mod tools;
 
 pub use asking::Asking;
-pub use copilot::CopilotResponder;
+pub use copilot::{CopilotDeps, CopilotResponder};
 pub use image::ImageResponder;
 pub use made::{Made, MadeWorkflows};
 pub use mcp_transport::{McpBounds, McpResponder};

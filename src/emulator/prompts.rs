@@ -3,6 +3,8 @@
 //! Short, because small local models are the norm. `{{name}}` stands for what is filled in; what is
 //! filled in is never looked at again, so no text of a user or a custom node becomes a placeholder.
 
+use super::language::Language;
+
 /// A prompt file.
 #[derive(Clone, Copy, Debug)]
 pub struct Prompt(pub(super) &'static str);
@@ -37,6 +39,17 @@ impl Prompt {
 
 /// Variations of a picture's description (WIRE.md 18).
 pub const SD_PROMPTS: Prompt = Prompt(include_str!("prompts/sd_prompts.md"));
+/// A node told to a person (WIRE.md 13).
+pub const NODE_EXPLAIN: Prompt = Prompt(include_str!("prompts/node_explain.md"));
+pub const NODE_PARAMS: Prompt = Prompt(include_str!("prompts/node_params.md"));
+
+/// For `{{language}}`.
+pub fn name_of(language: Language) -> &'static str {
+    match language {
+        Language::English => "English",
+        Language::Chinese => "Simplified Chinese (简体中文)",
+    }
+}
 
 /// Which of the workflows at hand does what is asked for, and with which values.
 pub const WORKFLOW_ADAPT: Prompt = Prompt(include_str!("prompts/workflow_adapt.md"));
@@ -50,6 +63,8 @@ mod tests {
 
     const ALL: &[(&str, Prompt)] = &[
         ("sd_prompts", SD_PROMPTS),
+        ("node_explain", NODE_EXPLAIN),
+        ("node_params", NODE_PARAMS),
         ("workflow_adapt", WORKFLOW_ADAPT),
         ("workflow_invent", WORKFLOW_INVENT),
     ];
