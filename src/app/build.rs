@@ -19,8 +19,8 @@ use crate::{
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
-        Asking, CopilotDeps, CopilotResponder, ImageResponder, McpBounds, McpResponder,
-        ModelScopeResponder, SinkResponder,
+        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds,
+        McpResponder, ModelScopeResponder, SinkResponder,
     },
     front_door::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
@@ -138,8 +138,11 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
     let cards = Arc::new(Cards::default());
     let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
-    let tools = comfyui.as_ref().map(|c| super::comfyui::tools(c, &cards));
     let asking = Arc::new(Asking::new(gateway.clone()));
+    let made = Arc::new(MadeWorkflows::default());
+    let tools = comfyui
+        .as_ref()
+        .map(|c| super::comfyui::tools(c, &cards, &asking, &made));
     let copilot = Arc::new(CopilotResponder::new(
         &config.state_dir,
         CopilotDeps {
@@ -147,6 +150,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.clone(),
+            made,
             identity: identity.clone(),
             receipts: receipts.clone(),
         },

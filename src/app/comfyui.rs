@@ -7,10 +7,11 @@ use crate::{
     comfyui::ComfyUi,
     config::{ComfyUiConfig, Config},
     emulator::{
+        Asking, MadeWorkflows,
         mcp_transport::Toolbox,
         tools::{
-            Run, Tools, explain::ExplainNode, local_docs::LocalDocs, models::SearchModel,
-            recall::RecallWorkflow, search_node::SearchNode,
+            Run, Tools, explain::ExplainNode, generate::GenWorkflow, local_docs::LocalDocs,
+            models::SearchModel, recall::RecallWorkflow, search_node::SearchNode,
         },
     },
     front_door::Cards,
@@ -41,9 +42,19 @@ pub fn comfyui(
 }
 
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
-pub fn tools(comfyui: &Arc<ComfyUi>, cards: &Arc<Cards>) -> Toolboxes {
+pub fn tools(
+    comfyui: &Arc<ComfyUi>,
+    cards: &Arc<Cards>,
+    asking: &Arc<Asking>,
+    made: &Arc<MadeWorkflows>,
+) -> Toolboxes {
     let copilot: Vec<Arc<dyn Run>> = vec![
         Arc::new(RecallWorkflow),
+        Arc::new(GenWorkflow::new(
+            comfyui.clone(),
+            asking.clone(),
+            made.clone(),
+        )),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),
         Arc::new(SearchModel::new(Vec::new())),

@@ -39,6 +39,7 @@ use super::{
     fields::Fields,
     http::{failure, method_not_allowed, note, success},
     language::{Language, Phrase},
+    made::MadeWorkflows,
     rsa_key::RsaKey,
     sink,
 };
@@ -77,6 +78,8 @@ pub struct CopilotDeps {
     pub asking: Arc<Asking>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
+    /// Workflows that the chat's tools made.
+    pub made: Arc<MadeWorkflows>,
     pub identity: Arc<Identity>,
     pub receipts: Arc<dyn ReceiptSource>,
 }
@@ -87,6 +90,7 @@ pub struct CopilotResponder {
     metrics: Arc<Metrics>,
     asking: Arc<Asking>,
     comfyui: Option<Arc<ComfyUi>>,
+    made: Arc<MadeWorkflows>,
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
     announced: Announced,
@@ -100,6 +104,7 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            made,
             identity,
             receipts,
         } = deps;
@@ -109,6 +114,7 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            made,
             identity,
             receipts,
             announced: Announced::default(),

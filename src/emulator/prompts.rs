@@ -53,6 +53,12 @@ pub fn name_of(language: Language) -> &'static str {
     }
 }
 
+/// Which of the workflows at hand does what is asked for, and with which values.
+pub const WORKFLOW_ADAPT: Prompt = Prompt(include_str!("prompts/workflow_adapt.md"));
+
+/// A new workflow, where none at hand does.
+pub const WORKFLOW_INVENT: Prompt = Prompt(include_str!("prompts/workflow_invent.md"));
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +68,8 @@ mod tests {
         ("node_explain", NODE_EXPLAIN),
         ("node_params", NODE_PARAMS),
         ("optimize", OPTIMIZE),
+        ("workflow_adapt", WORKFLOW_ADAPT),
+        ("workflow_invent", WORKFLOW_INVENT),
     ];
 
     #[test]

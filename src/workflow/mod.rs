@@ -12,6 +12,7 @@
 //! | [`repair`](mod@repair) | slips made good, each told as a [`Repair`] |
 //! | [`order`] | what leads to an output, rings, ids in the order of work |
 //! | [`tune`] | changes of values alone, and which of them ComfyUI takes |
+//! | [`texts`] | which text says what is wanted, and which what is not |
 //! | [`nearest`] | names and files that were probably meant |
 //!
 //! Called by the tools of `emulator`, for what an LLM proposed, what ComfyUI ships and what a user saved.
@@ -27,6 +28,7 @@ pub mod order;
 pub mod prompt;
 pub mod repair;
 mod source;
+pub mod texts;
 pub mod tune;
 mod widgets;
 

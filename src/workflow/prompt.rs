@@ -255,8 +255,7 @@ impl Prompt {
             title: sound::text(title, sound::MAX_NAME),
             inputs: BTreeMap::new(),
         };
-        let inputs = node.get("inputs").and_then(Value::as_object);
-        for (name, value) in inputs.into_iter().flatten() {
+        for (name, value) in inputs_of(node) {
             let name = sound::name(name.trim());
             let small = value.to_string().len() <= MAX_VALUE_BYTES;
             match name.filter(|_| small && read.inputs.len() < MAX_INPUTS) {
@@ -293,6 +292,21 @@ impl Prompt {
         };
         let nodes = self.nodes.iter();
         Value::Object(nodes.map(|(id, n)| (id.0.clone(), node(n))).collect())
+    }
+}
+
+/// By name, or as a list of `{"name": ..., "value": ...}`: a strict JSON schema cannot say the former.
+fn inputs_of(node: &Value) -> Vec<(&str, &Value)> {
+    match node.get("inputs") {
+        Some(Value::Object(members)) => members.iter().map(|(k, v)| (k.as_str(), v)).collect(),
+        Some(Value::Array(list)) => {
+            let named = list.iter().map(|input| {
+                let name = input.get("name").and_then(Value::as_str);
+                name.zip(input.get("value"))
+            });
+            named.flatten().collect()
+        }
+        Some(_) | None => Vec::new(),
     }
 }
 

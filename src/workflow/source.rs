@@ -69,7 +69,7 @@ impl<'a> Opened<'a> {
                         None => Step::End(promoted(frame.level, node, *slot).map(Given::Value)),
                     }
                 }
-                Origin::Node { id, slot } => self.from_node(at, frame, id, *slot)?,
+                Origin::Node { id, slot } => self.step_from(at, frame, id, *slot)?,
             };
             match step {
                 Step::On(frame, next) => (at, link) = (frame, next),
@@ -79,7 +79,7 @@ impl<'a> Opened<'a> {
         None
     }
 
-    fn from_node(&self, at: usize, frame: &Frame<'a>, id: &NodeId, slot: usize) -> Option<Step> {
+    fn step_from(&self, at: usize, frame: &Frame<'a>, id: &NodeId, slot: usize) -> Option<Step> {
         let node = frame.level.node(id)?;
         let on = |link: Option<u64>| link.map(|link| Step::On(at, link));
         match (node.mode, node.class.as_str()) {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{CopilotResponder, invoke::NO_COMFYUI};
 use crate::{
     comfy::{Catalogue, Kind, WorkflowId, sound},
-    comfyui::Knowledge,
+    comfyui::{Knowledge, Unavailable},
     emulator::{
         asking::{Cost, Question, Unanswered},
         fields::Fields,
@@ -109,9 +109,18 @@ impl CopilotResponder {
         let Some(comfyui) = &self.comfyui else {
             return refuse("comfyui is off", NO_COMFYUI.in_language(language));
         };
+        // What was made here was made for a request already.
+        let said = match &id {
+            WorkflowId::Generated(_) => String::new(),
+            WorkflowId::Template(_) | WorkflowId::Saved(_) => said,
+        };
         let found = async {
             let known = comfyui.knowledge().await?;
-            Ok::<_, crate::comfyui::Unavailable>((known, comfyui.workflow(&id).await?))
+            let file = match &id {
+                WorkflowId::Generated(key) => self.made.find(key).map(|made| made.workflow.clone()),
+                WorkflowId::Template(_) | WorkflowId::Saved(_) => comfyui.workflow(&id).await?,
+            };
+            Ok::<_, Unavailable>((known, file))
         };
         let (known, file) = match found.await {
             Ok((known, Some(file))) => (known, file),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Failure, Run, arguments, cards, recall::worth};
+use super::{Answer, Failure, Run, ToolCaller, arguments, cards, recall::worth};
 use crate::{
     comfy::sound,
     comfyui::Knowledge,
@@ -52,6 +52,7 @@ impl Run for LocalDocs {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        _: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let count = arguments::count(arguments, "count", MOST, MOST);

@@ -2,6 +2,7 @@
 //!
 //! | file | tool | its floor without an LLM |
 //! |---|---|---|
+//! | [`generate`] | `gen_workflow` | the best template that runs here, with the words put in |
 //! | [`recall`] | `recall_workflow` | search over templates and saved workflows |
 //! | [`search_node`] | `search_node` | search over installed nodes and their docs |
 //! | [`explain`] | `explain_node` | the node's page, and what `/object_info` says |
@@ -16,6 +17,7 @@
 pub mod arguments;
 pub mod cards;
 pub mod explain;
+pub mod generate;
 pub mod local_docs;
 pub mod models;
 pub mod recall;
@@ -75,6 +77,7 @@ pub trait Run: Send + Sync + 'static {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        caller: &ToolCaller,
     ) -> Result<Answer, Failure>;
 }
 
@@ -105,7 +108,7 @@ impl Tools {
         self.runs.get(at)
     }
 
-    async fn answer(&self, call: &ToolCall) -> Result<Arc<Answer>, String> {
+    async fn answer(&self, call: &ToolCall, caller: &ToolCaller) -> Result<Arc<Answer>, String> {
         let Some(run) = self.run_of(&call.name) else {
             return Err("there is no tool of this name: use one of tools/list".into());
         };
@@ -119,7 +122,7 @@ impl Tools {
         if let Some(answer) = self.kept.lock().find(&key) {
             return Ok(answer);
         }
-        let answer = run.run(&call.arguments, &known).await;
+        let answer = run.run(&call.arguments, &known, caller).await;
         let answer = Arc::new(answer.map_err(|e| e.to_string())?);
         if run.keeps() {
             self.kept.lock().put(key, answer.clone());
@@ -144,7 +147,7 @@ impl ToolSet for Tools {
 #[async_trait]
 impl Toolbox for Tools {
     async fn call(&self, call: &ToolCall, caller: &ToolCaller) -> ToolResult {
-        let answer = match self.answer(call).await {
+        let answer = match self.answer(call, caller).await {
             Ok(answer) => answer,
             Err(words) => return ToolResult::error(words),
         };

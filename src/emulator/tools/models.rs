@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Failure, Run, arguments, recall::worth};
+use super::{Answer, Failure, Run, ToolCaller, arguments, recall::worth};
 use crate::{comfy::sound, comfyui::Knowledge, mcp::Tool, search::What};
 
 const DEFAULT: usize = 10;
@@ -82,6 +82,7 @@ impl Run for SearchModel {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        _: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let folder = arguments::text(arguments, &["folder", "type"]);

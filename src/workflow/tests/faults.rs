@@ -3,7 +3,7 @@ use crate::workflow::check::accepted;
 
 #[test]
 fn a_good_workflow_has_no_fault() {
-    assert_eq!(words(&check(&with(&[]), &catalogue())), [""; 0]);
+    assert_eq!(sentences(&check(&with(&[]), &catalogue())), [""; 0]);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn each_fault_names_its_place_and_what_would_be_right() {
             .iter()
             .map(|(p, v)| (p.as_str(), v.clone()))
             .collect();
-        let faults = words(&check(&with(&changes), &catalogue()));
+        let faults = sentences(&check(&with(&changes), &catalogue()));
         assert_eq!(faults, [want], "{row}");
     }
 }
@@ -178,7 +178,7 @@ fn what_comfyui_would_take_is_taken() {
             .map(|(p, v)| (p.as_str(), v.clone()))
             .collect();
         assert_eq!(
-            words(&check(&with(&changes), &catalogue())),
+            sentences(&check(&with(&changes), &catalogue())),
             [""; 0],
             "{row}"
         );
@@ -205,7 +205,7 @@ fn a_ring_is_told_in_its_order_and_blocks() {
         ("/8", Value::Null),
     ]);
     let faults = check(&ring, &catalogue());
-    let told = words(&faults);
+    let told = sentences(&faults);
     assert!(
         told[0].starts_with("the nodes 12 -> 11 -> 10 feed each other in a ring"),
         "{told:?}"
@@ -243,7 +243,7 @@ fn remarks_do_not_block_and_everything_else_does() {
     let faults = check(&lora, &catalogue());
     assert!(!accepted(&faults));
     assert_eq!(
-        words(&faults),
+        sentences(&faults),
         [
             r#"node 10 (LoraLoader), input "lora_name": the file "x.safetensors" is not installed, and ComfyUI lists no other for this input"#
         ]

@@ -239,7 +239,7 @@ fn no_json_makes_it_panic() {
                 *value.pointer_mut(pointer).expect("it is there") = piece.clone();
                 if let Ok(mut prompt) = read(&value, &catalogue) {
                     repair(&mut prompt, &catalogue);
-                    words(&check(&prompt, &catalogue));
+                    sentences(&check(&prompt, &catalogue));
                     drop_idle(&mut prompt, &catalogue);
                     order::renumbered(&prompt);
                 }

@@ -9,8 +9,9 @@ mod faults;
 mod forms;
 mod repairs;
 mod tuned;
+mod words;
 
-const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/comfyui/object_info.json");
+const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/workflow/object_info.json");
 
 pub(super) fn catalogue() -> Catalogue {
     let nodes = Nodes::read(CLASSES).expect("an object of classes").nodes;
@@ -51,6 +52,6 @@ pub(super) fn with(changes: &[(&str, Value)]) -> Prompt {
     Prompt::read(&value).expect("it is one")
 }
 
-pub(super) fn words<T: ToString>(of: &[T]) -> Vec<String> {
+pub(super) fn sentences<T: ToString>(of: &[T]) -> Vec<String> {
     of.iter().map(ToString::to_string).collect()
 }

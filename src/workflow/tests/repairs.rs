@@ -89,11 +89,11 @@ fn slips_are_made_good_and_told() {
         ),
     ] {
         let mut prompt = with(&changes);
-        let told = words(&repair(&mut prompt, &catalogue()));
+        let told = sentences(&repair(&mut prompt, &catalogue()));
         assert_eq!(told, [want], "{row}");
-        assert_eq!(words(&check(&prompt, &catalogue())), [""; 0], "{row}");
+        assert_eq!(sentences(&check(&prompt, &catalogue())), [""; 0], "{row}");
         assert_eq!(
-            words(&repair(&mut prompt, &catalogue())),
+            sentences(&repair(&mut prompt, &catalogue())),
             [""; 0],
             "{row}: once is enough"
         );
@@ -162,7 +162,7 @@ fn flags_only_files_and_the_users_own_pictures() {
         ),
     ]);
     assert_eq!(
-        words(&repair(&mut prompt, &catalogue())),
+        sentences(&repair(&mut prompt, &catalogue())),
         [
             r#"node 10 (LoadImage), input "image": "cat.png" is not among the user's files, took "example.png": choose your own"#,
             r#"node 11 (UpscaleModelLoader), input "model_name": "4x-UltraSharp.pth" is not installed, took RealESRGAN_x4plus.pth, the only one that is installed"#,
@@ -170,7 +170,7 @@ fn flags_only_files_and_the_users_own_pictures() {
             r#"node 13 (SaveEither), input "count": read "4" as 4"#,
         ]
     );
-    assert_eq!(words(&check(&prompt, &catalogue())), [""; 0]);
+    assert_eq!(sentences(&check(&prompt, &catalogue())), [""; 0]);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn what_no_result_needs_is_taken_out_last_and_ids_follow_the_work() {
         ),
     ]);
     assert_eq!(
-        words(&drop_idle(&mut prompt, &catalogue())),
+        sentences(&drop_idle(&mut prompt, &catalogue())),
         [
             "node 10 (LoadImage): taken out, as no result needs it",
             "node 11 (NotThere): taken out, as no result needs it"
@@ -211,13 +211,13 @@ fn what_no_result_needs_is_taken_out_last_and_ids_follow_the_work() {
             "SaveImage"
         ]
     );
-    assert_eq!(words(&check(&renumbered, &catalogue())), [""; 0]);
+    assert_eq!(sentences(&check(&renumbered, &catalogue())), [""; 0]);
     for (id, node) in &renumbered.nodes {
         assert!(node.links().all(|(_, from, _)| from < id), "{id}");
     }
     let mut none = with(&[("/9", Value::Null)]);
     assert_eq!(
-        words(&drop_idle(&mut none, &catalogue())),
+        sentences(&drop_idle(&mut none, &catalogue())),
         [""; 0],
         "all would go"
     );

@@ -41,6 +41,7 @@ struct Rig {
     _state: tempfile::TempDir,
     metrics: Arc<Metrics>,
     identity: Arc<Identity>,
+    made: Arc<MadeWorkflows>,
     responder: CopilotResponder,
 }
 
@@ -66,6 +67,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             asking_of(&gone)
         }
     };
+    let made = Arc::new(MadeWorkflows::default());
     let responder = CopilotResponder::new(
         state.path(),
         CopilotDeps {
@@ -73,6 +75,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.map(|fake| comfyui_at(&fake.url())),
+            made: made.clone(),
             identity: identity.clone(),
             receipts: Arc::new(NoReceipts),
         },
@@ -81,6 +84,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
         _state: state,
         metrics,
         identity,
+        made,
         responder,
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::emulator::asking::tests::answering;
 
 const PATH: &str = "/api/chat/get_optimized_workflow";
-const CLASSES: &str = include_str!("../../../../tests/fixtures/comfyui/object_info.json");
+const CLASSES: &str = include_str!("../../../../tests/fixtures/workflow/object_info.json");
 
 /// In the page's form, with a note and a group, and a file that is not installed.
 const PAGE_FORM: &str = r#"{"nodes":[
@@ -176,6 +176,27 @@ async fn a_workflow_comes_in_the_form_that_the_page_can_load() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn one_that_was_made_for_the_request_is_given_as_it_is() {
+    let (llm, fake) = (answering(&["never asked"]).await, comfyui().await);
+    let rig = rig_with(Some(&llm), Some(&fake)).await;
+    let workflow = json!({"1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}}});
+    let key = rig.made.keep(crate::emulator::Made {
+        name: "Dogs".into(),
+        workflow: workflow.clone(),
+    });
+    let id = format!("generated:{}", key.expect("it is small"));
+    let (answer, _) = rig.post(PATH, "en", body(&id, "draw a dog")).await;
+    assert_eq!(answer["data"]["workflow"], workflow);
+    assert_eq!(params(&answer), Vec::<Value>::new());
+    assert!(
+        !llm.seen
+            .lock()
+            .iter()
+            .any(|seen| seen.head.starts_with("POST"))
+    );
 }
 
 #[tokio::test]
