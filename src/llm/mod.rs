@@ -17,6 +17,7 @@
 //! | [`reply`] | answers made here: chat text, chunks, OpenAI error bodies |
 //! | [`problem`] | what went wrong with an LLM: reason, fix, status |
 //! | [`models`] | model lists and aliases |
+//! | [`structured`] | questions of our own, and the JSON object out of an answer |
 
 pub mod calls;
 pub mod collect;
@@ -31,6 +32,7 @@ pub mod response;
 mod spans;
 pub mod sse;
 pub mod stream;
+pub mod structured;
 pub mod think;
 pub mod usage;
 
