@@ -26,6 +26,7 @@ pub use door::welcome;
 pub use leaving::cut_who_left;
 pub use proxy_key::{Visitor, visitor};
 pub use refuse::refuse;
+pub use shown::CHAT_ID;
 
 use super::{arrival::Arrival, services::Services};
 use crate::{
