@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AdminState, visit::Peer};
-use crate::{policy::Lockdown, session::Request as IdentityRequest};
+use crate::{page::FETCH_SITE, policy::Lockdown, session::Request as IdentityRequest};
 
 /// Outcome of a reload; the `--json` contract of `airlock reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -162,7 +162,7 @@ fn refusal(
             "changes are taken from this machine only",
         ));
     }
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE) {
         return Some((
             StatusCode::FORBIDDEN,
             "changes are not taken from a web page",

@@ -248,24 +248,18 @@ pub fn request_header(
         upstream.set_raw_path(arrival.target.as_bytes())?;
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
-    let ours;
-    let host = match (route, arrival.for_comfyui()) {
-        (Some(route), _) => &route.host,
+    let came = sole_value(&upstream.headers, &header::HOST).unwrap_or_default();
+    let (authority, port) = match arrival.for_comfyui() {
         // As the browser called it: ComfyUI compares it with Origin, which passes unchanged.
-        (None, Some(door)) => {
-            ours = door.called.without_port(arrival.connection.default_port());
-            &ours
-        }
-        (None, None) => {
-            ours = match speaks_tls(services, arrival) {
-                true => arrival.authority.without_port(Port::HTTPS),
-                false => arrival.authority.without_port(Port::HTTP),
-            };
-            &ours
-        }
+        Some(door) => (&door.called, arrival.connection.default_port()),
+        None if speaks_tls(services, arrival) => (&arrival.authority, Port::HTTPS),
+        None => (&arrival.authority, Port::HTTP),
     };
-    if sole_value(&upstream.headers, &header::HOST) != Some(host.as_bytes()) {
-        upstream.insert_header(header::HOST, host)?;
+    match route {
+        Some(route) if *came == *route.host => {}
+        Some(route) => upstream.insert_header(header::HOST, &route.host)?,
+        None if authority.is_written(came, port) => {}
+        None => upstream.insert_header(header::HOST, authority.without_port(port))?,
     }
     if let Some(protocol) = upgrade {
         upstream.insert_header(header::UPGRADE, protocol)?;
@@ -303,12 +297,10 @@ pub(super) fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec
         .collect()
 }
 
-fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
-    values
-        .next()
-        .filter(|_| values.next().is_none())
-        .map(|v| v.as_bytes())
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()
 }
 
 #[cfg(test)]
