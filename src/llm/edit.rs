@@ -30,20 +30,21 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// `None` when `text` is not one well-formed object. Nested values are checked, not decoded.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let object = text.trim_start_matches(SPACE).starts_with('{');
-        (object && wellformed::is_value(text)).then(|| Self::of_checked(text))?
+        Some(Self::with(text, wellformed::members(text)?))
     }
     /// The same for a slice of text that was parsed before: it is not checked again.
     pub(super) fn of_checked(text: &'a str) -> Option<Self> {
-        let text = text.trim_matches(SPACE);
-        let members = spans::members(text)?
-            .into_iter()
-            .map(|(key, value)| Member {
-                key: string(key).unwrap_or(Cow::Borrowed(key)),
-                value,
-            })
-            .collect();
-        Some(Self { text, members })
+        Some(Self::with(text, spans::members(text)?))
+    }
+    fn with(text: &'a str, parts: Vec<(&'a str, &'a str)>) -> Self {
+        let member = |(key, value)| Member {
+            key: string(key).unwrap_or(Cow::Borrowed(key)),
+            value,
+        };
+        Self {
+            text: text.trim_matches(SPACE),
+            members: parts.into_iter().map(member).collect(),
+        }
     }
     pub fn text(&self) -> &'a str {
         self.text
@@ -76,8 +77,7 @@ impl<'a> Object<'a> {
 
 /// Elements of an array as slices of `text`; `None` when it is not a well-formed array.
 pub fn elements(text: &str) -> Option<Vec<&str>> {
-    let array = text.trim_start_matches(SPACE).starts_with('[');
-    (array && wellformed::is_value(text)).then(|| spans::elements(text))?
+    wellformed::elements(text)
 }
 
 /// Decodes a JSON string; borrows when nothing is escaped.

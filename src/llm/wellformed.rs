@@ -1,4 +1,4 @@
-//! Whether text is one JSON value (RFC 8259), without decoding any of it.
+//! Whether text is one JSON value (RFC 8259), and where the parts of it are, without decoding any.
 //!
 //! A chat's prompt has tens of kilobytes in a few strings, and the check of them is what we add before
 //! the first token; so strings are looked at in whole blocks, which the compiler turns into vector
@@ -8,11 +8,52 @@
 
 /// True when `text` is exactly one value, with space around it or none.
 pub(super) fn is_value(text: &str) -> bool {
-    let mut reader = Reader {
-        bytes: text.as_bytes(),
-        at: 0,
-    };
-    reader.document().is_some()
+    let mut reader = Reader::new(text);
+    reader.value().and_then(|()| reader.end()).is_some()
+}
+
+/// Members of `text`, which is exactly one object: keys with their quotes, and values.
+pub(super) fn members(text: &str) -> Option<Vec<(&str, &str)>> {
+    let mut reader = Reader::new(text);
+    let mut found = Vec::new();
+    (reader.byte()? == b'{').then_some(())?;
+    if reader.peek()? == b'}' {
+        reader.at += 1;
+        return reader.end().map(|()| found);
+    }
+    loop {
+        let first = reader.byte()?;
+        let key = reader.at.checked_sub(1)?;
+        (first == b'"').then_some(())?;
+        reader.string()?;
+        let key = text.get(key..reader.at)?;
+        (reader.byte()? == b':').then_some(())?;
+        found.push((key, reader.part(text)?));
+        match reader.byte()? {
+            b',' => {}
+            b'}' => return reader.end().map(|()| found),
+            _ => return None,
+        }
+    }
+}
+
+/// Elements of `text`, which is exactly one array.
+pub(super) fn elements(text: &str) -> Option<Vec<&str>> {
+    let mut reader = Reader::new(text);
+    let mut found = Vec::new();
+    (reader.byte()? == b'[').then_some(())?;
+    if reader.peek()? == b']' {
+        reader.at += 1;
+        return reader.end().map(|()| found);
+    }
+    loop {
+        found.push(reader.part(text)?);
+        match reader.byte()? {
+            b',' => {}
+            b']' => return reader.end().map(|()| found),
+            _ => return None,
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -26,8 +67,23 @@ enum Open {
     Object,
 }
 
-impl Reader<'_> {
-    fn document(&mut self) -> Option<()> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            bytes: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    /// The next value, as it stands in `text`.
+    fn part(&mut self, text: &'a str) -> Option<&'a str> {
+        self.peek()?;
+        let start = self.at;
+        self.value()?;
+        text.get(start..self.at)
+    }
+
+    fn value(&mut self) -> Option<()> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             // A value begins here.
@@ -52,7 +108,7 @@ impl Reader<'_> {
             // It has ended, and with it perhaps what it is in.
             loop {
                 let Some(inside) = open.last() else {
-                    return self.end();
+                    return Some(());
                 };
                 match (self.byte()?, inside) {
                     (b',', Open::Array) => break,
@@ -154,14 +210,17 @@ impl Reader<'_> {
     fn plain(&mut self) {
         const BLOCK: usize = 32;
         let special = |b: u8| (b == b'"') | (b == b'\\') | (b < 0x20);
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let blocks = rest.chunks_exact(BLOCK);
-        let clean = blocks
-            .take_while(|block| !block.iter().fold(false, |any, b| any | special(*b)))
-            .count();
-        let tail = rest.get(clean * BLOCK..).unwrap_or_default();
-        let more = tail.iter().position(|b| special(*b));
-        self.at += clean * BLOCK + more.unwrap_or(tail.len());
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
+            let found = block.iter().fold(0, |any, b| any | u8::from(special(*b)));
+            if found != 0 {
+                break;
+            }
+            self.at += BLOCK;
+            rest = behind;
+        }
+        let more = rest.iter().position(|b| special(*b));
+        self.at += more.unwrap_or(rest.len());
     }
 
     /// The next byte, whatever it is.
@@ -266,6 +325,39 @@ mod tests {
         }
         for text in rows {
             assert_eq!(is_value(&text), checked(&text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_found_where_they_stand() {
+        for (text, want) in [
+            ("{}", Some(vec![])),
+            (
+                " { \"a\" : [1, {}] ,\"b\":\"x,}\"} ",
+                Some(vec![("\"a\"", "[1, {}]"), ("\"b\"", "\"x,}\"")]),
+            ),
+            (
+                "{\"a\":1,\"a\":2}",
+                Some(vec![("\"a\"", "1"), ("\"a\"", "2")]),
+            ),
+            ("{\"a\":1,}", None),
+            ("{\"a\":1}{", None),
+            ("{\"a\" 1}", None),
+            ("{a:1}", None),
+            ("[]", None),
+            ("{", None),
+        ] {
+            assert_eq!(members(text), want, "{text}");
+        }
+        for (text, want) in [
+            ("[]", Some(vec![])),
+            (" [ 1 ,[2,3], \"]\" ] ", Some(vec!["1", "[2,3]", "\"]\""])),
+            ("[1,]", None),
+            ("[1]]", None),
+            ("{}", None),
+            ("[1 2]", None),
+        ] {
+            assert_eq!(elements(text), want, "{text}");
         }
     }
 
