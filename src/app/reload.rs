@@ -279,6 +279,8 @@ impl Reloader {
         let policy = CompiledPolicy::renumbered(config.policy, generation);
         let mut loosened = diff::loosened(&old, &policy);
         loosened.extend(addresses.opened_since(&self.services.dialer.policy()));
+        loosened.extend(private_cas.opened_since(&self.services.private_cas.load()));
+        loosened.extend(ech.opened_since(&self.services.ech.load()));
         Ok(Prepared {
             policy,
             addresses,
