@@ -19,6 +19,8 @@ use crate::{
     page::OwnNames,
     proxy::{
         arrival::{Arrival, AtDoor, Connection},
+        body::Framing,
+        carries::Carries,
         live::Leash,
         services::DoorRoute,
     },
@@ -93,6 +95,9 @@ fn arrival(target: &str) -> Arrival {
         upgrade: false,
         gate: None,
         rewritten: false,
+        framing: Framing::Nothing,
+        // Who asks may have any of them.
+        carries: Carries::COOKIE | Carries::AUTHORIZATION | Carries::CHAT,
         route: None,
         proxy_key: None,
         door: Some(AtDoor {
