@@ -102,6 +102,9 @@ fn arrival(target: &str) -> Arrival {
         upgrade: false,
         gate: None,
         rewritten: false,
+        framing: Framing::Nothing,
+        // Who asks may have any of them.
+        carries: Carries::COOKIE | Carries::AUTHORIZATION | Carries::CHAT,
         route: None,
         proxy_key: None,
         door: Some(AtDoor {

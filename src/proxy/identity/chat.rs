@@ -56,7 +56,8 @@ impl ChatWatch {
             match key {
                 CHAT => match value {
                     FieldValue::Text(text) if text.is_empty() => {}
-                    FieldValue::Bare(bare) if bare == "null" => {}
+                    // One person alone has nobody to take it from.
+                    FieldValue::Bare(bare) if bare == "null" || !keeper.users_required => {}
                     FieldValue::Text(text) => {
                         // With a space before it, it would be another's on its way back.
                         let id: VendorId =

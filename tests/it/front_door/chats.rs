@@ -131,6 +131,7 @@ fn one_persons_chat_is_worth_nothing_in_anothers_hands() {
             "{\"session\\u005fid\":\"\\u0061da-1\"}".into(),
         ),
         ("with a space before it", CHAT, chat(" ada-1")),
+        ("as a number", CHAT, "{\"session_id\":12}".into()),
         (
             "behind pictures",
             CHAT,

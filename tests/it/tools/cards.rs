@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{call, config, files};
 use crate::{
-    front_door::comfyui::ComfyUi,
+    front_door::comfyui::{Answer, ComfyUi},
     support::{Airlock, Origin, Reply, Wire},
 };
 
@@ -83,6 +83,30 @@ fn ask(airlock: &Airlock, method: &str, path: &str) -> Wire {
 fn last(reply: &Reply) -> Value {
     let text = reply.text();
     serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+}
+
+/// A path, and so of whatever origin the page has: ComfyUI's own, and ours where the door is before it.
+#[test]
+fn the_picture_of_a_card_is_served_with_the_door_and_without_it() {
+    let mut files = files();
+    files.push((
+        "/templates/default-1.webp",
+        Answer::plain("image/webp", "RIFF-of-a-picture"),
+    ));
+    let comfyui = ComfyUi::serving(files);
+    let airlock = airlock(comfyui.address(), &comfyui);
+    let asked = json!({"keywords": ["text to image"]});
+    let found = call(&airlock, "s1", "recall_workflow", &asked);
+    let path = found["data"][0]["image"].as_str().unwrap();
+    assert!(path.starts_with('/') && !path.starts_with("//"), "{path}");
+    for origin in [airlock.ready.front_door.unwrap(), comfyui.address()] {
+        let reply = Wire::to(origin).ask(format!(
+            "GET {path} HTTP/1.1\r\nHost: {origin}\r\nSec-Fetch-Dest: image\r\n\r\n"
+        ));
+        assert_eq!(reply.status, 200, "{origin}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("image/webp"));
+        assert_eq!(reply.text(), "RIFF-of-a-picture");
+    }
 }
 
 #[test]
