@@ -41,6 +41,7 @@ fn shown(config: &Config) -> String {
         llm,
         models,
         comfyui,
+        web_search,
         audit,
         limits,
         selftest,
@@ -53,7 +54,7 @@ fn shown(config: &Config) -> String {
         notes,
     } = config;
     format!(
-        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {audit:#?} {limits:#?} \
+        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {web_search:?} {audit:#?} {limits:#?} \
          {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )

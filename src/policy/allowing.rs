@@ -124,6 +124,10 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::SessionIdForeign | Reason::SessionIdsFull => {
             "# begin a new chat: its session id is another user's, or there are too many".into()
         }
+        Reason::CheckpointForeign => {
+            "# no rule can allow it: a saved workflow is only for the user for whom it was saved"
+                .into()
+        }
         Reason::EchRefused => {
             "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
              action: forward"

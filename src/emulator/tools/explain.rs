@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Failure, Run, arguments, cards, search_node::nodes};
+use super::{Answer, Failure, Run, ToolCaller, arguments, cards, search_node::nodes};
 use crate::{
     comfy::{Input, Kind, Node, sound},
     comfyui::Knowledge,
@@ -51,6 +51,7 @@ impl Run for ExplainNode {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        _: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let name = name(arguments).map_err(Failure)?;
         let chinese = match arguments::text(arguments, &["language"]) {

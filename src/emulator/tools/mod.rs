@@ -7,6 +7,7 @@
 //! | [`explain`] | `explain_node` | the node's page, and what `/object_info` says |
 //! | [`models`] | `search_model` | files on this disk, then the sources that are allowed |
 //! | [`local_docs`] | `bing_search` | the same search; it says that it is no web search |
+//! | [`web_docs`] | the same, where the user has an endpoint for it ([`web_search`]) | the local docs, and why no web was searched |
 //!
 //! Shared: [`arguments`] (what models send, read leniently), [`cards`] (what the page draws).
 //!
@@ -20,6 +21,8 @@ pub mod local_docs;
 pub mod models;
 pub mod recall;
 pub mod search_node;
+pub mod web_docs;
+pub mod web_search;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -75,6 +78,7 @@ pub trait Run: Send + Sync + 'static {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        caller: &ToolCaller,
     ) -> Result<Answer, Failure>;
 }
 
@@ -105,7 +109,7 @@ impl Tools {
         self.runs.get(at)
     }
 
-    async fn answer(&self, call: &ToolCall) -> Result<Arc<Answer>, String> {
+    async fn answer(&self, call: &ToolCall, caller: &ToolCaller) -> Result<Arc<Answer>, String> {
         let Some(run) = self.run_of(&call.name) else {
             return Err("there is no tool of this name: use one of tools/list".into());
         };
@@ -119,7 +123,7 @@ impl Tools {
         if let Some(answer) = self.kept.lock().find(&key) {
             return Ok(answer);
         }
-        let answer = run.run(&call.arguments, &known).await;
+        let answer = run.run(&call.arguments, &known, caller).await;
         let answer = Arc::new(answer.map_err(|e| e.to_string())?);
         if run.keeps() {
             self.kept.lock().put(key, answer.clone());
@@ -144,7 +148,7 @@ impl ToolSet for Tools {
 #[async_trait]
 impl Toolbox for Tools {
     async fn call(&self, call: &ToolCall, caller: &ToolCaller) -> ToolResult {
-        let answer = match self.answer(call).await {
+        let answer = match self.answer(call, caller).await {
             Ok(answer) => answer,
             Err(words) => return ToolResult::error(words),
         };

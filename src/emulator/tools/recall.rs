@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Failure, Run, arguments, cards};
+use super::{Answer, Failure, Run, ToolCaller, arguments, cards};
 use crate::{
     comfyui::Knowledge,
     front_door::RECALLS,
@@ -53,6 +53,7 @@ impl Run for RecallWorkflow {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        _: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let chinese = is_dense(&question);

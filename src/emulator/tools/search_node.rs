@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Failure, Run, arguments, cards, recall::worth};
+use super::{Answer, Failure, Run, ToolCaller, arguments, cards, recall::worth};
 use crate::{comfy::Node, comfyui::Knowledge, mcp::Tool, search::What};
 
 const DEFAULT: usize = 8;
@@ -41,6 +41,7 @@ impl Run for SearchNode {
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
+        _: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let limit = arguments::count(arguments, "limit", DEFAULT, MOST);
