@@ -5,7 +5,7 @@
 //! | layer | modules | may do |
 //! |---|---|---|
 //! | L0 | [`net`] | parse names and addresses; no IO, no async |
-//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`], [`weights`], [`comfy`], [`search`] | pure decisions and wire formats; no IO, no clock |
+//! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`], [`weights`], [`comfy`], [`search`], [`workflow`] | pure decisions and wire formats; no IO, no clock |
 //! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
 //! | L3 | [`tls`], [`upstream`], [`gateway`], [`comfyui`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`], [`models`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
@@ -27,6 +27,7 @@ pub mod receipt;
 pub mod search;
 pub mod token;
 pub mod weights;
+pub mod workflow;
 
 pub mod config;
 pub mod handler;

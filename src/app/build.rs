@@ -19,8 +19,8 @@ use crate::{
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
-        CopilotResponder, ImageResponder, McpBounds, McpResponder, ModelScopeResponder,
-        SinkResponder,
+        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds,
+        McpResponder, ModelScopeResponder, SinkResponder,
     },
     front_door::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
@@ -134,11 +134,6 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         origins: OriginPolicy::private_only(),
     }));
     let origins = OriginPolicy::private_only();
-    let copilot = Arc::new(CopilotResponder::new(
-        &config.state_dir,
-        origins.clone(),
-        metrics.clone(),
-    ));
     let own = own_pages(config, &identity, &receipts, &metrics);
     let own_requests = Arc::new(OwnRequests::default());
     let cards = Arc::new(Cards::default());
@@ -148,9 +143,23 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         super::models::build(config, &dialer, &client_tls, &own_requests, &metrics, known)?;
     let library = models.library;
     let web = super::comfyui::web_search(config, &dialer, &client_tls, &own_requests)?;
+    let asking = Arc::new(Asking::new(gateway.clone()));
+    let made = Arc::new(MadeWorkflows::default());
     let tools = comfyui
         .as_ref()
-        .map(|c| super::comfyui::tools(c, &library, &cards, web));
+        .map(|c| super::comfyui::tools(c, &library, &cards, web, (&asking, &made)));
+    let copilot = Arc::new(CopilotResponder::new(
+        &config.state_dir,
+        CopilotDeps {
+            origins: origins.clone(),
+            metrics: metrics.clone(),
+            asking,
+            comfyui: comfyui.clone(),
+            made,
+            identity: identity.clone(),
+            receipts: receipts.clone(),
+        },
+    ));
     let responders = Responders {
         llm: gateway.clone(),
         mcp: Arc::new(mcp(config, tools, &metrics)),

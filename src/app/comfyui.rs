@@ -7,11 +7,12 @@ use crate::{
     comfyui::{ComfyUi, client::Client},
     config::{ComfyUiConfig, Config},
     emulator::{
+        Asking, MadeWorkflows,
         mcp_transport::Toolbox,
         tools::{
-            Run, Tools, explain::ExplainNode, local_docs::LocalDocs, models::SearchModel,
-            recall::RecallWorkflow, search_node::SearchNode, web_docs::WebDocs,
-            web_search::WebSearch,
+            Run, Tools, explain::ExplainNode, generate::GenWorkflow, local_docs::LocalDocs,
+            models::SearchModel, recall::RecallWorkflow, search_node::SearchNode,
+            web_docs::WebDocs, web_search::WebSearch,
         },
     },
     front_door::Cards,
@@ -68,9 +69,15 @@ pub fn tools(
     library: &Arc<Library>,
     cards: &Arc<Cards>,
     web: Option<WebSearch>,
+    (asking, made): (&Arc<Asking>, &Arc<MadeWorkflows>),
 ) -> Toolboxes {
     let copilot: Vec<Arc<dyn Run>> = vec![
         Arc::new(RecallWorkflow),
+        Arc::new(GenWorkflow::new(
+            comfyui.clone(),
+            asking.clone(),
+            made.clone(),
+        )),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),
         Arc::new(SearchModel::new(library.clone())),

@@ -50,6 +50,8 @@ pub struct Input {
     pub tooltip: String,
     /// A value type that takes a link only.
     pub link_only: bool,
+    /// A choice among files that the user puts in: a picture, a sound.
+    pub upload: bool,
 }
 
 impl Input {

@@ -31,6 +31,14 @@ const MAX_CHOICES: usize = 20_000;
 const MAX_DESCRIPTION: usize = 8 << 10;
 const MAX_TOOLTIP: usize = 1 << 10;
 const MAX_DEFAULT: usize = 4 << 10;
+/// What says that a choice is among files that the user puts in.
+const UPLOADS: [&str; 5] = [
+    "animated_image_upload",
+    "audio_upload",
+    "file_upload",
+    "image_upload",
+    "video_upload",
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("/object_info is no JSON object of classes: {0}")]
@@ -223,6 +231,7 @@ fn read_input(name: &str, spec: &Value, required: bool, lists: &mut Lists) -> Op
             MAX_TOOLTIP,
         ),
         link_only: flag("forceInput"),
+        upload: UPLOADS.iter().any(|name| flag(name)),
     })
 }
 

@@ -29,8 +29,8 @@ use crate::{
 const MAX_ERROR: usize = 64 << 10;
 /// For the rest of an error answer whose head came.
 const ERROR_READ: Duration = Duration::from_secs(3);
-/// Largest whole answer: images as base64 are not generated here, embeddings are the largest.
-const MAX_WHOLE: usize = 64 << 20;
+/// Largest whole answer for a client: images as base64 are not generated here, embeddings are the largest.
+pub const MAX_WHOLE: usize = 64 << 20;
 
 /// What all calls share.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub struct Call {
     /// [`Request::parse`] has taken it.
     pub body: Bytes,
     pub first_byte: Duration,
+    /// Bytes of an answer in one piece.
+    pub max_whole: usize,
     pub egress: EgressMeter,
     pub note: Note,
 }
@@ -199,7 +201,7 @@ impl Caller {
         if events {
             return Ok(Answer::Events(response.body));
         }
-        let reading = read(&mut response.body, MAX_WHOLE, url);
+        let reading = read(&mut response.body, call.max_whole, url);
         let body = tokio::time::timeout(call.first_byte, reading)
             .await
             .unwrap_or_else(|_| {

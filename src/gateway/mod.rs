@@ -13,8 +13,10 @@
 //! | `call` | one call up to the answer's head |
 //! | `live`, `whole` | an answer streamed, and in one piece |
 //! | `record` | metrics of one call |
+//! | [`ask`] | the same calls for the stand-ins of this process |
 
 mod answer;
+pub mod ask;
 mod call;
 pub mod directory;
 pub mod discovery;
@@ -185,28 +187,32 @@ impl Gateway {
             stream: asked.stream,
             body,
             first_byte: first_byte(&parts.headers, self.caller.settings.timeouts.first_byte),
-            egress: exchange.egress.clone(),
-            note: exchange.note.clone(),
+            max_whole: call::MAX_WHOLE,
+            egress: exchange.egress,
+            note: exchange.note,
         };
-        let record = CallRecord::new(self.caller.metrics.clone(), operation);
-        let caller = self.caller.clone();
-        let note = exchange.note;
-        let calling: Calling = Box::pin(async move {
-            let mut record = record;
-            let result = caller.call(&call, &mut record).await;
-            if let Err(problem) = &result {
-                note.set(|fields| {
-                    fields.answered_by = Some("airlock".into());
-                    fields.detail = Some(problem.code().to_owned());
-                });
-            }
-            (result, record)
-        });
+        let calling = self.calling(call);
         if asked.stream {
             self.streamed(asked, calling).await
         } else {
             self.whole(asked, calling).await
         }
+    }
+
+    /// The call, with the record that is written however it ends.
+    fn calling(&self, call: Call) -> Calling {
+        let mut record = CallRecord::new(self.caller.metrics.clone(), call.operation);
+        let caller = self.caller.clone();
+        Box::pin(async move {
+            let result = caller.call(&call, &mut record).await;
+            if let Err(problem) = &result {
+                call.note.set(|fields| {
+                    fields.answered_by = Some("airlock".into());
+                    fields.detail = Some(problem.code().to_owned());
+                });
+            }
+            (result, record)
+        })
     }
 
     fn asked(&self, view: &Request<'_>, headers: &HeaderMap, host: &crate::net::Host) -> Asked {
@@ -370,4 +376,4 @@ fn first_byte(headers: &HeaderMap, configured: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! The gateway against scripted LLMs that misbehave as real ones do.
 
 mod errors;
-mod fake;
+pub(crate) mod fake;
 mod models;
 mod streams;
 
@@ -60,7 +60,7 @@ fn quick() -> Timeouts {
     }
 }
 
-fn settings(url: &str) -> GatewaySettings {
+pub(crate) fn settings(url: &str) -> GatewaySettings {
     GatewaySettings {
         base_url: Some(BaseUrl::parse(url).expect(url)),
         api_key: Some(ApiKey::new("sk-upstream")),
@@ -71,7 +71,7 @@ fn settings(url: &str) -> GatewaySettings {
     }
 }
 
-fn gateway(settings: GatewaySettings) -> (Gateway, Arc<Metrics>) {
+pub(crate) fn gateway(settings: GatewaySettings) -> (Gateway, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let client = client(&metrics);
     (

@@ -32,14 +32,7 @@ impl Gateway {
         } = asked;
         let (result, mut record) = calling.await;
         let completed = match result {
-            Ok(Answered {
-                answer: Answer::Whole(text),
-                url,
-            }) => response::repair(&text, &options).map_err(|e| whole_problem(e, &url, &options)),
-            Ok(Answered {
-                answer: Answer::Events(body),
-                url,
-            }) => self.collect(operation, body, &url, &options).await,
+            Ok(answered) => self.completed(operation, answered, &options).await,
             Err(problem) => Err(problem),
         };
         match completed {
@@ -53,6 +46,22 @@ impl Gateway {
                 record.failed(problem.metric());
                 answer::problem(&problem, tone, &options.meta)
             }
+        }
+    }
+
+    /// The answer in one piece, however it came.
+    pub(super) async fn completed(
+        &self,
+        operation: Operation,
+        answered: Answered,
+        options: &AnswerOptions,
+    ) -> Result<response::Whole, Problem> {
+        let Answered { answer, url } = answered;
+        match answer {
+            Answer::Whole(text) => {
+                response::repair(&text, options).map_err(|e| whole_problem(e, &url, options))
+            }
+            Answer::Events(body) => self.collect(operation, body, &url, options).await,
         }
     }
 

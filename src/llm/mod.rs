@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`edit`] | byte-preserving JSON edits |
-//! | `spans` | parts of JSON that was checked already |
+//! | `wellformed`, `spans` | whether text is JSON, and the parts of what is |
 //! | [`request`] | view of a request, its edits, the plugin's agents (WIRE.md 2) |
 //! | [`messages`] | repairs of the plugin's messages (WIRE.md 2.2, 2.3) |
 //! | [`sse`] | frames out of a byte stream |
@@ -17,6 +17,7 @@
 //! | [`reply`] | answers made here: chat text, chunks, OpenAI error bodies |
 //! | [`problem`] | what went wrong with an LLM: reason, fix, status |
 //! | [`models`] | model lists and aliases |
+//! | [`structured`] | questions of our own, and the JSON object out of an answer |
 
 pub mod calls;
 pub mod collect;
@@ -31,8 +32,10 @@ pub mod response;
 mod spans;
 pub mod sse;
 pub mod stream;
+pub mod structured;
 pub mod think;
 pub mod usage;
+mod wellformed;
 
 pub use repair::{Repair, Repairs};
 pub use usage::Usage;

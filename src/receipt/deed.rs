@@ -47,18 +47,18 @@ deeds! {
         "It was made on this machine: what it wraps can be read here alone.";
     Announcement = "announcement", "The vendor's announcements",
         "Airlock answered; the vendor does not know that you are here.";
-    OldChat = "old_chat", "Chat of the plugin's old kind",
-        "Answered here; the text went nowhere.";
+    OldChat = "old_chat", "Nodes explained, and nodes to come next",
+        "Answered from your own ComfyUI and your own LLM; nobody else was asked.";
     Workflow = "workflow", "Workflows to be improved",
-        "Your workflow stayed here.";
+        "Done with your own ComfyUI and your own LLM; nobody else was asked.";
     NodeInfo = "node_info", "Questions about nodes",
         "Answered here; your list of nodes stayed here.";
     PictureKept = "picture_kept", "Pictures that you attached",
         "They were not uploaded: the chat got them from this machine.";
     Account = "account", "Your e-mail address or user name",
-        "Taken in and thrown away; no account was made.";
+        "Thrown away unread: no account, no mail. The key in the answer was made here.";
     PromptIdeas = "prompt_ideas", "Ideas for prompts",
-        "Answered here; your text went nowhere.";
+        "Your text went to your own LLM, and to nobody else.";
     VendorOther = "vendor_other", "Other calls to the vendor",
         "Answered here; the vendor got nothing.";
     ModelSearch = "model_search", "Searches for models",

@@ -128,7 +128,7 @@ impl Event<'_> {
             Done::Forward if self.rule.as_str().starts_with(page::OWN_RULES) => Way::ComfyUi,
             Done::Forward => Way::Sent,
             Done::Respond => match (self.responder, self.upstream) {
-                (Some(Responder::Llm), Some(_)) => Way::Llm,
+                (Some(Responder::Llm | Responder::Mcp | Responder::Copilot), Some(_)) => Way::Llm,
                 (
                     Some(
                         Responder::Llm

@@ -14,7 +14,7 @@ from common import BING, PLUGIN_KEY, check, equal, expect, finish, vendor
 
 HEADERS = {"X-Session-Id": "6f1c2b8e-0000-4000-8000-000000000002", "Authorization": f"Bearer {PLUGIN_KEY}"}
 VENDOR = f"{vendor()}/mcp-server/mcp"
-ORDER = {VENDOR: ["recall_workflow", "search_node", "explain_node", "search_model"], BING: ["bing_search"]}
+ORDER = {VENDOR: ["recall_workflow", "gen_workflow", "search_node", "explain_node", "search_model"], BING: ["bing_search"]}
 
 
 async def tools_of(url):

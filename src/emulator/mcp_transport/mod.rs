@@ -76,7 +76,7 @@ impl Default for McpBounds {
             max_sessions: 256,
             idle: Duration::from_secs(3600),
             stale: Duration::from_secs(60),
-            call_timeout: Duration::from_secs(120),
+            call_timeout: Duration::from_secs(240),
             ping: Duration::from_secs(15),
         }
     }

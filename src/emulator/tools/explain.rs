@@ -87,29 +87,94 @@ fn name(arguments: &Map<String, Value>) -> Result<String, String> {
     .ok_or_else(|| "say in \"node_name\" which node: {\"node_name\": \"KSampler\"}".into())
 }
 
-/// Markdown.
+/// What stands around the facts, in one language.
+pub struct Labels {
+    menu: &'static str,
+    custom: &'static str,
+    built_in: &'static str,
+    deprecated: &'static str,
+    experimental: &'static str,
+    paid: &'static str,
+    output_node: &'static str,
+    inputs: &'static str,
+    outputs: &'static str,
+    none: &'static str,
+    required: &'static str,
+    optional: &'static str,
+    default: &'static str,
+    list: &'static str,
+    more: &'static str,
+    docs: &'static str,
+    cut: &'static str,
+    no_docs: &'static str,
+}
+
+impl Labels {
+    pub const ENGLISH: Self = Self {
+        menu: "Menu: ",
+        custom: "A custom node, from ",
+        built_in: "Comes with ComfyUI",
+        deprecated: "It is deprecated.",
+        experimental: "It is experimental.",
+        paid: "It calls a paid cloud service and needs the Internet.",
+        output_node: "It is an output node: a workflow needs one.",
+        inputs: "Inputs",
+        outputs: "Outputs",
+        none: "none",
+        required: "required",
+        optional: "optional",
+        default: "default",
+        list: "a list",
+        more: "more",
+        docs: "Documentation",
+        cut: "(cut)",
+        no_docs: "It has no page in the docs of this ComfyUI.",
+    };
+    pub const CHINESE: Self = Self {
+        menu: "菜单：",
+        custom: "自定义节点，来自 ",
+        built_in: "ComfyUI 自带",
+        deprecated: "此节点已弃用。",
+        experimental: "此节点为实验性。",
+        paid: "它调用付费的云端服务，需要联网。",
+        output_node: "它是输出节点：工作流需要至少一个。",
+        inputs: "输入",
+        outputs: "输出",
+        none: "无",
+        required: "必需",
+        optional: "可选",
+        default: "默认",
+        list: "列表",
+        more: "更多",
+        docs: "文档",
+        cut: "（已截断）",
+        no_docs: "此 ComfyUI 的文档中没有该节点的页面。",
+    };
+}
+
+/// Markdown, for the model.
 pub fn explanation(node: &Node, docs: Option<&str>) -> String {
+    let labels = &Labels::ENGLISH;
+    about(node, labels) + &sockets(node, labels) + &documentation(docs, labels)
+}
+
+/// Its name, where it comes from, what it is for.
+pub fn about(node: &Node, labels: &Labels) -> String {
     let mut out = format!("## {} (`{}`)\n", node.title, node.class);
     if !node.category.is_empty() {
-        out.push_str(&format!("Menu: {}. ", node.category));
+        out.push_str(&format!("{}{}. ", labels.menu, node.category));
     }
     out.push_str(match node.custom_pack() {
-        Some(_) => "A custom node, from ",
-        None => "Comes with ComfyUI",
+        Some(_) => labels.custom,
+        None => labels.built_in,
     });
     out.push_str(node.custom_pack().unwrap_or_default());
     out.push_str(".\n");
     for (is, words) in [
-        (node.deprecated, "It is deprecated."),
-        (node.experimental, "It is experimental."),
-        (
-            node.is_api,
-            "It calls a paid cloud service and needs the Internet.",
-        ),
-        (
-            node.is_output,
-            "It is an output node: a workflow needs one.",
-        ),
+        (node.deprecated, labels.deprecated),
+        (node.experimental, labels.experimental),
+        (node.is_api, labels.paid),
+        (node.is_output, labels.output_node),
     ] {
         if is {
             out.push_str(words);
@@ -119,43 +184,53 @@ pub fn explanation(node: &Node, docs: Option<&str>) -> String {
     if !node.description.trim().is_empty() {
         out.push_str(&format!("\n{}\n", node.description.trim()));
     }
-    out.push_str("\n### Inputs\n");
+    out
+}
+
+/// What goes in, with bounds and defaults, and what comes out.
+pub fn sockets(node: &Node, labels: &Labels) -> String {
+    let mut out = format!("\n### {}\n", labels.inputs);
     if node.inputs.is_empty() {
-        out.push_str("none\n");
+        out.push_str(labels.none);
+        out.push('\n');
     }
     for input in &node.inputs {
-        out.push_str(&line(input));
+        out.push_str(&line(input, labels));
     }
-    out.push_str("\n### Outputs\n");
+    out.push_str(&format!("\n### {}\n", labels.outputs));
     if node.outputs.is_empty() {
-        out.push_str("none\n");
+        out.push_str(labels.none);
+        out.push('\n');
     }
     for output in &node.outputs {
-        let list = if output.is_list { ", a list" } else { "" };
-        out.push_str(&format!(
-            "- {}: {}{list}\n",
-            output.name,
-            output.socket.as_str()
-        ));
-    }
-    match docs {
-        Some(docs) => {
-            out.push_str("\n### Documentation\n");
-            out.push_str(&sound::text(docs, MAX_DOC));
-            if docs.len() > MAX_DOC {
-                out.push_str("\n(cut)");
-            }
+        out.push_str(&format!("- {}: {}", output.name, output.socket.as_str()));
+        if output.is_list {
+            out.push_str(", ");
+            out.push_str(labels.list);
         }
-        None => out.push_str("\nIt has no page in the docs of this ComfyUI.\n"),
+        out.push('\n');
     }
     out
 }
 
-fn line(input: &Input) -> String {
-    let need = if input.required {
-        "required"
-    } else {
-        "optional"
+/// The page that ComfyUI ships for it.
+pub fn documentation(docs: Option<&str>, labels: &Labels) -> String {
+    let Some(docs) = docs else {
+        return format!("\n{}\n", labels.no_docs);
+    };
+    let mut out = format!("\n### {}\n", labels.docs);
+    out.push_str(&sound::text(docs, MAX_DOC));
+    if docs.len() > MAX_DOC {
+        out.push('\n');
+        out.push_str(labels.cut);
+    }
+    out
+}
+
+fn line(input: &Input, labels: &Labels) -> String {
+    let need = match input.required {
+        true => labels.required,
+        false => labels.optional,
     };
     let mut out = format!("- {} ({}, {need})", input.name, input.link_type().as_str());
     match &input.kind {
@@ -174,13 +249,17 @@ fn line(input: &Input) -> String {
             out.push_str(": ");
             out.push_str(&shown.collect::<Vec<_>>().join(", "));
             if choices.values.len() > MAX_VALUES {
-                out.push_str(&format!(", and {} more", choices.values.len() - MAX_VALUES));
+                out.push_str(&format!(
+                    ", +{} {}",
+                    choices.values.len() - MAX_VALUES,
+                    labels.more
+                ));
             }
         }
         Kind::Text { .. } | Kind::Flag | Kind::Socket(_) => {}
     }
     if let Some(default) = &input.default {
-        out.push_str(&format!("; default {}", shown(default)));
+        out.push_str(&format!("; {} {}", labels.default, shown(default)));
     }
     if !input.tooltip.is_empty() {
         let tooltip = sound::text(&input.tooltip.replace('\n', " "), MAX_TOOLTIP);

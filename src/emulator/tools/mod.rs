@@ -2,6 +2,7 @@
 //!
 //! | file | tool | its floor without an LLM |
 //! |---|---|---|
+//! | [`generate`] | `gen_workflow` | the best template that runs here, with the words put in |
 //! | [`recall`] | `recall_workflow` | search over templates and saved workflows |
 //! | [`search_node`] | `search_node` | search over installed nodes and their docs |
 //! | [`explain`] | `explain_node` | the node's page, and what `/object_info` says |
@@ -17,6 +18,7 @@
 pub mod arguments;
 pub mod cards;
 pub mod explain;
+pub mod generate;
 pub mod local_docs;
 pub mod models;
 pub mod recall;

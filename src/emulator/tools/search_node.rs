@@ -93,7 +93,7 @@ fn question(arguments: &Map<String, Value>) -> Result<String, String> {
 }
 
 /// The node of that very name first, then what the search finds.
-pub(super) fn nodes<'k>(known: &'k Knowledge, question: &str, limit: usize) -> Vec<&'k Node> {
+pub fn nodes<'k>(known: &'k Knowledge, question: &str, limit: usize) -> Vec<&'k Node> {
     let catalogue = &known.catalogue;
     let mut out: Vec<&Node> = Vec::from_iter(catalogue.node_called(question));
     let hits = known.index.search(question, &[What::Node], limit);

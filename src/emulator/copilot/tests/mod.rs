@@ -1,24 +1,112 @@
-use super::*;
-use crate::handler::test_support::{body_json, body_text, header, request};
+//! Every endpoint as the page asks it, with an LLM and a ComfyUI that are scripted or not there.
+
+mod intents;
+mod keys;
+mod workflows;
+mod written;
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{optimize::*, upload::*, *};
+use crate::{
+    comfyui::tests::{Fake, comfyui_at},
+    emulator::asking::tests::asking_of,
+    gateway::tests::fake::FakeLlm,
+    handler::test_support::{body_json, body_text, header, request},
+    receipt::{Receipt, Viewer},
+    session::{SecretSource, Settings},
+    store::Store,
+};
 
 const HOST: &str = "comfyui-copilot-server-pre.onrender.com";
 const PAGE: (&str, &str) = ("origin", "http://127.0.0.1:8188");
 
+/// Nothing has come by.
+struct NoReceipts;
+
+impl ReceiptSource for NoReceipts {
+    fn receipt(&self, _: Option<&str>, _: &Viewer, _: Option<&HeaderMap>) -> Option<Receipt> {
+        None
+    }
+    fn signed(&self, _: &Receipt) -> Option<Value> {
+        None
+    }
+    fn changes(&self) -> u64 {
+        0
+    }
+}
+
 struct Rig {
     _state: tempfile::TempDir,
     metrics: Arc<Metrics>,
+    identity: Arc<Identity>,
+    made: Arc<MadeWorkflows>,
     responder: CopilotResponder,
 }
 
-fn rig() -> Rig {
+/// With these; an LLM that is `None` is not there.
+async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
     let state = tempfile::tempdir().expect("dir");
     let metrics = Arc::new(Metrics::new());
-    let responder =
-        CopilotResponder::new(state.path(), OriginPolicy::private_only(), metrics.clone());
+    let settings = Settings {
+        state_dir: state.path().to_owned(),
+        secret: SecretSource::default(),
+        lifetime: std::time::Duration::from_secs(3600),
+        max_lifetime: std::time::Duration::from_secs(36_000),
+        max_sessions: 100,
+    };
+    let store = Arc::new(Store::open(state.path()).expect("a store"));
+    let identity = Identity::open(store, settings, crate::session::now()).expect("an identity");
+    let identity = Arc::new(identity);
+    let (asking, _) = match llm {
+        Some(llm) => asking_of(llm),
+        None => {
+            let gone = FakeLlm::start("m", |_| unreachable!("it has stopped")).await;
+            gone.stop();
+            asking_of(&gone)
+        }
+    };
+    let made = Arc::new(MadeWorkflows::default());
+    let responder = CopilotResponder::new(
+        state.path(),
+        CopilotDeps {
+            origins: OriginPolicy::private_only(),
+            metrics: metrics.clone(),
+            asking,
+            comfyui: comfyui.map(|fake| comfyui_at(&fake.url())),
+            made: made.clone(),
+            identity: identity.clone(),
+            receipts: Arc::new(NoReceipts),
+        },
+    );
     Rig {
         _state: state,
         metrics,
+        identity,
+        made,
         responder,
+    }
+}
+
+async fn rig() -> Rig {
+    rig_with(None, None).await
+}
+
+impl Rig {
+    async fn post(
+        &self,
+        path: &str,
+        language: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> (Value, String) {
+        let headers = [PAGE, ("accept-language", language)];
+        let request = request(HOST, "POST", path, &headers, body);
+        let exchange = request.exchange.clone();
+        let response = self.responder.handle(request).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let body = body_json(response).await;
+        (body, exchange.note.read().detail.unwrap_or_default())
     }
 }
 
@@ -35,16 +123,6 @@ fn upload(field: &str, content: &[u8]) -> Vec<u8> {
 async fn every_endpoint_answers_what_the_page_accepts() {
     for (row, method, path, body, status, pointer, want, drift) in [
         (
-            "announcement is a banner text",
-            "GET",
-            "/api/chat/announcement",
-            "",
-            200,
-            "/data",
-            json!(ANNOUNCEMENT.en),
-            "",
-        ),
-        (
             "an event is swallowed here too",
             "POST",
             "/api/chat/track_event",
@@ -52,16 +130,6 @@ async fn every_endpoint_answers_what_the_page_accepts() {
             200,
             "/success",
             json!(true),
-            "",
-        ),
-        (
-            "a card's workflow: declared failure with a message for the alert",
-            "POST",
-            "/api/chat/get_optimized_workflow",
-            r#"{"workflow_id":31809,"prompt":"x"}"#,
-            200,
-            "/message",
-            json!(WORKFLOW_NOT_HERE.en),
             "",
         ),
         (
@@ -95,16 +163,6 @@ async fn every_endpoint_answers_what_the_page_accepts() {
             "",
         ),
         (
-            "AI writing fails with its reason",
-            "POST",
-            "/api/param_debug/generate_sd_prompts",
-            r#"{"text":"a cat"}"#,
-            200,
-            "/message",
-            json!(PROMPTS_NOT_HERE.en),
-            "",
-        ),
-        (
             "a field that is new to us",
             "POST",
             "/api/user/create",
@@ -135,7 +193,7 @@ async fn every_endpoint_answers_what_the_page_accepts() {
             "method",
         ),
     ] {
-        let rig = rig();
+        let rig = rig().await;
         let request = request(HOST, method, path, &[PAGE], body);
         let exchange = request.exchange.clone();
         let response = rig.responder.handle(request).await;
@@ -166,82 +224,8 @@ async fn every_endpoint_answers_what_the_page_accepts() {
 }
 
 #[tokio::test]
-async fn an_intent_ends_with_a_finished_line_in_the_users_language() {
-    let explain = r#"{"session_id":"s-1","prompt":"VAEDecode","mock":false,"intent":"node_explain","ext":[],"messages":[],"images":[],"workflow_checkpoint_id":null}"#;
-    let unknown = r#"{"session_id":"s-2","intent":"mind_reading"}"#;
-    for (row, language, body, status, session, text, drift) in [
-        (
-            "English",
-            "en",
-            explain,
-            200,
-            "s-1",
-            INTENT_NOT_HERE.en,
-            false,
-        ),
-        (
-            "Chinese",
-            "zh-CN",
-            explain,
-            200,
-            "s-1",
-            INTENT_NOT_HERE.zh,
-            false,
-        ),
-        (
-            "an intent that is new to us",
-            "en",
-            unknown,
-            200,
-            "s-2",
-            INTENT_NOT_HERE.en,
-            true,
-        ),
-        (
-            "a body cut short",
-            "en",
-            r#"{"session_id":"s-"#,
-            400,
-            "",
-            BAD_REQUEST.en,
-            false,
-        ),
-    ] {
-        let rig = rig();
-        let headers = [PAGE, ("accept-language", language)];
-        let response = rig
-            .responder
-            .handle(request(HOST, "POST", "/api/chat/invoke", &headers, body))
-            .await;
-        assert_eq!(response.status(), status, "{row}");
-        assert_eq!(
-            header(&response, "content-type"),
-            "application/x-ndjson",
-            "{row}"
-        );
-        let text_body = body_text(response).await;
-        let lines: Vec<Value> = text_body
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a JSON line"))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                json!({"session_id": session, "text": text, "finished": true, "type": "message", "format": "markdown", "ext": null})
-            ],
-            "{row}"
-        );
-        assert_eq!(
-            rig.metrics.render().contains("kind=\"intent\""),
-            drift,
-            "{row}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn the_rsa_key_is_a_real_one_and_stays() {
-    let rig = rig();
+    let rig = rig().await;
     let mut keys = Vec::new();
     for _ in 0..2 {
         let response = rig
@@ -304,7 +288,7 @@ async fn an_upload_comes_back_as_a_data_url_of_what_it_is() {
             Err(PICTURE_TOO_LARGE),
         ),
     ] {
-        let rig = rig();
+        let rig = rig().await;
         assert!(body.len() <= rig.responder.max_body(), "{row}");
         let headers = [PAGE, ("content-type", content_type)];
         let response = rig
@@ -335,7 +319,7 @@ async fn an_upload_comes_back_as_a_data_url_of_what_it_is() {
 
 #[tokio::test]
 async fn a_preflight_passes_on_every_path() {
-    let rig = rig();
+    let rig = rig().await;
     for path in ["/api/chat/invoke", "/api/user/create", "/not/known"] {
         let headers = [
             PAGE,
@@ -365,7 +349,7 @@ async fn a_preflight_passes_on_every_path() {
 
 #[tokio::test]
 async fn a_page_of_a_public_site_is_refused_before_anything_is_done() {
-    let rig = rig();
+    let rig = rig().await;
     let headers = [
         ("origin", "https://evil.example"),
         ("content-type", "multipart/form-data; boundary=b"),
@@ -386,7 +370,7 @@ async fn a_page_of_a_public_site_is_refused_before_anything_is_done() {
 
 #[tokio::test]
 async fn head_has_no_body() {
-    let rig = rig();
+    let rig = rig().await;
     let response = rig
         .responder
         .handle(request(HOST, "HEAD", "/api/chat/announcement", &[], ""))

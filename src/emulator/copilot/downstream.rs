@@ -1,0 +1,204 @@
+//! What fits behind a node: subgraphs that the page can put on its canvas (WIRE.md 13).
+//!
+//! No LLM is asked: what may be linked is a matter of types, and what people link is told by the
+//! templates of this ComfyUI and the workflows that the user saved. Only installed nodes are offered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::{
+    CopilotResponder,
+    explained::{known, not_installed},
+    invoke::{Asked, Line, Lines, NO_COMFYUI, only},
+};
+use crate::{
+    comfy::{Catalogue, Input, Node, Uses},
+    emulator::{
+        http::note,
+        language::{Language, Phrase},
+    },
+};
+
+/// Cards of one answer.
+const MOST: usize = 6;
+const INTENT: &str = "downstream_subgraph_search";
+/// Between two nodes on the canvas.
+const ACROSS: i64 = 320;
+
+const FITS: Phrase = Phrase {
+    en: "These nodes of your ComfyUI fit behind",
+    zh: "您的 ComfyUI 中以下节点可以接在其后：",
+};
+const NOTHING_FITS: Phrase = Phrase {
+    en: "Nothing that is installed in your ComfyUI takes what this node gives:",
+    zh: "您的 ComfyUI 中没有节点能接收此节点的输出：",
+};
+
+impl CopilotResponder {
+    pub(super) fn downstream(&self, asked: Asked) -> Lines {
+        let Some(comfyui) = self.comfyui.clone() else {
+            note(&asked.exchange, "stand-in", "comfyui is off");
+            return only(Line::last(NO_COMFYUI.in_language(asked.language)));
+        };
+        stream::once(async move {
+            let known = match known(&comfyui, &asked.exchange).await {
+                Ok(known) => known,
+                Err(words) => return Line::last(words),
+            };
+            let catalogue = &known.catalogue;
+            let Some(node) = catalogue.node_called(&asked.node) else {
+                note(&asked.exchange, "stand-in", "node not installed");
+                return Line::last(not_installed(&known, &asked));
+            };
+            let found = behind(catalogue, node, &asked.upstream);
+            note(
+                &asked.exchange,
+                "stand-in",
+                format!("{} subgraphs found", found.len()),
+            );
+            line(node, &found, asked.language)
+        })
+        .boxed()
+    }
+}
+
+fn line(node: &Node, found: &[Next<'_>], language: Language) -> Line {
+    if found.is_empty() {
+        let words = NOTHING_FITS.in_language(language);
+        return Line::last(format!("{words} `{}`.", node.class));
+    }
+    let names: Vec<String> = found
+        .iter()
+        .map(|next| format!("- **{}** (`{}`)", next.node.title, next.node.class))
+        .collect();
+    let words = FITS.in_language(language);
+    let cards = found.iter().zip(1..).map(|(next, id)| next.card(node, id));
+    let cards: Vec<Value> = cards.collect();
+    Line {
+        text: format!("{words} `{}`:\n{}", node.class, names.join("\n")),
+        finished: true,
+        cards: Some(json!([{"type": INTENT, "data": cards}])),
+    }
+}
+
+/// A node that takes what another gives.
+#[derive(Debug)]
+struct Next<'k> {
+    node: &'k Node,
+    /// From which output to which input, by their places on the canvas, with the link's type.
+    links: Vec<(usize, usize, String)>,
+    /// Workflows here that have both.
+    together: usize,
+}
+
+impl Next<'_> {
+    fn card(&self, from: &Node, id: usize) -> Value {
+        let links = self.links.iter().zip(1..);
+        let links: Vec<Value> = links
+            .map(|((origin, target, kind), id)| {
+                json!({"id": id, "origin_id": 0, "origin_slot": origin, "target_id": 1, "target_slot": target,
+                    "type": kind})
+            })
+            .collect();
+        let group = self.node.category.split('/').next().unwrap_or_default();
+        json!({
+            "id": id,
+            "name": self.node.title,
+            "description": self.node.description,
+            "tags": [group],
+            "json": {
+                "nodes": [
+                    {"id": 0, "type": from.class, "pos": [0, 0]},
+                    {"id": 1, "type": self.node.class, "pos": [ACROSS, 0]},
+                ],
+                "links": links,
+            },
+        })
+    }
+}
+
+/// What may be linked behind `node`, what people link first.
+fn behind<'k>(catalogue: &'k Catalogue, node: &Node, upstream: &[String]) -> Vec<Next<'k>> {
+    let together = used_with(catalogue, &node.class);
+    let candidates = catalogue.nodes().iter().filter(|next| {
+        // What is upstream already is hardly what comes next.
+        !next.deprecated
+            && !next.is_api
+            && !upstream.contains(&next.class)
+            && next.class != node.class
+    });
+    let mut found: Vec<Next<'k>> = candidates
+        .filter_map(|next| {
+            let links = links(node, next);
+            (!links.is_empty()).then(|| Next {
+                node: next,
+                links,
+                together: together.get(next.class.as_str()).copied().unwrap_or(0),
+            })
+        })
+        .collect();
+    // Then what ends a workflow, what comes with ComfyUI, what takes more of the outputs, the name.
+    found.sort_by(|a, b| {
+        let key = |next: &Next<'_>| {
+            (
+                next.together,
+                next.node.is_output,
+                next.node.custom_pack().is_none(),
+                next.links.len(),
+            )
+        };
+        key(b)
+            .cmp(&key(a))
+            .then_with(|| a.node.class.cmp(&b.node.class))
+    });
+    let mut titles = BTreeSet::new();
+    // The page tells cards apart by their names.
+    found.retain(|next| titles.insert(next.node.title.clone()));
+    found.truncate(MOST);
+    found
+}
+
+/// How many of the workflows here use a class together with this one.
+fn used_with<'k>(catalogue: &'k Catalogue, class: &str) -> BTreeMap<&'k str, usize> {
+    let templates = catalogue.templates().iter().filter_map(|t| t.uses.as_ref());
+    let saved = catalogue.saved().iter().map(|s| &s.uses);
+    let has = |uses: &&Uses| uses.classes.iter().any(|c| c == class);
+    let mut together = BTreeMap::new();
+    for other in templates
+        .chain(saved)
+        .filter(has)
+        .flat_map(|uses| &uses.classes)
+    {
+        *together.entry(other.as_str()).or_default() += 1;
+    }
+    together
+}
+
+/// One link for each output that finds an input of its own. An input of any type takes part only where
+/// nothing else fits: every node would fit behind every other.
+fn links(from: &Node, to: &Node) -> Vec<(usize, usize, String)> {
+    let mut taken = BTreeSet::new();
+    let mut out = Vec::new();
+    for (origin, output) in from.outputs.iter().enumerate() {
+        let fits = |input: &Input| {
+            let own = input.link_type();
+            !own.is_any() && !output.socket.is_any() && own.accepts(&output.socket)
+        };
+        let sockets = sockets(to).enumerate();
+        let free = sockets.filter(|(at, input)| !taken.contains(at) && fits(input));
+        // A required input before an optional one.
+        let Some((target, _)) = free.min_by_key(|(at, input)| (!input.required, *at)) else {
+            continue;
+        };
+        taken.insert(target);
+        out.push((origin, target, output.socket.as_str().to_owned()));
+    }
+    out
+}
+
+/// The inputs that a new node on the canvas has sockets for, in their order; those of values come behind.
+fn sockets(node: &Node) -> impl Iterator<Item = &Input> {
+    node.inputs.iter().filter(|input| !input.takes_value())
+}
