@@ -39,6 +39,7 @@ GROUPS = {
         [
             *("src/listener/head.rs", "src/listener/head", "src/listener/chunks.rs", "src/listener/chunks"),
             *("src/tls/client_hello.rs", "src/tls/client_hello"),
+            "src/proxy/carries.rs",
         ],
         ["net", "policy"],
     ),
@@ -93,6 +94,14 @@ pub mod listener {
     pub mod head;
 }
 pub mod proxy {
+    mod carries;
+    pub use carries::Carries;
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Framing {
+        Nothing,
+        Length(u64),
+        Chunked,
+    }
     #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
     pub enum ChunkFault {
         #[error("{0}")]
