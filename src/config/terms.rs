@@ -109,7 +109,15 @@ fn read_budget(field: Field, errors: &mut Errors) -> Option<Budget> {
         .and_then(|f| one_of(f, "hour or day", Per::ALL, Per::as_str, errors));
     let each = s
         .take("each")
-        .and_then(|f| one_of(f, "rule, host or client", Each::ALL, Each::as_str, errors))
+        .and_then(|f| {
+            one_of(
+                f,
+                "rule, host, client or session",
+                Each::ALL,
+                Each::as_str,
+                errors,
+            )
+        })
         .unwrap_or_default();
     s.close(errors);
     Some(Budget {

@@ -64,6 +64,7 @@ pub async fn relay(
         &judged.rule,
         &authority.host,
         connection.client.ip(),
+        connection.visitor.as_ref().map(|v| &*v.principal),
     );
     let metered = Metered::new(dialed.stream, allowance);
     let (mut upstream, counts) = Counted::new(metered);

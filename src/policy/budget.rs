@@ -36,6 +36,8 @@ pub enum Each {
     Host,
     /// Each client address.
     Client,
+    /// Each session and each API key; who shows neither pays as a client address.
+    Session,
 }
 
 impl Per {
@@ -57,13 +59,14 @@ impl Per {
 }
 
 impl Each {
-    pub const ALL: [Each; 3] = [Each::Rule, Each::Host, Each::Client];
+    pub const ALL: [Each; 4] = [Each::Rule, Each::Host, Each::Client, Each::Session];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Each::Rule => "rule",
             Each::Host => "host",
             Each::Client => "client",
+            Each::Session => "session",
         }
     }
 }
@@ -80,16 +83,32 @@ enum Share {
     Whole,
     Host(Host),
     Client(IpAddr),
+    Caller(Box<str>),
+}
+
+/// Whose bytes are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Payer<'a> {
+    pub host: &'a Host,
+    pub client: IpAddr,
+    /// A name for the session or the key that was shown.
+    pub caller: Option<&'a str>,
 }
 
 impl Account {
-    pub fn of(budget: &Budget, rule: &RuleName, host: &Host, client: IpAddr) -> Self {
+    pub fn of(budget: &Budget, rule: &RuleName, payer: Payer<'_>) -> Self {
+        let Payer {
+            host,
+            client,
+            caller,
+        } = payer;
         Self {
             rule: rule.clone(),
-            share: match budget.each {
-                Each::Rule => Share::Whole,
-                Each::Host => Share::Host(host.clone()),
-                Each::Client => Share::Client(client.to_canonical()),
+            share: match (budget.each, caller) {
+                (Each::Rule, _) => Share::Whole,
+                (Each::Host, _) => Share::Host(host.clone()),
+                (Each::Session, Some(caller)) => Share::Caller(caller.into()),
+                (Each::Client, _) | (Each::Session, None) => Share::Client(client.to_canonical()),
             },
         }
     }
@@ -164,12 +183,16 @@ mod tests {
     const NOON: OffsetDateTime = datetime!(2026-06-01 12:00 UTC);
 
     fn account(budget: &Budget, host: &str, client: &str) -> Account {
-        Account::of(
-            budget,
-            &RuleName::new("r"),
-            &Host::parse(host).unwrap(),
-            client.parse().unwrap(),
-        )
+        account_of(budget, host, client, None)
+    }
+
+    fn account_of(budget: &Budget, host: &str, client: &str, caller: Option<&str>) -> Account {
+        let payer = Payer {
+            host: &Host::parse(host).unwrap(),
+            client: client.parse().unwrap(),
+            caller,
+        };
+        Account::of(budget, &RuleName::new("r"), payer)
     }
 
     #[test]
@@ -199,10 +222,11 @@ mod tests {
 
     #[test]
     fn each_says_who_shares() {
-        for (each, hosts_share, clients_share) in [
-            (Each::Rule, true, true),
-            (Each::Host, false, true),
-            (Each::Client, true, false),
+        for (each, hosts_share, clients_share, callers_share) in [
+            (Each::Rule, true, true, true),
+            (Each::Host, false, true, true),
+            (Each::Client, true, false, true),
+            (Each::Session, true, false, false),
         ] {
             let budget = Budget {
                 bytes: 10,
@@ -220,6 +244,13 @@ mod tests {
                 account(&budget, "a.test", "::ffff:10.0.0.1"),
                 "one client"
             );
+            let by = |client, caller| account_of(&budget, "a.test", client, Some(caller));
+            let of = |caller| by("10.0.0.1", caller);
+            assert_eq!(of("one") == of("two"), callers_share, "{each:?}");
+            assert_eq!(of("one") == first, callers_share, "{each:?}");
+            // A session is one wherever it comes from.
+            let moved = of("one") == by("10.0.0.2", "one");
+            assert_eq!(moved, each != Each::Client, "{each:?}");
         }
     }
 

@@ -40,7 +40,7 @@ fn modes_and_actions_have_one_name_each() {
     );
     assert_eq!(RuleName::none().as_str(), "none");
     let each = budget::Each::ALL.map(budget::Each::as_str);
-    assert_eq!(each, ["rule", "host", "client"]);
+    assert_eq!(each, ["rule", "host", "client", "session"]);
     let per = budget::Per::ALL.map(budget::Per::as_str);
     assert_eq!(per, ["hour", "day"]);
 }

@@ -19,11 +19,12 @@ use crate::{
     net::Host,
     policy::{
         RuleName, Terms,
-        budget::{Account, Budget, Ledger},
+        budget::{Account, Budget, Ledger, Payer},
     },
+    token::{Principal, Via},
 };
 
-/// Accounts held at once; a rule with a budget per host or client has one for each.
+/// Accounts held at once; a rule with a budget per host, client or session has one for each.
 const ACCOUNTS: usize = 16 << 10;
 
 #[derive(Debug)]
@@ -51,11 +52,20 @@ impl Allowance {
         rule: &RuleName,
         host: &Host,
         client: IpAddr,
+        who: Option<&Principal>,
     ) -> Option<Self> {
         let budget = terms?.budget?;
         Some(Self {
             budgets: budgets.clone(),
-            account: Account::of(&budget, rule, host, client),
+            account: Account::of(
+                &budget,
+                rule,
+                Payer {
+                    host,
+                    client,
+                    caller: who.and_then(caller).as_deref(),
+                },
+            ),
             budget,
         })
     }
@@ -82,6 +92,15 @@ impl Allowance {
             self.give_back(given);
         }
         given == bytes
+    }
+}
+
+/// A session, or a key by its name; whoever needs neither is known by address alone.
+fn caller(who: &Principal) -> Option<String> {
+    match (who.session, who.via) {
+        (Some(session), _) => Some(format!("session {session}")),
+        (None, Via::ApiKey) => Some(format!("key {}", who.username)),
+        (None, Via::Open | Via::Cookie | Via::Bearer | Via::Chat | Via::Plugin) => None,
     }
 }
 
@@ -169,7 +188,7 @@ mod tests {
         let client = [127, 0, 0, 1].into();
         let budgets = Arc::new(Budgets::default());
         let rule = RuleName::new("r");
-        let allowance = || Allowance::of(&budgets, Some(&terms), &rule, &host, client);
+        let allowance = || Allowance::of(&budgets, Some(&terms), &rule, &host, client, None);
         let (near, mut far) = tokio::io::duplex(64);
         let mut metered = Metered::new(near, allowance());
         metered.write_all(b"12345").await.unwrap();

@@ -212,7 +212,8 @@ pub fn stays_here(name: &HeaderName) -> bool {
     };
     match name {
         "connection" | "keep-alive" | "te" | "trailer" | "upgrade" | "http2-settings" => true,
-        "forwarded" | "via" | "x-real-ip" => true,
+        "forwarded" | "x-forwarded" | "via" | "x-real-ip" => true,
+        "x-host" | "x-http-host-override" => true,
         "x-http-method" | "x-http-method-override" | "x-method-override" => true,
         name => [
             "proxy-",

@@ -22,7 +22,7 @@ use crate::{
     limit::{Bound, Caller, Lane, whole_seconds},
     net::Entry,
     policy::{Action, Decision, Reason, Responder},
-    token::{Role, Via},
+    token::Via,
 };
 
 /// Longer than this an SDK should not sleep: it says so at once instead.
@@ -215,10 +215,5 @@ impl RequestContext {
             (Via::ApiKey, None) => Caller::ApiKey(principal.username.clone()),
             (Via::Open | Via::Cookie | Via::Bearer | Via::Chat, None) => Caller::Address,
         }
-    }
-
-    /// What the caller may do. `None`: nobody has to log in.
-    pub(super) fn role(&self) -> Option<Role> {
-        self.principal.as_ref().map(|principal| principal.role)
     }
 }

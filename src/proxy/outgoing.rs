@@ -17,7 +17,7 @@ use crate::{
         Decision, Reason, RequestSize, Terms,
         secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
     },
-    token::Role,
+    token::{Principal, Role},
 };
 
 /// Why it may not be sent on, with words for the record; they never hold the secret.
@@ -69,14 +69,14 @@ impl Outgoing {
         request: &RequestHeader,
         arrival: &Arrival,
         decision: &Decision<A>,
-        role: Option<Role>,
+        who: Option<&Principal>,
     ) -> Result<Self, Stopped> {
         let terms = decision.terms.as_deref();
         let detector = services.policy.load().secrets().clone();
         let mode = detector.mode_under(terms);
         let host = &arrival.authority.host;
         let client = arrival.connection.client.ip();
-        let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client);
+        let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client, who);
         let mut outgoing = Self {
             mode,
             detector,
@@ -85,7 +85,7 @@ impl Outgoing {
             target: None,
             headers: Vec::new(),
             upload: upload_of(services, arrival),
-            watch: guarded(services, request, arrival, role)?,
+            watch: guarded(services, request, arrival, who.map(|who| who.role))?,
         };
         if let (Some(mut upload), Some(length)) = (outgoing.upload, arrival.framing.declared()) {
             upload.grow(length)?;

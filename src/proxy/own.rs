@@ -194,6 +194,7 @@ fn may_be_sent(
         &decision.rule,
         host,
         request.client,
+        None,
     );
     let bytes = target.len() as u64 + request.header_bytes + LINE;
     match allowance {

@@ -123,8 +123,9 @@ impl ProxyHttp for Pipeline {
             }
             Action::Forward => {
                 let request = session.req_header();
-                let role = context.role();
-                let begun = Outgoing::begin(&self.services, request, &arrival, &decision, role);
+                let who = context.principal.clone();
+                let begun =
+                    Outgoing::begin(&self.services, request, &arrival, &decision, who.as_deref());
                 match begun.and_then(|out| {
                     context
                         .watch(&self.services, request, &arrival)

@@ -268,6 +268,57 @@ fn a_spent_budget_refuses_the_next_request_and_breaks_off_a_body() {
     assert!(keeper.saw().len() <= 1500, "sent {}", keeper.saw().len());
 }
 
+/// A key is a caller of its own, wherever it comes from; who shows none is known by address.
+#[test]
+fn a_budget_of_each_session_is_spent_by_each_key_for_itself() {
+    let keeper = Keeper::start();
+    let port = keeper.origin.port();
+    let airlock = Setup {
+        rules: format!(
+            "  - name: onward\n    hosts: [localhost]\n    ports: [{port}]\n    entries: [reverse]\n    \
+             budget: {{bytes: 2KiB, per: day, each: session}}\n    action: forward\n"
+        ),
+        routes: format!(
+            "      - path_prefix: /up\n        upstream: http://localhost:{port}\n"
+        ),
+        ..Setup::default()
+    }
+    .start();
+    let key = |name: &str| {
+        let made = airlock.command(&["key", "add", name, "--role", "user", "--json"]);
+        let made: serde_json::Value = serde_json::from_str(&made.1).unwrap();
+        format!(
+            "Authorization: Bearer {}\r\n",
+            made["key"].as_str().unwrap()
+        )
+    };
+    let (one, two) = (key("one"), key("two"));
+    let ask = |line: &str| {
+        let (door, body) = (airlock.ready.reverse, "x".repeat(1400));
+        let reply = ask(
+            door,
+            &format!(
+                "POST /up/a HTTP/1.1\r\nHost: {door}\r\n{line}Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        );
+        match reply.status {
+            200 => "sent".to_owned(),
+            _ => reply.code(),
+        }
+    };
+    for (name, line, came) in [
+        ("the first key", one.as_str(), "sent"),
+        ("again", &one, "budget_spent"),
+        ("another key", &two, "sent"),
+        ("nobody", "", "sent"),
+        ("nobody again", "", "budget_spent"),
+        ("the other key again", &two, "budget_spent"),
+    ] {
+        assert_eq!(ask(line), came, "{name}");
+    }
+}
+
 #[test]
 fn a_tunnel_is_cut_when_its_budget_is_spent() {
     let seen = Arc::new(Mutex::new(0));

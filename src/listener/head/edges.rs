@@ -40,6 +40,8 @@ fn every_byte_is_taken_where_http_has_it_and_nowhere_else() {
         let value = with_line(&[b"X: v", &[b][..], b"w"].concat());
         let in_value = b == b'\t' || (b >= 0x20 && b != 0x7f);
         assert_eq!(parsed(&value).is_ok(), in_value, "value {b:#04x}");
+        let twice = with_line(&[b"X: v", &[b, b][..], b"w"].concat());
+        assert_eq!(parsed(&twice).is_ok(), in_value, "value {b:#04x} twice");
     }
 }
 
@@ -71,10 +73,41 @@ fn request_lines_have_three_parts_and_each_its_bounds() {
     ] {
         assert_eq!(reason(text), malformed, "{text:?}");
     }
+    for text in ["GET\r\nHost: a\r\n\r\n", "GET /\r\nHost: a\r\n\r\n"] {
+        let told = parsed(text).unwrap_err().message;
+        assert!(told.starts_with("request line is not"), "{text:?}: {told}");
+    }
     let h2 = parsed("PRI * HTTP/2.0\r\n\r\n").unwrap_err();
     assert!(h2.message.contains("HTTP/2"), "{}", h2.message);
     let other = parsed("GET / HTTP/3.0\r\n\r\n").unwrap_err();
     assert!(!other.message.contains("HTTP/2"), "{}", other.message);
+}
+
+#[test]
+fn the_key_of_a_proxy_is_read_from_its_own_header_and_two_of_them_are_none() {
+    let key = |lines: &[&str]| {
+        let head = parsed(with_line(lines.join("\r\n").as_bytes())).unwrap();
+        head.proxy_key.map(|key| key.expose().clone())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    for (lines, read) in [
+        (&["X: y"][..], None),
+        (&["Proxy-Authorization: Basic a"], some("Basic a")),
+        (&["PROXY-authorization:Basic a "], some("Basic a")),
+        // As long, and another header.
+        (&["X-Authorization-Abc: Basic a"], None),
+        (&["Authorization: Basic a"], None),
+        (
+            &[
+                "Proxy-Authorization: Basic a",
+                "Proxy-Authorization: Basic a",
+            ],
+            some(""),
+        ),
+        (&["Proxy-Authorization: caf\u{e9}"], some("caf\u{e9}")),
+    ] {
+        assert_eq!(key(lines), read, "{lines:?}");
+    }
 }
 
 #[test]

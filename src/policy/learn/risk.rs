@@ -385,6 +385,15 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_is_looked_at_whatever_is_in_it() {
+        for (length, random) in [(99, false), (100, false), (101, true), (102, true)] {
+            let name = format!("{}.test", "hello.".repeat(15) + &"a".repeat(length - 95));
+            assert_eq!(name.len(), length);
+            assert_eq!(looks_random(&name), random, "{length}");
+        }
+    }
+
+    #[test]
     fn private_names() {
         for (name, private) in [
             ("localhost", true),

@@ -165,12 +165,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_busiest_clients_are_named_and_the_rest_are_counted() {
+        let of = |named: u8, others: u64| {
+            let mut seen = Seen {
+                other_clients: others,
+                ..Seen::default()
+            };
+            for n in 1..=named {
+                seen.clients.insert([10, 0, 0, n].into(), u64::from(n));
+            }
+            clients(&seen)
+        };
+        let five = "10.0.0.7 (7), 10.0.0.6 (6), 10.0.0.5 (5), 10.0.0.4 (4), 10.0.0.3 (3)";
+        assert_eq!(of(1, 0), "10.0.0.1");
+        assert_eq!(of(1, 4), "10.0.0.1 (1), others (4)");
+        assert_eq!(of(2, 0), "10.0.0.2 (2), 10.0.0.1 (1)");
+        assert_eq!(of(7, 0), format!("{five}, others (3)"));
+        assert_eq!(of(7, 4), format!("{five}, others (7)"));
+    }
+
+    #[test]
     fn sizes_are_short() {
         for (bytes, want) in [
             (0, "0 B"),
             (1023, "1023 B"),
             (1024, "1.0 KiB"),
             (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
+            (1 << 20, "1.0 MiB"),
             (5 << 20, "5.0 MiB"),
             (u64::MAX, "16777215.9 TiB"),
         ] {

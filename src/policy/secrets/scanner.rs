@@ -66,8 +66,9 @@ impl Scanner {
             match self.detector.at(&text, at, last) {
                 Verdict::Nothing => at += 1,
                 Verdict::More => break,
+                // No secret is empty: this goes on.
                 Verdict::Secret { kind, end, .. } if kind.is_at_home(self.spot, &self.host) => {
-                    at = end.max(at + 1);
+                    at = end;
                 }
                 Verdict::Secret {
                     kind,
@@ -84,7 +85,7 @@ impl Scanner {
                     };
                     secret.fill(b'*');
                     masked.push(kind);
-                    at = end.max(at + 1);
+                    at = end;
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+mod edges;
+
 use super::*;
 use crate::{net::Host, policy::Terms};
 

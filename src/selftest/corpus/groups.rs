@@ -48,7 +48,7 @@ pub const GROUPS: [Group; 55] = [
     group(14, ADDRESSES, "IPv4 inside IPv6", &["it::vectors::addresses::an_address_in_any_wrapping_is_dialled_only_if_it_is_public_and_the_wrapping_transparent"]),
     group(15, ADDRESSES, "Special IPv6 ranges", &["net::address::ranges_and_their_neighbours"]),
     group(16, ADDRESSES, "Cloud metadata services", &["it::vectors::ssrf::nothing_of_the_list_is_dialled_whatever_the_rules_say"]),
-    group(17, ADDRESSES, "Airlock's own listeners, and loops through itself", &["it::pipeline::tunnel::a_tunnel_back_into_airlock_is_refused", "policy::address::a_configured_upstream_cannot_open_our_own_listener"]),
+    group(17, ADDRESSES, "Airlock's own listeners, and loops through itself", &["it::pipeline::tunnel::a_tunnel_back_into_airlock_is_refused", "it::pipeline::own_address::a_public_address_of_this_machine_leads_back_to_us_and_is_refused", "policy::address::a_configured_upstream_cannot_open_our_own_listener"]),
     group(18, ADDRESSES, "One closed address among several", &["it::corpus::answers::a_name_with_one_closed_address_among_several_is_closed"]),
     group(19, ADDRESSES, "A name whose answer changes between look-ups", &["it::corpus::answers::a_name_that_turns_to_a_closed_address_is_judged_anew"]),
     group(20, ADDRESSES, "An alias of a closed name", &["it::corpus::answers::a_name_with_one_closed_address_among_several_is_closed"]),
