@@ -40,6 +40,7 @@ use super::{
     http::{failure, method_not_allowed, note, success},
     language::{Language, Phrase},
     made::MadeWorkflows,
+    manager_lists::ManagerLists,
     rsa_key::RsaKey,
     sink,
 };
@@ -78,6 +79,7 @@ pub struct CopilotDeps {
     pub asking: Arc<Asking>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
+    pub manager_lists: ManagerLists,
     /// Workflows that the chat's tools made.
     pub made: Arc<MadeWorkflows>,
     pub identity: Arc<Identity>,
@@ -90,6 +92,7 @@ pub struct CopilotResponder {
     metrics: Arc<Metrics>,
     asking: Arc<Asking>,
     comfyui: Option<Arc<ComfyUi>>,
+    manager_lists: Arc<ManagerLists>,
     made: Arc<MadeWorkflows>,
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
@@ -104,6 +107,7 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists,
             made,
             identity,
             receipts,
@@ -114,6 +118,7 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists: Arc::new(manager_lists),
             made,
             identity,
             receipts,
@@ -160,7 +165,7 @@ impl CopilotResponder {
             Route::TrackEvent => sink::drop_event(request, &self.metrics),
             Route::Invoke => self.invoke(fields, exchange, language),
             Route::OptimizedWorkflow => self.optimized(fields, exchange, language).await,
-            Route::NodeInfo => self.node_info(fields, exchange, language),
+            Route::NodeInfo => self.node_info(fields, exchange, language).await,
             Route::ImageUpload => match upload::data_url(request) {
                 Ok(url) => {
                     tell("1 image kept local");

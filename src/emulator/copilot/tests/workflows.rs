@@ -250,3 +250,28 @@ async fn what_cannot_be_loaded_is_said_in_words() {
     }
     assert_eq!(fake.asked("/userdata/workflows%2F..%2F..%2Fx.json"), 0);
 }
+
+#[tokio::test]
+async fn missing_nodes_come_with_the_repository_that_a_list_knows() {
+    let rig = rig().await;
+    let folder = rig
+        ._state
+        .path()
+        .join("comfyui/custom_nodes/ComfyUI-Manager");
+    std::fs::create_dir_all(&folder).expect("folders");
+    std::fs::write(
+        folder.join("extension-node-map.json"),
+        r#"{"https://github.com/ann/pack":[["Theirs"],{}],"javascript:alert(1)":[["Hostile"],{}]}"#,
+    )
+    .expect("a file");
+    let body = json!({"node_types": ["Theirs", "Nobody's", "Hostile", "x".repeat(300)]});
+    let path = "/api/chat/get_node_info_by_types";
+    let (answer, told) = rig.post(path, "en", body.to_string()).await;
+    let want = json!([
+        {"name": "Theirs", "github_url": "https://github.com/ann/pack"},
+        {"name": "Nobody's", "github_url": ""},
+        {"name": "Hostile", "github_url": ""},
+    ]);
+    assert_eq!(answer["data"], want);
+    assert_eq!(told, "1 of 3 repositories known");
+}
