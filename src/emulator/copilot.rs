@@ -6,6 +6,7 @@
 //! | `invoke` | intents: lines of JSON, the last one finished (13) |
 //! | `explained`, `downstream` | a node explained; what fits behind a node |
 //! | `node_info` | where nodes come from that are not installed (15) |
+//! | `optimize` | the workflow behind a card, its settings fitted to a request (14) |
 //! | `sd_prompts` | variations of a prompt (18) |
 //! | `announcement` | what Airlock did for whoever asks (11) |
 //! | `account` | a signed key in place of an account (17) |
@@ -21,6 +22,7 @@ mod downstream;
 mod explained;
 mod invoke;
 mod node_info;
+mod optimize;
 mod route;
 mod sd_prompts;
 mod upload;
@@ -37,6 +39,8 @@ use super::{
     fields::Fields,
     http::{failure, method_not_allowed, note, success},
     language::{Language, Phrase},
+    made::MadeWorkflows,
+    manager_lists::ManagerLists,
     rsa_key::RsaKey,
     sink,
 };
@@ -54,10 +58,6 @@ use crate::{
     session::Identity,
 };
 
-const WORKFLOW_NOT_HERE: Phrase = Phrase {
-    en: "Loading a workflow from a card is not available locally yet. Airlock did not ask the vendor.",
-    zh: "目前还不能在本地从卡片加载工作流。Airlock 没有请求云端服务。",
-};
 const BAD_REQUEST: Phrase = Phrase {
     en: "Airlock could not read this request.",
     zh: "Airlock 无法读取此请求。",
@@ -79,6 +79,9 @@ pub struct CopilotDeps {
     pub asking: Arc<Asking>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
+    pub manager_lists: ManagerLists,
+    /// Workflows that the chat's tools made.
+    pub made: Arc<MadeWorkflows>,
     pub identity: Arc<Identity>,
     pub receipts: Arc<dyn ReceiptSource>,
 }
@@ -89,6 +92,8 @@ pub struct CopilotResponder {
     metrics: Arc<Metrics>,
     asking: Arc<Asking>,
     comfyui: Option<Arc<ComfyUi>>,
+    manager_lists: Arc<ManagerLists>,
+    made: Arc<MadeWorkflows>,
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
     announced: Announced,
@@ -102,6 +107,8 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists,
+            made,
             identity,
             receipts,
         } = deps;
@@ -111,6 +118,8 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists: Arc::new(manager_lists),
+            made,
             identity,
             receipts,
             announced: Announced::default(),
@@ -155,11 +164,8 @@ impl CopilotResponder {
             Route::Announcement => self.announcement(exchange, language),
             Route::TrackEvent => sink::drop_event(request, &self.metrics),
             Route::Invoke => self.invoke(fields, exchange, language),
-            Route::OptimizedWorkflow => {
-                tell("workflow not available locally");
-                failure(StatusCode::OK, say(WORKFLOW_NOT_HERE))
-            }
-            Route::NodeInfo => self.node_info(fields, exchange, language),
+            Route::OptimizedWorkflow => self.optimized(fields, exchange, language).await,
+            Route::NodeInfo => self.node_info(fields, exchange, language).await,
             Route::ImageUpload => match upload::data_url(request) {
                 Ok(url) => {
                     tell("1 image kept local");

@@ -42,6 +42,8 @@ pub const SD_PROMPTS: Prompt = Prompt(include_str!("prompts/sd_prompts.md"));
 /// A node told to a person (WIRE.md 13).
 pub const NODE_EXPLAIN: Prompt = Prompt(include_str!("prompts/node_explain.md"));
 pub const NODE_PARAMS: Prompt = Prompt(include_str!("prompts/node_params.md"));
+/// The settings of a workflow fitted to a request (WIRE.md 14).
+pub const OPTIMIZE: Prompt = Prompt(include_str!("prompts/optimize.md"));
 
 /// For `{{language}}`.
 pub fn name_of(language: Language) -> &'static str {
@@ -65,6 +67,7 @@ mod tests {
         ("sd_prompts", SD_PROMPTS),
         ("node_explain", NODE_EXPLAIN),
         ("node_params", NODE_PARAMS),
+        ("optimize", OPTIMIZE),
         ("workflow_adapt", WORKFLOW_ADAPT),
         ("workflow_invent", WORKFLOW_INVENT),
     ];

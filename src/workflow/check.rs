@@ -245,7 +245,7 @@ pub(super) fn unwrapped(value: &Value) -> &Value {
     value.get("__value__").unwrap_or(value)
 }
 
-fn value_fault(kind: &Kind, value: &Value, upload: bool) -> Option<Wrong> {
+pub(super) fn value_fault(kind: &Kind, value: &Value, upload: bool) -> Option<Wrong> {
     match kind {
         Kind::Int(bounds) => match value.as_i64().is_some() || value.as_u64().is_some() {
             true => bounds_fault(value, *bounds),

@@ -11,6 +11,7 @@
 //! | [`fault`] | [`Fault`]: its sentence names the node, the input and what would be right |
 //! | [`repair`](mod@repair) | slips made good, each told as a [`Repair`] |
 //! | [`order`] | what leads to an output, rings, ids in the order of work |
+//! | [`tune`] | changes of values alone, and which of them ComfyUI takes |
 //! | [`texts`] | which text says what is wanted, and which what is not |
 //! | [`nearest`] | names and files that were probably meant |
 //!
@@ -28,6 +29,7 @@ pub mod prompt;
 pub mod repair;
 mod source;
 pub mod texts;
+pub mod tune;
 mod widgets;
 
 pub use check::check;

@@ -8,6 +8,7 @@ use crate::comfy::{Nodes, Parts};
 mod faults;
 mod forms;
 mod repairs;
+mod tuned;
 mod words;
 
 const CLASSES: &[u8] = include_bytes!("../../../tests/fixtures/workflow/object_info.json");

@@ -2,12 +2,13 @@
 
 mod intents;
 mod keys;
+mod workflows;
 mod written;
 
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{upload::*, *};
+use super::{optimize::*, upload::*, *};
 use crate::{
     comfyui::tests::{Fake, comfyui_at},
     emulator::asking::tests::asking_of,
@@ -40,6 +41,7 @@ struct Rig {
     _state: tempfile::TempDir,
     metrics: Arc<Metrics>,
     identity: Arc<Identity>,
+    made: Arc<MadeWorkflows>,
     responder: CopilotResponder,
 }
 
@@ -65,6 +67,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             asking_of(&gone)
         }
     };
+    let made = Arc::new(MadeWorkflows::default());
     let responder = CopilotResponder::new(
         state.path(),
         CopilotDeps {
@@ -72,6 +75,8 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.map(|fake| comfyui_at(&fake.url())),
+            manager_lists: ManagerLists::below(Some(state.path().join("comfyui"))),
+            made: made.clone(),
             identity: identity.clone(),
             receipts: Arc::new(NoReceipts),
         },
@@ -80,6 +85,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
         _state: state,
         metrics,
         identity,
+        made,
         responder,
     }
 }
@@ -125,16 +131,6 @@ async fn every_endpoint_answers_what_the_page_accepts() {
             200,
             "/success",
             json!(true),
-            "",
-        ),
-        (
-            "a card's workflow: declared failure with a message for the alert",
-            "POST",
-            "/api/chat/get_optimized_workflow",
-            r#"{"workflow_id":31809,"prompt":"x"}"#,
-            200,
-            "/message",
-            json!(WORKFLOW_NOT_HERE.en),
             "",
         ),
         (

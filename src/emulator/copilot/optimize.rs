@@ -1,0 +1,334 @@
+//! The workflow behind a card, with its settings fitted to what the user said last (WIRE.md 14).
+//!
+//! Settings alone are changed, and each change is checked: an existing node, an existing setting, a
+//! value that this ComfyUI takes. By rule, what is not allowed here becomes what is (a model file that is
+//! not installed, a value out of bounds); then by the user's LLM, whose changes that do not fit are dropped.
+//! Both are put into `optimized_params`, which the page sets. Without an LLM the rules are all, and where
+//! they find nothing the list is empty: that is what the page takes for "nothing to change".
+
+use std::{fmt::Write, time::Duration};
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{CopilotResponder, invoke::NO_COMFYUI};
+use crate::{
+    comfy::{Catalogue, Kind, WorkflowId, sound},
+    comfyui::{Knowledge, Unavailable},
+    emulator::{
+        asking::{Cost, Question, Unanswered},
+        fields::Fields,
+        http::{failure, json as json_answer, note},
+        language::{Language, Phrase},
+        prompts,
+    },
+    handler::{Exchange, LocalResponse},
+    llm::structured::Shape,
+    workflow::{
+        self, Prompt,
+        order::renumbered,
+        repair,
+        tune::{self, Setting, Tuned, Wish},
+    },
+};
+
+const COST: Cost = Cost {
+    time: Duration::from_secs(60),
+    tries: 2,
+    tokens: 2_048,
+    bytes: 32 << 10,
+};
+/// Of what the user said, of the list of settings, and of one value in it.
+const MAX_SAID: usize = 2 << 10;
+const MAX_LISTED: usize = 10 << 10;
+const MAX_VALUE: usize = 400;
+/// Allowed values of a choice that are listed.
+const MAX_ALLOWED: usize = 12;
+const MAX_CHANGES: usize = 24;
+/// Nodes of the page that have no links, and no meaning for ComfyUI.
+const NOTES: [&str; 2] = ["MarkdownNote", "Note"];
+
+pub const NO_ID: Phrase = Phrase {
+    en: "This card is not one of Airlock's: the vendor's catalogue of workflows is gone. Ask in the chat for a \
+         workflow, and take one of the cards that come.",
+    zh: "此卡片不是由 Airlock 生成的：云端的工作流目录已不存在。请在聊天中重新查找工作流，并使用新的卡片。",
+};
+pub const GONE: Phrase = Phrase {
+    en: "Your ComfyUI does not have this workflow any more. Ask in the chat for another one.",
+    zh: "您的 ComfyUI 中已没有此工作流。请在聊天中重新查找。",
+};
+const BROKEN: Phrase = Phrase {
+    en: "This file is no workflow that Airlock can read: ",
+    zh: "Airlock 无法读取此工作流文件：",
+};
+
+#[derive(Deserialize)]
+struct Said {
+    changes: Vec<SaidChange>,
+}
+
+#[derive(Deserialize)]
+struct SaidChange {
+    node: Value,
+    setting: String,
+    value: Value,
+}
+
+/// Changes of the LLM, and how many of them were no good.
+#[derive(Debug)]
+struct Proposed {
+    prompt: Prompt,
+    dropped: Vec<String>,
+}
+
+impl CopilotResponder {
+    pub(super) async fn optimized(
+        &self,
+        fields: Option<Fields<'_>>,
+        exchange: &Exchange,
+        language: Language,
+    ) -> LocalResponse {
+        let refuse = |detail: &'static str, words: &str| {
+            note(exchange, "stand-in", detail);
+            failure(StatusCode::OK, words)
+        };
+        let id = fields
+            .as_ref()
+            .and_then(|f| f.read::<String>("workflow_id"));
+        let Some(id) = id.and_then(|id| WorkflowId::parse(&id)) else {
+            return refuse("no such card", NO_ID.in_language(language));
+        };
+        // ComfyUI judges paths too; one that climbs is no path of a card.
+        if matches!(&id, WorkflowId::Saved(path) if path.split(['/', '\\']).any(|part| part == ".."))
+        {
+            return refuse("no such workflow", GONE.in_language(language));
+        }
+        let said = fields.and_then(|f| f.read::<String>("prompt"));
+        let said = sound::text(said.unwrap_or_default().trim(), MAX_SAID);
+        let Some(comfyui) = &self.comfyui else {
+            return refuse("comfyui is off", NO_COMFYUI.in_language(language));
+        };
+        // What was made here was made for a request already.
+        let said = match &id {
+            WorkflowId::Generated(_) => String::new(),
+            WorkflowId::Template(_) | WorkflowId::Saved(_) => said,
+        };
+        let found = async {
+            let known = comfyui.knowledge().await?;
+            let file = match &id {
+                WorkflowId::Generated(key) => self.made.find(key).map(|made| made.workflow.clone()),
+                WorkflowId::Template(_) | WorkflowId::Saved(_) => comfyui.workflow(&id).await?,
+            };
+            Ok::<_, Unavailable>((known, file))
+        };
+        let (known, file) = match found.await {
+            Ok((known, Some(file))) => (known, file),
+            Ok((_, None)) => return refuse("no such workflow", GONE.in_language(language)),
+            Err(why) => return refuse("comfyui cannot be asked", &format!("{why}.")),
+        };
+        let before = match workflow::read(&file, &known.catalogue) {
+            Ok(prompt) => prompt,
+            Err(why) => {
+                let words = format!("{}{why}", BROKEN.in_language(language));
+                return refuse("not a workflow", &words);
+            }
+        };
+        // As the page has it, where the page can: its layout, its groups and its colours stay.
+        let shown = page_form(file, &before, &known.catalogue);
+        let before = match shown {
+            Some(_) => before,
+            None => renumbered(&before),
+        };
+        let mut after = before.clone();
+        repair::repair(&mut after, &known.catalogue);
+        let mut dropped = Vec::new();
+        let mut without = None;
+        if !said.is_empty() {
+            match self.proposed(&after, &said, &known, exchange).await {
+                Ok(proposed) => {
+                    after = proposed.prompt;
+                    dropped = proposed.dropped;
+                }
+                Err(why) => without = Some(why),
+            }
+        }
+        let tuned = tune::differences(&before, &after, &known.catalogue);
+        let detail = match &without {
+            Some(why) => format!(
+                "workflow given, {} settings by rule: {}",
+                tuned.len(),
+                why.code()
+            ),
+            None => format!(
+                "workflow given, {} settings, {} dropped",
+                tuned.len(),
+                dropped.len()
+            ),
+        };
+        exchange.note.set(|note| {
+            if without.is_some() || note.answered_by.is_none() {
+                note.answered_by = Some("stand-in".into());
+            }
+            note.detail = Some(detail);
+        });
+        answer(shown.unwrap_or_else(|| after.to_value()), &tuned, &dropped)
+    }
+
+    async fn proposed(
+        &self,
+        prompt: &Prompt,
+        said: &str,
+        known: &Knowledge,
+        exchange: &Exchange,
+    ) -> Result<Proposed, Unanswered> {
+        let catalogue = &known.catalogue;
+        let listed = listed(&tune::settings(prompt, catalogue));
+        let question = Question {
+            system: prompts::OPTIMIZE.fill(&[]),
+            user: format!("Request: {said}\n\nSettings:\n{listed}"),
+            cost: COST,
+        };
+        let check = |answer: Said| checked(answer, prompt, catalogue);
+        let shape = shape();
+        self.asking.object(&question, &shape, exchange, check).await
+    }
+}
+
+/// A success, with words about what was left out; the page shows none, a person who looks does.
+fn answer(workflow: Value, tuned: &[Tuned], dropped: &[String]) -> LocalResponse {
+    let params: Vec<Value> = tuned
+        .iter()
+        .map(|t| json!([t.node.as_str(), t.class, t.at, t.input, t.value]))
+        .collect();
+    let message = match dropped.is_empty() {
+        true => String::new(),
+        false => format!(
+            "not changed, because it does not fit: {}",
+            dropped.join("; ")
+        ),
+    };
+    json_answer(
+        StatusCode::OK,
+        &json!({
+            "success": true,
+            "data": {"workflow": workflow, "optimized_params": params},
+            "message": message,
+        }),
+    )
+}
+
+fn shape() -> Shape {
+    Shape {
+        name: "changes",
+        schema: json!({
+            "type": "object",
+            "properties": {"changes": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "node": {"type": "string"},
+                    "setting": {"type": "string"},
+                    "value": {"type": ["string", "number", "boolean"]},
+                },
+                "required": ["node", "setting", "value"],
+                "additionalProperties": false,
+            }}},
+            "required": ["changes"],
+            "additionalProperties": false,
+        }),
+    }
+}
+
+/// What fits is put in. Where nothing fits, the model is told why and may try again.
+fn checked(answer: Said, prompt: &Prompt, catalogue: &Catalogue) -> Result<Proposed, String> {
+    let mut out = Proposed {
+        prompt: prompt.clone(),
+        dropped: Vec::new(),
+    };
+    let mut applied = 0;
+    for change in answer.changes.into_iter().take(MAX_CHANGES) {
+        let SaidChange {
+            node,
+            setting,
+            value,
+        } = change;
+        let wish = Wish {
+            node: match node {
+                Value::String(id) => id,
+                other => other.to_string(),
+            },
+            input: setting,
+            value,
+        };
+        match tune::apply(&mut out.prompt, catalogue, &wish) {
+            Ok(()) => applied += 1,
+            Err(why) => out.dropped.push(sound::text(&why, MAX_VALUE)),
+        }
+    }
+    match applied == 0 && !out.dropped.is_empty() {
+        true => Err(out.dropped.join("; ")),
+        false => Ok(out),
+    }
+}
+
+/// A line for each setting, as many as a small model can read. Texts come first: most requests are about
+/// what a picture shows.
+fn listed(settings: &[Setting<'_>]) -> String {
+    let is_text = |s: &&Setting<'_>| matches!(s.input.kind, Kind::Text { multiline: true });
+    let texts = settings.iter().filter(is_text);
+    let others = settings.iter().filter(|s| !is_text(s));
+    let mut out = String::new();
+    for setting in texts.chain(others) {
+        let line = line(setting);
+        if out.len() + line.len() > MAX_LISTED {
+            break;
+        }
+        out.push_str(&line);
+    }
+    out
+}
+
+fn line(setting: &Setting<'_>) -> String {
+    let short = |value: &Value| sound::text(&value.to_string(), MAX_VALUE);
+    let mut out = format!("node {} {}", setting.id, setting.class.class);
+    if !setting.node.title.is_empty() && setting.node.title != setting.class.title {
+        let _ = write!(out, " \"{}\"", sound::text(&setting.node.title, 80));
+    }
+    let _ = write!(out, ", setting {}", setting.input.name);
+    match &setting.input.kind {
+        Kind::Int(bounds) | Kind::Float(bounds) => {
+            if let (Some(min), Some(max)) = (bounds.min, bounds.max) {
+                let _ = write!(out, " ({min} to {max})");
+            }
+        }
+        Kind::Choice(choices) => {
+            let allowed: Vec<String> = choices.values.iter().take(MAX_ALLOWED).map(short).collect();
+            let more = if choices.values.len() > MAX_ALLOWED {
+                ", ..."
+            } else {
+                ""
+            };
+            let _ = write!(out, " (one of {}{more})", allowed.join(", "));
+        }
+        Kind::Flag => out.push_str(" (true or false)"),
+        Kind::Text { .. } | Kind::Socket(_) => {}
+    }
+    let _ = writeln!(out, " = {}", short(setting.value));
+    out
+}
+
+/// The file as the page has it, without its notes: the page takes them for nodes that are missing. `None`
+/// where it holds more that only the page knows (reroutes, primitives, subgraphs): then the API's form is
+/// what the page can load.
+fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<Value> {
+    let nodes = file.get_mut("nodes")?.as_array_mut()?;
+    let class = |node: &Value| node.get("type").and_then(Value::as_str).map(str::to_owned);
+    nodes.retain(|node| !class(node).is_some_and(|class| NOTES.contains(&&*class)));
+    let known = |node: &Value| {
+        class(node).is_some_and(|class| {
+            let missing = || prompt.nodes.values().any(|n| n.class == class);
+            catalogue.node(&class).is_some() || missing()
+        })
+    };
+    nodes.iter().all(known).then_some(file)
+}
