@@ -1,5 +1,5 @@
 //! What changes the running program (`POST /reload`, `POST /lockdown`, `POST /identity`), and what it
-//! tells its owner alone (`POST /receipt`).
+//! tells or finds for its owner alone (`POST /receipt`, `POST /models`).
 //!
 //! Only for the user who runs it, on the same machine: the peer must be loopback, the request must
 //! carry the token of the state folder, and no web page's request gets through, with the right token
@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AdminState, visit::Peer};
-use crate::{policy::Lockdown, session::Request as IdentityRequest};
+use crate::{policy::Lockdown, session::Request as IdentityRequest, weights::Query};
+
+/// Hits of one search of models.
+const MOST_MODELS: usize = 100;
 
 /// Outcome of a reload; the `--json` contract of `airlock reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -62,6 +65,8 @@ pub trait Control: Send + Sync {
     async fn identity(&self, request: IdentityRequest) -> Result<Value, String>;
     /// The signed receipt, of one session or of the machine; in words, why there is none.
     async fn receipt(&self, session: Option<String>) -> Result<Value, String>;
+    /// A search in the model sources that policy allows.
+    async fn models(&self, query: Query, most: usize) -> Value;
 }
 
 pub async fn reload(State(state): State<AdminState>) -> Response {
@@ -129,6 +134,31 @@ pub async fn receipt(
         Ok(signed) => ([(header::CACHE_CONTROL, "no-store")], Json(signed)).into_response(),
         Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{words}\n")).into_response(),
     }
+}
+
+/// Body of `POST /models`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsWish {
+    pub query: String,
+    pub limit: usize,
+}
+
+/// What is searched for leaves this machine where a hub is allowed: for its owner alone.
+pub async fn models(
+    State(state): State<AdminState>,
+    wish: Result<Json<ModelsWish>, JsonRejection>,
+) -> Response {
+    let Ok(Json(ModelsWish { query, limit })) = wish else {
+        let words = "write {\"query\": \"WORDS\", \"limit\": 30}, as application/json\n";
+        return (StatusCode::BAD_REQUEST, words).into_response();
+    };
+    let Some(query) = Query::of(&query) else {
+        let words = "no word is left to look for: write letters or digits\n";
+        return (StatusCode::UNPROCESSABLE_ENTITY, words).into_response();
+    };
+    let found = state.control.models(query, limit.min(MOST_MODELS)).await;
+    ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response()
 }
 
 /// In front of all of them.

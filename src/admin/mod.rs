@@ -1,5 +1,6 @@
 //! The control plane's HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`; and [`control`], for the
-//! owner alone: `POST /reload`, `POST /lockdown`, `POST /identity`, `POST /receipt`.
+//! owner alone: `POST /reload`, `POST /lockdown`, `POST /identity`, `POST /receipt`,
+//! `POST /models`.
 //!
 //! axum on a listener of its own (default `127.0.0.1:9464`).
 //! A request whose Host is a public-looking name is refused: that is a web page trying to read
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 
 use visit::{Peer, Visits};
 
-pub use control::{Control, LockdownReport, LockdownWish, ReloadReport};
+pub use control::{Control, LockdownReport, LockdownWish, ModelsWish, ReloadReport};
 pub use health::{Health, LlmStatus, ReloadStatus, SelftestStatus, Status};
 
 use crate::{listener::BindError, metrics::Metrics, store::token::AdminToken};
@@ -80,6 +81,7 @@ fn router(state: AdminState) -> Router {
         .route("/lockdown", post(control::lockdown))
         .route("/identity", post(control::identity))
         .route("/receipt", post(control::receipt))
+        .route("/models", post(control::models))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         // The routes alone: what is not there stays a 404.
         .route_layer(owner);
@@ -107,7 +109,7 @@ mod tests {
     use tower_service::Service;
 
     use super::*;
-    use crate::policy::Lockdown;
+    use crate::{policy::Lockdown, weights::Query};
 
     struct Fixed(Status);
     impl Health for Fixed {
@@ -145,6 +147,10 @@ mod tests {
         async fn receipt(&self, _: Option<String>) -> Result<serde_json::Value, String> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(serde_json::json!({"receipt": {}}))
+        }
+        async fn models(&self, _: Query, _: usize) -> serde_json::Value {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            serde_json::json!({"models": []})
         }
     }
 

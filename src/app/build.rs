@@ -29,7 +29,7 @@ use crate::{
     handler::cors::OriginPolicy,
     limit::{Limiter, breaker::Breaker},
     metrics::Metrics,
-    models::local::Local,
+    models::{Library, local::Local},
     net::{Authority, Host, Port, Scheme},
     page::{OWN_HOST, OwnNames, PageSettings},
     policy::CompiledPolicy,
@@ -62,6 +62,7 @@ pub struct Built {
     pub copilot: Arc<CopilotResponder>,
     /// What this machine has, to be kept young.
     pub local_models: Arc<Local>,
+    pub library: Arc<Library>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
     pub store: Arc<Store>,
@@ -135,14 +136,18 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let origins = OriginPolicy::private_only();
     let own = own_pages(config, &identity, &receipts, &metrics);
     let own_requests = Arc::new(OwnRequests::default());
-    let models = super::models::build(config, &dialer, &client_tls, &own_requests, &metrics)?;
     let cards = Arc::new(Cards::default());
     let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
+    let known = comfyui.as_ref().map(|c| c.client());
+    let models =
+        super::models::build(config, &dialer, &client_tls, &own_requests, &metrics, known)?;
+    let library = models.library;
+    let web = super::comfyui::web_search(config, &dialer, &client_tls, &own_requests)?;
     let asking = Arc::new(Asking::new(gateway.clone()));
     let made = Arc::new(MadeWorkflows::default());
     let tools = comfyui
         .as_ref()
-        .map(|c| super::comfyui::tools(c, &cards, &asking, &made));
+        .map(|c| super::comfyui::tools(c, &library, &cards, &asking, &made, web));
     let copilot = Arc::new(CopilotResponder::new(
         &config.state_dir,
         CopilotDeps {
@@ -160,7 +165,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         llm: gateway.clone(),
         mcp: Arc::new(mcp(config, tools, &metrics)),
         copilot: copilot.clone(),
-        model_scope: Arc::new(ModelScopeResponder::new(models.library, metrics.clone())),
+        model_scope: Arc::new(ModelScopeResponder::new(library.clone(), metrics.clone())),
         sink: Arc::new(SinkResponder::new(origins, metrics.clone())),
         image: Arc::new(ImageResponder),
         front_door: Arc::new(own),
@@ -224,6 +229,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         gateway,
         copilot,
         local_models: models.local,
+        library,
         comfyui,
         store,
         identity,

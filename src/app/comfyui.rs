@@ -7,7 +7,7 @@ use std::{
 
 use super::StartError;
 use crate::{
-    comfyui::ComfyUi,
+    comfyui::{ComfyUi, client::Client},
     config::{ComfyUiConfig, Config},
     emulator::{
         Asking, MadeWorkflows,
@@ -15,10 +15,14 @@ use crate::{
         tools::{
             Run, Tools, explain::ExplainNode, generate::GenWorkflow, local_docs::LocalDocs,
             models::SearchModel, recall::RecallWorkflow, search_node::SearchNode,
+            web_docs::WebDocs, web_search::WebSearch,
         },
     },
     front_door::Cards,
+    handler::egress::Checkpoint,
     metrics::Metrics,
+    models::Library,
+    proxy::OwnRequests,
     tls::ClientTls,
     upstream::{dial::Dialer, http_client::HttpClient},
 };
@@ -46,7 +50,25 @@ pub fn comfyui(
     };
     let tls = tls.config_for(ca_file.as_deref())?;
     let client = HttpClient::new(dialer.clone(), tls, config.limits.connect_timeout);
-    Ok(Some(ComfyUi::new(url.clone(), client, metrics.clone())))
+    let client = Arc::new(Client::new(client, url.clone(), metrics.clone()));
+    Ok(Some(ComfyUi::new(client, metrics.clone())))
+}
+
+/// The user's own endpoint for searches of the web, where there is one.
+pub fn web_search(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+    own_requests: &Arc<OwnRequests>,
+) -> Result<Option<WebSearch>, StartError> {
+    let Some(search) = &config.web_search else {
+        return Ok(None);
+    };
+    let ca_file = config.ca_file_for(&search.endpoint.authority);
+    let tls = tls.config_for(ca_file.map(|p| p.as_path()))?;
+    let client = HttpClient::outward(dialer.clone(), tls, config.limits.connect_timeout);
+    let checkpoint = own_requests.clone() as Arc<dyn Checkpoint>;
+    Ok(Some(WebSearch::new(search, client, checkpoint)))
 }
 
 /// ComfyUI's own folder: as it is named, else the one that holds the folder of models.
@@ -59,9 +81,11 @@ pub fn folder(config: &Config) -> Option<PathBuf> {
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
 pub fn tools(
     comfyui: &Arc<ComfyUi>,
+    library: &Arc<Library>,
     cards: &Arc<Cards>,
     asking: &Arc<Asking>,
     made: &Arc<MadeWorkflows>,
+    web: Option<WebSearch>,
 ) -> Toolboxes {
     let copilot: Vec<Arc<dyn Run>> = vec![
         Arc::new(RecallWorkflow),
@@ -72,9 +96,12 @@ pub fn tools(
         )),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),
-        Arc::new(SearchModel::new(Vec::new())),
+        Arc::new(SearchModel::new(library.clone())),
     ];
-    let search: Vec<Arc<dyn Run>> = vec![Arc::new(LocalDocs)];
+    let search: Vec<Arc<dyn Run>> = match web {
+        Some(web) => vec![Arc::new(WebDocs::new(web))],
+        None => vec![Arc::new(LocalDocs)],
+    };
     let tools = |runs| Arc::new(Tools::new(runs, comfyui.clone(), cards.clone()));
     Toolboxes {
         copilot: tools(copilot),

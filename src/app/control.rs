@@ -1,7 +1,7 @@
 //! What the control plane may ask of the running program: a reload, the kill switch, and changes of
 //! sessions, users and keys.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -12,12 +12,17 @@ use super::{
 use crate::{
     admin::{Control, LockdownReport, ReloadReport},
     front_door::ReceiptSource,
+    models::{Found, Library, Requester, SourceError, local::Local},
     policy::Lockdown,
     proxy::Services,
     receipt::Viewer,
     session::{self, Identity},
     store,
+    weights::{Query, Source, Summary},
 };
+
+/// For the first list of local models.
+const LIST_WITHIN: Duration = Duration::from_secs(3);
 
 pub struct Controls {
     pub services: Arc<Services>,
@@ -25,8 +30,40 @@ pub struct Controls {
     pub state_dir: PathBuf,
     pub identity: Arc<Identity>,
     pub receipts: Arc<Receipts>,
+    pub library: Arc<Library>,
+    pub local_models: Arc<Local>,
     /// One change at a time, so that file and gate agree.
     pub turn: tokio::sync::Mutex<()>,
+}
+
+/// The `--json` contract of `airlock models search`.
+fn told(asked: &[Source], found: &Found) -> serde_json::Value {
+    let Found { summaries, notes } = found;
+    let model = |summary: &Summary| {
+        let Summary {
+            id,
+            updated,
+            downloads,
+            tags,
+        } = summary;
+        serde_json::json!({
+            "id": id.to_string(), "source": id.source().as_str(), "name": id.name(), "tags": tags,
+            "downloads": downloads, "updated": updated, "url": id.page(),
+        })
+    };
+    let note = |(source, why): &(Source, SourceError)| {
+        serde_json::json!({
+            "source": source.as_str(), "code": why.code(), "problem": why.to_string(),
+        })
+    };
+    let silent = |source: &&Source| notes.iter().any(|(noted, _)| noted == *source);
+    let hubs: Vec<&Source> = asked.iter().filter(|s| **s != Source::Local).collect();
+    serde_json::json!({
+        "asked": asked.iter().map(|s| s.as_str()).collect::<Vec<_>>(),
+        "models": summaries.iter().map(model).collect::<Vec<_>>(),
+        "notes": notes.iter().map(note).collect::<Vec<_>>(),
+        "local_only": hubs.iter().all(silent),
+    })
 }
 
 /// As it was left at the last stop. Called before anything is dialled.
@@ -105,5 +142,14 @@ impl Control for Controls {
             .ok_or("nothing is known of this chat or session since the start")?;
         let signed = self.receipts.signed(&receipt);
         signed.ok_or_else(|| "the receipt cannot be signed".to_owned())
+    }
+
+    async fn models(&self, query: Query, most: usize) -> serde_json::Value {
+        // A person waits, and no event loop of ComfyUI's.
+        self.local_models.listed(LIST_WITHIN).await;
+        let by = Requester(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+        let found = self.library.search(&query, most, by).await;
+        let asked: Vec<Source> = self.library.sources().collect();
+        told(&asked, &found)
     }
 }

@@ -49,6 +49,7 @@ async fn start(folder: &std::path::Path) -> (Running, Driver) {
             transparent_http: running.address("transparent_http"),
             front_door: running.address("front_door"),
             admin: running.address("admin"),
+            asking: Vec::new(),
         },
         tls: tls.unwrap(),
         patience: Duration::from_secs(20),

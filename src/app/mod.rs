@@ -91,6 +91,8 @@ impl App {
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
             receipts: built.receipts,
+            library: built.library,
+            local_models: built.local_models.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         let selftests = selftest::SelfTests::new(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::{
+    comfyui::client::Client,
     config::Config,
     handler::egress::Checkpoint,
     metrics::Metrics,
@@ -25,12 +26,14 @@ pub struct Models {
     pub local: Arc<Local>,
 }
 
+/// `known`: the client of the ComfyUI that everything else is asked of, where there is one.
 pub fn build(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
     own_requests: &Arc<OwnRequests>,
     metrics: &Arc<Metrics>,
+    known: Option<&Arc<Client>>,
 ) -> Result<Models, StartError> {
     let models = &config.models;
     let patience = config.limits.connect_timeout;
@@ -41,9 +44,15 @@ pub fn build(
         _ if !is_on(Source::Local) => None,
         (Some(dir), _) => Some(Arc::new(Folder(dir.clone())) as Arc<dyn Shelf>),
         (None, Some(base)) => {
-            let ca_file = config.ca_file_for(&base.authority).map(|p| p.as_path());
-            let client = HttpClient::new(dialer.clone(), tls.config_for(ca_file)?, patience);
-            Some(Arc::new(ComfyUi::new(client, base.clone())) as Arc<dyn Shelf>)
+            let client = match known.filter(|client| client.base() == base) {
+                Some(client) => client.clone(),
+                None => {
+                    let ca_file = config.ca_file_for(&base.authority).map(|p| p.as_path());
+                    let http = HttpClient::new(dialer.clone(), tls.config_for(ca_file)?, patience);
+                    Arc::new(Client::new(http, base.clone(), metrics.clone()))
+                }
+            };
+            Some(Arc::new(ComfyUi(client)) as Arc<dyn Shelf>)
         }
         (None, None) => None,
     };

@@ -23,7 +23,7 @@ use crate::{
     admin::{ReloadReport, ReloadStatus},
     config::{
         self, AuditConfig, ComfyUiConfig, Config, EgressConfig, Limits, Listeners, LlmConfig,
-        ModelsConfig, SelftestConfig, SessionConfig, UsersConfig,
+        ModelsConfig, SelftestConfig, SessionConfig, UsersConfig, WebSearchConfig,
         watch::{Stamp, Watch},
     },
     policy::{AddressPolicy, CompiledPolicy, diff},
@@ -62,6 +62,7 @@ struct Fixed {
     llm: LlmConfig,
     models: ModelsConfig,
     comfyui: Option<ComfyUiConfig>,
+    web_search: Option<WebSearchConfig>,
     audit: AuditConfig,
     limits: Limits,
     selftest: SelftestConfig,
@@ -78,6 +79,7 @@ impl Fixed {
             llm: config.llm.clone(),
             models: config.models.clone(),
             comfyui: config.comfyui.clone(),
+            web_search: config.web_search.clone(),
             audit: config.audit.clone(),
             limits: config.limits.clone(),
             selftest: config.selftest.clone(),
@@ -94,6 +96,7 @@ impl Fixed {
             llm,
             models,
             comfyui,
+            web_search,
             audit,
             limits,
             selftest,
@@ -107,6 +110,7 @@ impl Fixed {
             ("llm", *llm != config.llm),
             ("models", *models != config.models),
             ("comfyui", *comfyui != config.comfyui),
+            ("web_search", *web_search != config.web_search),
             ("audit", *audit != config.audit),
             ("limits", *limits != config.limits),
             ("selftest", *selftest != config.selftest),
@@ -132,6 +136,9 @@ impl Fixed {
         }
         if let Some(comfyui) = &self.comfyui {
             addresses.permit_private(comfyui.url.authority.clone());
+        }
+        if let Some(search) = &self.web_search {
+            addresses.permit_private(search.endpoint.authority.clone());
         }
         if let Some(proxy) = &self.egress.upstream_proxy {
             addresses.permit_private(proxy.authority.clone());
@@ -272,6 +279,8 @@ impl Reloader {
         let policy = CompiledPolicy::renumbered(config.policy, generation);
         let mut loosened = diff::loosened(&old, &policy);
         loosened.extend(addresses.opened_since(&self.services.dialer.policy()));
+        loosened.extend(private_cas.opened_since(&self.services.private_cas.load()));
+        loosened.extend(ech.opened_since(&self.services.ech.load()));
         Ok(Prepared {
             policy,
             addresses,

@@ -12,7 +12,7 @@ use super::control::Controls;
 use crate::{
     admin::{Control, SelftestStatus},
     config::{Config, OnEscape, SelftestConfig},
-    net::{Entry, Host},
+    net::Host,
     policy::Lockdown,
     proxy::Services,
     selftest::{Doors, Meter, Report, Selection, Subject, Traits},
@@ -41,21 +41,18 @@ impl SelfTests {
         addresses: &[(&'static str, SocketAddr)],
     ) -> Self {
         let of = |name: &str| addresses.iter().find(|(n, _)| *n == name).map(|(_, a)| *a);
-        // Where a key is asked for, a stranger's attempts are all refused for the want of one, which says
-        // nothing about the rest.
-        let asking = config.listeners.asking();
-        let unless_asked = |entry, name| of(name).filter(|_| !asking.contains(&entry));
         Self {
             services,
             controls,
             settings: config.selftest.clone(),
             doors: Doors {
-                explicit: unless_asked(Entry::Explicit, "explicit"),
-                reverse: unless_asked(Entry::Reverse, "reverse"),
+                explicit: of("explicit"),
+                reverse: of("reverse"),
                 transparent_tls: of("transparent_tls"),
                 transparent_http: of("transparent_http"),
-                front_door: of("front_door").filter(|_| !config.users.required),
+                front_door: of("front_door"),
                 admin: of("admin"),
+                asking: config.asking(),
             },
             vendor: config.listeners.reverse.clone().unwrap_or_default().host,
             root: config.state_dir.join("ca/root.pem"),
@@ -119,6 +116,9 @@ impl SelfTests {
             escapes,
             failed,
         })));
+        for (entry, cases) in &report.wants_key {
+            tracing::info!(entry, cases, "self-test: not played, a key is wanted there");
+        }
         for note in &report.notes {
             tracing::info!("self-test: {note}");
         }
@@ -169,6 +169,8 @@ mod tests {
             state_dir: config.state_dir.clone(),
             identity: built.identity.clone(),
             receipts: built.receipts.clone(),
+            library: built.library.clone(),
+            local_models: built.local_models.clone(),
             turn: tokio::sync::Mutex::default(),
         });
         SelfTests::new(&config, services, controls, &[])

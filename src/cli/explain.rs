@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::settings::{ConfigArg, environment};
 use crate::{
     net::Entry,
-    policy::explain::{Explanation, explain},
+    policy::{Around, Explanation, explain},
 };
 
 /// Say what would happen to a request, which rule decides, and how to allow it
@@ -56,8 +56,19 @@ impl From<EntryArg> for Entry {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config.load(&environment())?;
     let method = args.method.to_ascii_uppercase();
+    let listeners = config.listeners.addresses();
+    let around = Around {
+        addresses: config.addresses.clone(),
+        own_listeners: listeners.into_iter().map(|(_, address)| address).collect(),
+        comfyui: config
+            .listeners
+            .front_door
+            .as_ref()
+            .map(|d| d.comfyui.authority.clone()),
+    };
     let found = explain(
         &config.policy,
+        &around,
         &method,
         &args.url,
         args.entry.into(),

@@ -19,6 +19,7 @@ mod isolate;
 mod key;
 mod learn;
 mod lockdown;
+mod models;
 mod receipt;
 mod reload;
 mod run;
@@ -72,6 +73,7 @@ enum Command {
     Secret(secret::Args),
     User(user::Args),
     Key(key::Args),
+    Models(models::Args),
     Health(health::Args),
     Receipt(receipt::Args),
     Reload(reload::Args),
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Secret(args) => secret::run(args),
         Command::User(args) => user::run(args),
         Command::Key(args) => key::run(args),
+        Command::Models(args) => models::run(args),
         Command::Health(args) => health::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Reload(args) => reload::run(args),

@@ -23,12 +23,12 @@ use crate::{
 /// Try to get past the running airlock, in thousands of ways, and say which it let through
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  airlock selftest\n  airlock selftest --json | jq .escapes\n  airlock selftest --entry connect_tunnel --group 29 --group 31\n\nPlays docs/EGRESS.md through the listeners of the airlock that runs with this configuration. Only\nwhat its policy must refuse, or answers on this machine, is sent; nothing of it leaves. Each case\nleaves its record in the audit log, as any client's would.\n\nExit code 0 only if every case ended as it should, 1 if not, 69 if no airlock runs."
+    after_help = "Examples:\n  airlock selftest\n  airlock selftest --json | jq .escapes\n  airlock selftest --entry connect_tunnel --group 29 --group 31\n\nPlays docs/EGRESS.md through the listeners of the airlock that runs with this configuration. Only\nwhat its policy must refuse, or answers on this machine, is sent; nothing of it leaves. Each case\nleaves its record in the audit log, as any client's would. A listener where nobody comes in without\na key is named as not tested, and nothing of it is counted.\n\nExit code 0 only if every case ended as it should, 1 if not, 69 if no airlock runs."
 )]
 pub struct Args {
     #[command(flatten)]
     running: Running,
-    /// Print {"ok", "escapes", "groups", "cases", "entries", "failed"}
+    /// Print {"ok", "escapes", "groups", "cases", "entries", "failed"}, and "wants_key" where something is not tested
     #[arg(long)]
     json: bool,
     /// Only this entry (may be given again)
@@ -62,8 +62,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = runtime()?.block_on(async {
         let admin = args.running.admin.or(config.listeners.admin);
         let (doors, meter) = match admin {
-            Some(admin) => (doors_of_the_running(admin).await?, Meter::Page(admin)),
+            Some(admin) => {
+                let doors = doors_of_the_running(admin).await?;
+                (doors, Meter::Page(admin))
+            }
             None => (doors_of(&config), Meter::None),
+        };
+        let doors = Doors {
+            asking: config.asking(),
+            ..doors
         };
         let root = config.state_dir.join("ca/root.pem");
         let vendor = config.listeners.reverse.clone().unwrap_or_default().host;
@@ -111,6 +118,7 @@ async fn doors_of_the_running(admin: SocketAddr) -> anyhow::Result<Doors> {
         transparent_http: of("transparent_http"),
         front_door: of("front_door"),
         admin: Some(admin),
+        asking: Vec::new(),
     })
 }
 
@@ -123,6 +131,7 @@ fn doors_of(config: &Config) -> Doors {
         transparent_http: listeners.transparent_http,
         front_door: listeners.front_door.as_ref().map(|d| d.listen),
         admin: None,
+        asking: Vec::new(),
     }
 }
 
@@ -185,6 +194,13 @@ fn print(report: &Report, painted: bool) {
             "{} not played: their listener is off, or your rules let that host through",
             report.skipped
         );
+    }
+    for (entry, cases) in &report.wants_key {
+        let words = format!(
+            "{entry}: NOT TESTED, {cases} cases: nobody comes in there without a key, and a refusal for \
+             the want of one says nothing about the rules behind it"
+        );
+        println!("{}", paint(&words, AnsiColor::Yellow, painted));
     }
     let others = GROUPS.iter().filter(|g| {
         let own = |(group, _): &(u8, Lane)| *group == g.number;

@@ -1,4 +1,6 @@
 //! Single requests to ComfyUI: bounded in size and time, with validators where it gives any.
+//!
+//! The one client of the user's ComfyUI: [`super::ComfyUi`] asks by it, and `models::local` does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +13,7 @@ use crate::{
     comfy::sound,
     handler::EgressMeter,
     metrics::Metrics,
+    net::BaseUrl,
     upstream::http_client::{Body, HttpClient, Origin, WholeError},
 };
 
@@ -47,17 +50,22 @@ impl Fetched {
 
 pub struct Client {
     http: HttpClient,
-    origin: Origin,
+    base: BaseUrl,
     metrics: Arc<Metrics>,
 }
 
 impl Client {
-    pub fn new(http: HttpClient, origin: Origin, metrics: Arc<Metrics>) -> Self {
+    pub fn new(http: HttpClient, base: BaseUrl, metrics: Arc<Metrics>) -> Self {
         Self {
             http,
-            origin,
+            base,
             metrics,
         }
+    }
+
+    /// Where it is.
+    pub fn base(&self) -> &BaseUrl {
+        &self.base
     }
 
     /// GETs a path of ours: names in it are percent-encoded by the caller.
@@ -82,14 +90,17 @@ impl Client {
         ask: Ask,
         egress: &EgressMeter,
     ) -> Result<Fetched, Trouble> {
-        let mut request = Request::get(path).header(header::ACCEPT, "*/*");
+        let mut request = Request::get(self.base.target(path)).header(header::ACCEPT, "*/*");
         if let Some(tag) = tag {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
         let request = request
             .body(Bytes::new())
             .map_err(|e| Trouble::Broken(e.to_string()))?;
-        let response = self.http.send(&self.origin, request, egress).await?;
+        let response = self
+            .http
+            .send(&Origin::of(&self.base), request, egress)
+            .await?;
         let (status, headers, mut body) = (response.status, response.headers, response.body);
         match status {
             StatusCode::OK => {}

@@ -39,9 +39,7 @@ use self::{
 use crate::{
     comfy::{Catalogue, Queue, WorkflowId, template::segment},
     metrics::Metrics,
-    net::BaseUrl,
     search::SearchIndex,
-    upstream::http_client::{HttpClient, Origin},
 };
 
 /// How long a call may wait for the first state: an index of a default ComfyUI takes a second.
@@ -59,8 +57,7 @@ pub struct Knowledge {
 
 /// ComfyUI, as far as it is known.
 pub struct ComfyUi {
-    base: BaseUrl,
-    client: Client,
+    client: Arc<Client>,
     metrics: Arc<Metrics>,
     known: ArcSwapOption<Knowledge>,
     /// Says that a round has ended, well or not.
@@ -84,10 +81,8 @@ pub struct Unavailable {
 
 impl ComfyUi {
     /// Asks nothing yet.
-    pub fn new(base: BaseUrl, http: HttpClient, metrics: Arc<Metrics>) -> Arc<Self> {
-        let client = Client::new(http, Origin::of(&base), metrics.clone());
+    pub fn new(client: Arc<Client>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            base,
             client,
             metrics,
             known: ArcSwapOption::empty(),
@@ -102,7 +97,12 @@ impl ComfyUi {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        self.base.to_string()
+        self.client.base().to_string()
+    }
+
+    /// For others who ask the same ComfyUI.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
     }
 
     /// The newest state; waits for the first one, within bounds. Keeps it fresh for a while.

@@ -84,10 +84,12 @@ impl ComfyUi {
         let was = standing.trouble.take();
         match &trouble {
             Some(new) if was.as_ref() != Some(new) => {
-                tracing::warn!(url = %self.base, "ComfyUI {new}");
+                tracing::warn!(url = %self.client.base(), "ComfyUI {new}");
             }
             Some(_) => {}
-            None if was.is_some() => tracing::info!(url = %self.base, "ComfyUI answers again"),
+            None if was.is_some() => {
+                tracing::info!(url = %self.client.base(), "ComfyUI answers again")
+            }
             None => {}
         }
         standing.up = trouble.is_none();

@@ -9,7 +9,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
+use super::{client::Client, *};
+use crate::{net::BaseUrl, upstream::http_client::HttpClient};
 use crate::{policy::AddressPolicy, upstream::dial::Dialer};
 
 /// Files by their path without its query; what is absent is 404.
@@ -156,7 +157,8 @@ pub(crate) fn comfyui_at(url: &str) -> Arc<ComfyUi> {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let client = HttpClient::new(Arc::new(dialer), Arc::new(tls), Duration::from_secs(2));
-    ComfyUi::new(base, client, metrics)
+    let client = Client::new(client, base, metrics.clone());
+    ComfyUi::new(Arc::new(client), metrics)
 }
 
 /// Waits for a state that is as `done` wants it.

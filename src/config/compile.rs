@@ -26,7 +26,7 @@ use super::{
     reader::Field,
     rules::{read_mode, read_rules},
     sections::{self, Places},
-    terms, tree,
+    terms, tree, web_search,
 };
 
 /// The generation of a policy that was loaded at start; a reload counts on.
@@ -113,6 +113,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .take("llm")
         .map_or_else(LlmConfig::default, |f| sections::llm(f, places, errors));
     let models = s.take("models");
+    let web_search = s.take("web_search");
     let audit = s
         .take("audit")
         .map_or_else(AuditConfig::default, |f| sections::audit(f, places, errors));
@@ -151,6 +152,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     } = env::apply(&mut llm, places, errors);
     identity::secrets(&mut session, places, errors);
     let mut models = models::models(models, places, errors, &mut notes)?;
+    let mut web_search = web_search::web_search(web_search, places, errors, &mut notes);
     check_listeners(&listeners, errors);
     reach::check(&listeners, users.required, errors, &mut notes);
     egress::check(&egress, &listeners, errors);
@@ -198,6 +200,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         .hubs()
         .filter(|(_, hub)| hub.is_chosen())
         .for_each(|(_, hub)| addresses.permit_private(hub.endpoint.authority.clone()));
+    web_search
+        .iter()
+        .for_each(|s| addresses.permit_private(s.endpoint.authority.clone()));
     if let Some(proxy) = &egress.upstream_proxy {
         addresses.permit_private(proxy.authority.clone());
     }
@@ -212,9 +217,11 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         }
     }
     all.extend(models::rules(&models));
+    all.extend(web_search.as_ref().and_then(web_search::rule));
     if no_external {
         addresses.close_public();
         models.sources.retain(|s| *s == Source::Local);
+        web_search = None;
         all.retain(|rule| match rule.action {
             RuleAction::Deny | RuleAction::Respond(_) => true,
             RuleAction::Tunnel | RuleAction::Forward => {
@@ -247,6 +254,7 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
         llm,
         models,
         comfyui,
+        web_search,
         audit,
         limits,
         selftest,

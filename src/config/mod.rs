@@ -25,6 +25,7 @@ mod terms;
 pub(crate) mod tree;
 mod value;
 pub mod watch;
+mod web_search;
 
 use std::{collections::HashMap, fs, path::Path, path::PathBuf};
 
@@ -42,6 +43,7 @@ pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
 pub use reach::TrustedNetworks;
 pub use secret::Secret;
 pub(crate) use value::parse_duration;
+pub use web_search::WebSearchConfig;
 
 /// What runs where no file is given: `config/default.yaml`.
 pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");

@@ -19,7 +19,8 @@ use crate::{
 };
 
 use super::{
-    ComfyUiConfig, FrontDoor, ModelsConfig, RatesConfig, Secret, TrustedNetworks, watch::Stamp,
+    ComfyUiConfig, FrontDoor, ModelsConfig, RatesConfig, Secret, TrustedNetworks, WebSearchConfig,
+    watch::Stamp,
 };
 
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Where answers about nodes, templates and models come from; `None` is off.
     pub comfyui: Option<ComfyUiConfig>,
+    /// Where the chat's web search goes; `None` is nowhere.
+    pub web_search: Option<WebSearchConfig>,
     pub audit: AuditConfig,
     pub limits: Limits,
     pub selftest: SelftestConfig,

@@ -278,7 +278,7 @@ fn hub(field: Field, out: &mut HubConfig, places: &Places<'_>, errors: &mut Erro
 }
 
 /// This machine, or one of the same house.
-fn is_near(host: &Host) -> bool {
+pub(super) fn is_near(host: &Host) -> bool {
     match host {
         Host::Ip(ip) => classify(*ip) != AddressClass::Public,
         Host::Name(name) => !name.contains('.') || name.ends_with(".localhost"),
@@ -286,7 +286,11 @@ fn is_near(host: &Host) -> bool {
 }
 
 /// From a variable or a file; the message must not show it.
-fn token(s: &mut Section, places: &Places<'_>, errors: &mut Errors) -> Option<Secret<String>> {
+pub(super) fn token(
+    s: &mut Section,
+    places: &Places<'_>,
+    errors: &mut Errors,
+) -> Option<Secret<String>> {
     let variable = s.take("token_env");
     let file = s.take("token_file");
     if variable.is_some() && file.is_some() {
@@ -383,7 +387,8 @@ pub(super) fn rules(models: &ModelsConfig) -> Vec<Rule> {
     rules
 }
 
-fn reading(
+/// Allows GETs without a body of Airlock's own.
+pub(super) fn reading(
     name: String,
     hosts: Vec<DomainPattern>,
     port: Port,

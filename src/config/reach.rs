@@ -6,7 +6,7 @@
 
 use crate::net::Entry;
 
-use super::{Listeners, error::Errors, reader::Field};
+use super::{Config, Listeners, error::Errors, reader::Field};
 
 /// Per listener: the network whose every member may use it without a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -168,8 +168,19 @@ pub(super) fn check(
     }
 }
 
+impl Config {
+    /// Entries where nobody comes in without a login or a key.
+    pub fn asking(&self) -> Vec<Entry> {
+        let mut asking = self.listeners.asking();
+        if self.users.required {
+            asking.push(Entry::FrontDoor);
+        }
+        asking
+    }
+}
+
 impl Listeners {
-    /// Entries where nobody comes in without a key.
+    /// Entries of the Python side where nobody comes in without a key.
     pub fn asking(&self) -> Vec<Entry> {
         let Self {
             explicit,

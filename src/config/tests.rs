@@ -41,6 +41,7 @@ fn shown(config: &Config) -> String {
         llm,
         models,
         comfyui,
+        web_search,
         audit,
         limits,
         selftest,
@@ -53,7 +54,7 @@ fn shown(config: &Config) -> String {
         notes,
     } = config;
     format!(
-        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {audit:#?} {limits:#?} \
+        "{state_dir:?} {mode:?} {listeners:#?} {packs:?} {:#?} {llm:#?} {models:#?} {comfyui:?} {web_search:?} {audit:#?} {limits:#?} \
          {selftest:?} {upstreams:?} {encrypted_client_hello:?} {egress:?} {session:?} {users:?} {secrets:?} {notes:?}",
         policy.rules()
     )
@@ -477,7 +478,8 @@ fn errors_of_the_environment_name_the_variable() {
 
 #[test]
 fn what_a_refusal_says_to_paste_allows_the_request() {
-    use crate::policy::{Reason, explain, how_to_allow};
+    use crate::policy::{Around, Reason, explain, how_to_allow};
+    let around = Around::default();
     let rows = [
         ("GET", "http://o.test/a", "/a"),
         ("GET", "http://o.test:8080/", "/"),
@@ -492,6 +494,7 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
         let url = url.replace("192.0.2.1", "8.8.8.8");
         let denied = explain(
             &good("version: 1\n", &[]).policy,
+            &around,
             method,
             &url,
             Entry::Explicit,
@@ -503,7 +506,16 @@ fn what_a_refusal_says_to_paste_allows_the_request() {
         assert_eq!(denied.path, path);
         let yaml = format!("version: 1\n{}", denied.how_to_allow.unwrap());
         let config = good(&yaml, &[]);
-        let allowed = explain(&config.policy, method, &url, Entry::Explicit, client, NOW).unwrap();
+        let allowed = explain(
+            &config.policy,
+            &around,
+            method,
+            &url,
+            Entry::Explicit,
+            client,
+            NOW,
+        )
+        .unwrap();
         assert_eq!(allowed.action, "forward", "{url}:\n{yaml}");
     }
     let connect = Authority::parse("my_llm.test:8443", None).unwrap();

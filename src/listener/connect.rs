@@ -263,6 +263,10 @@ async fn intercept(
             "an address cannot be intercepted".into(),
         );
     };
+    if authority.host.is_localhost() {
+        let words = "no certificate is made for this machine's own name; use http://, or a rule with action: tunnel";
+        return cut(finish, &authority, Reason::TlsHandshakeFailed, words.into());
+    }
     let config = match edge.services.leafs.load().server_config(name) {
         Ok(config) => config,
         Err(e) => return cut(finish, &authority, Reason::Internal, e.to_string()),

@@ -13,17 +13,14 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::Request;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Download, ModelSource, Requester, SourceError};
 use crate::{
-    handler::EgressMeter,
-    net::BaseUrl,
-    upstream::http_client::{HttpClient, Origin, WholeError},
+    comfy::template::segment,
+    comfyui::client::{Ask, Client},
     weights::{
         ByteRange, Details, File, FilePath, Format, ModelId, Query, Source, Summary,
         comfyui::{self, Installed},
@@ -37,7 +34,11 @@ const LIST_TIME: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// While there is no list.
 const TRY_EVERY: Duration = Duration::from_secs(10);
-const MAX_LIST: usize = 8 << 20;
+const LIST: Ask = Ask {
+    what: "the list of models",
+    max: 8 << 20,
+    within: LIST_TIME,
+};
 const MAX_FILES: usize = 20_000;
 const MAX_DEPTH: usize = 6;
 
@@ -54,6 +55,8 @@ pub struct Local {
     shelf: Option<Arc<dyn Shelf>>,
     known: ArcSwapOption<Vec<Installed>>,
     wanted: Notify,
+    /// Told after each look, whatever came of it.
+    looked: Notify,
 }
 
 impl Local {
@@ -63,6 +66,7 @@ impl Local {
             shelf,
             known: ArcSwapOption::empty(),
             wanted: Notify::new(),
+            looked: Notify::new(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Local {
                 }
                 Err(_) => Some(TRY_EVERY),
             };
+            self.looked.notify_waiters();
             let next = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -107,6 +112,19 @@ impl Local {
                 () = next => {}
             }
         }
+    }
+
+    /// Waits for the first list, for somebody who can: not for long, and not where it fails.
+    pub async fn listed(&self, within: Duration) {
+        let looked = self.looked.notified();
+        tokio::pin!(looked);
+        looked.as_mut().enable();
+        if self.shelf.is_none() || self.known.load().is_some() {
+            return;
+        }
+        self.wanted.notify_one();
+        // Late is as good as never: the search says so.
+        let _ = tokio::time::timeout(within, looked).await;
     }
 
     fn find(&self, id: &ModelId) -> Result<Installed, SourceError> {
@@ -170,47 +188,32 @@ impl ModelSource for Local {
 }
 
 /// ComfyUI's lists, asked for over HTTP.
-pub struct ComfyUi {
-    client: HttpClient,
-    base: BaseUrl,
-}
+pub struct ComfyUi(pub Arc<Client>);
 
 impl ComfyUi {
-    pub fn new(client: HttpClient, base: BaseUrl) -> Self {
-        Self { client, base }
-    }
-
-    async fn get(&self, path: &str) -> Result<Value, String> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = self.base.target(path).parse().map_err(|_| "no such path")?;
-        let origin = Origin::of(&self.base);
-        // Its bytes stay on the user's own machines.
-        let uncounted = EgressMeter::default();
-        let sent = self.client.send(&origin, request, &uncounted).await;
-        let mut response = sent.map_err(|e| e.to_string())?;
-        if !response.status.is_success() {
-            return Err(format!("status {}", response.status.as_u16()));
-        }
-        let body = response.body.whole(MAX_LIST).await.map_err(|e| match e {
-            WholeError::Broken(detail) => detail,
-            WholeError::TooLarge { .. } => "the list does not end".into(),
-        })?;
-        serde_json::from_slice(&body).map_err(|_| "the list is no JSON".into())
+    /// `None`: it has no such list.
+    async fn get(&self, path: &str) -> Result<Option<Value>, String> {
+        let answer = self.0.json(path, LIST).await.map_err(|e| e.to_string())?;
+        Ok(Some(answer).filter(|answer| !answer.is_null()))
     }
 }
 
 #[async_trait]
 impl Shelf for ComfyUi {
     async fn list(&self) -> Result<Vec<Installed>, String> {
-        let folders = comfyui::folders(&self.get("/models").await?).ok_or("it lists no folders")?;
+        let folders = self.get("/models").await?;
+        let folders = folders.and_then(|f| comfyui::folders(&f));
+        let folders = folders.ok_or("it lists no folders")?;
         let mut all = Vec::new();
         for folder in folders {
+            let name = segment(&folder);
             // Older versions have no sizes to tell.
-            let answer = match self.get(&format!("/experiment/models/{folder}")).await {
-                Ok(answer) => Ok(answer),
-                Err(_) => self.get(&format!("/models/{folder}")).await,
+            let answer = match self.get(&format!("/experiment/models/{name}")).await {
+                Ok(Some(answer)) => Ok(Some(answer)),
+                Ok(None) | Err(_) => self.get(&format!("/models/{name}")).await,
             };
-            let listed = answer.ok().and_then(|a| comfyui::files(&folder, &a));
+            let listed = answer.ok().flatten();
+            let listed = listed.and_then(|a| comfyui::files(&folder, &a));
             all.extend(listed.unwrap_or_default());
             all.truncate(MAX_FILES);
         }

@@ -133,6 +133,12 @@ impl Host {
         !name.contains('.') || PRIVATE_ENDS.contains(&last)
     }
 
+    /// This machine by name: no name server is asked for it (RFC 6761 6.3), and no certificate is made.
+    pub fn is_localhost(&self) -> bool {
+        self.as_name()
+            .is_some_and(|name| name == "localhost" || name.ends_with(".localhost"))
+    }
+
     pub fn as_name(&self) -> Option<&str> {
         match self {
             Host::Name(n) => Some(n),

@@ -1,6 +1,6 @@
-//! One text field of a JSON object, read as its bytes pass.
+//! A few fields of a JSON object, read as its bytes pass.
 //!
-//! A chat may have megabytes of pictures in it and is not to be held for the one name that stands in
+//! A chat may have megabytes of pictures in it and is not to be held for the names that stand in
 //! it. Only the top level counts, each occurrence of the key does (readers of JSON take the last one),
 //! and escapes are resolved, so that another spelling is no other key. For anything that is no
 //! JSON object nothing is found: whoever reads it behind us refuses it.
@@ -9,26 +9,29 @@
 const MAX_KEY: usize = 64;
 const MAX_VALUE: usize = 256;
 
-/// A value of the field.
+/// A value of one of the fields. What is in a list or an object is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
     Text(String),
+    /// A number, `true`, `false` or `null`, or what is none of them, as it stands there.
+    Bare(String),
     /// Longer than any that is known.
     TooLong,
 }
 
-/// Watches for one field.
+/// Watches for the values of some keys.
 #[derive(Debug)]
 pub struct FieldWatch {
-    key: &'static str,
+    keys: &'static [&'static str],
     depth: u32,
     /// The outermost value is an object.
     in_object: bool,
     /// Of the outermost object: what comes next is a key.
     key_is_next: bool,
-    /// The last key was ours.
-    wanted: bool,
+    /// The last key was one of ours.
+    wanted: Option<&'static str>,
     text: Option<Text>,
+    bare: Option<Text>,
 }
 
 /// A string that is being read.
@@ -60,19 +63,20 @@ enum Escape {
 }
 
 impl FieldWatch {
-    pub fn new(key: &'static str) -> Self {
+    pub fn new(keys: &'static [&'static str]) -> Self {
         Self {
-            key,
+            keys,
             depth: 0,
             in_object: false,
             key_is_next: false,
-            wanted: false,
+            wanted: None,
             text: None,
+            bare: None,
         }
     }
 
-    /// The values that end in this piece.
-    pub fn push(&mut self, piece: &[u8]) -> Vec<FieldValue> {
+    /// The values that end in this piece, each with its key.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<(&'static str, FieldValue)> {
         let mut found = Vec::new();
         for byte in piece {
             match &mut self.text {
@@ -82,45 +86,51 @@ impl FieldWatch {
                         found.extend(text.and_then(|text| self.ended(text)));
                     }
                 }
-                None => self.between(*byte),
+                None => found.extend(self.between(*byte)),
             }
         }
         found
     }
 
-    fn ended(&mut self, text: Text) -> Option<FieldValue> {
+    fn ended(&mut self, text: Text) -> Option<(&'static str, FieldValue)> {
         match text.role {
             TextRole::Key => {
                 self.key_is_next = false;
-                self.wanted = !text.too_long && text.kept == self.key.as_bytes();
+                let ours = |key: &&&str| !text.too_long && text.kept == key.as_bytes();
+                self.wanted = self.keys.iter().find(ours).copied();
                 None
             }
             TextRole::Value => {
-                self.wanted = false;
-                Some(match String::from_utf8(text.kept) {
-                    Ok(kept) if !text.too_long => FieldValue::Text(kept),
-                    Ok(_) | Err(_) => FieldValue::TooLong,
-                })
+                let key = self.wanted.take()?;
+                Some((key, text.value(FieldValue::Text)))
             }
             TextRole::Other => None,
         }
     }
 
-    fn between(&mut self, byte: u8) {
+    /// What ends with this byte is no text.
+    fn between(&mut self, byte: u8) -> Option<(&'static str, FieldValue)> {
         let outermost = self.depth == 1 && self.in_object;
+        let in_bare = !b" \t\r\n,:\"{}[]".contains(&byte);
+        if in_bare {
+            if outermost && !self.key_is_next && self.wanted.is_some() {
+                let bare = self.bare.get_or_insert_with(|| Text::new(TextRole::Value));
+                bare.keep(&[byte]);
+            }
+            return None;
+        }
+        let ended = self.bare.take().and_then(|bare| {
+            let key = self.wanted.take()?;
+            Some((key, bare.value(FieldValue::Bare)))
+        });
         match byte {
             b'"' => {
-                let role = match (outermost, self.key_is_next, self.wanted) {
+                let role = match (outermost, self.key_is_next, self.wanted.is_some()) {
                     (true, true, _) => TextRole::Key,
                     (true, false, true) => TextRole::Value,
                     (true, false, false) | (false, _, _) => TextRole::Other,
                 };
-                self.text = Some(Text {
-                    role,
-                    kept: Vec::new(),
-                    too_long: false,
-                    escape: Escape::No,
-                });
+                self.text = Some(Text::new(role));
             }
             b'{' | b'[' => {
                 if self.depth == 0 {
@@ -132,14 +142,31 @@ impl FieldWatch {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b',' if outermost => {
                 self.key_is_next = true;
-                self.wanted = false;
+                self.wanted = None;
             }
             _ => {}
         }
+        ended
     }
 }
 
 impl Text {
+    fn new(role: TextRole) -> Self {
+        Self {
+            role,
+            kept: Vec::new(),
+            too_long: false,
+            escape: Escape::No,
+        }
+    }
+
+    fn value(self, of: impl FnOnce(String) -> FieldValue) -> FieldValue {
+        match String::from_utf8(self.kept) {
+            Ok(kept) if !self.too_long => of(kept),
+            Ok(_) | Err(_) => FieldValue::TooLong,
+        }
+    }
+
     /// True at its end.
     fn push(&mut self, byte: u8) -> bool {
         match self.escape {
@@ -204,13 +231,20 @@ mod tests {
     use super::*;
 
     fn read(body: &str, piece: usize) -> Vec<String> {
-        let mut watch = FieldWatch::new("session_id");
+        let mut watch = FieldWatch::new(&["session_id", "checkpoint_id"]);
         body.as_bytes()
             .chunks(piece)
             .flat_map(|piece| watch.push(piece))
-            .map(|value| match value {
-                FieldValue::Text(text) => text,
-                FieldValue::TooLong => "too long".into(),
+            .map(|(key, value)| {
+                let value = match value {
+                    FieldValue::Text(text) => text,
+                    FieldValue::Bare(bare) => format!("bare {bare}"),
+                    FieldValue::TooLong => "too long".into(),
+                };
+                match key {
+                    "session_id" => value,
+                    key => format!("{key} {value}"),
+                }
             })
             .collect()
     }
@@ -247,7 +281,27 @@ mod tests {
                 r#"{"a":1.5e3,"b":null,"c":true,"session_id":"a"}"#,
                 vec!["a"],
             ),
-            ("null", r#"{"session_id":null,"a":"no"}"#, vec![]),
+            ("null", r#"{"session_id":null,"a":"no"}"#, vec!["bare null"]),
+            (
+                "a number, and the other key",
+                r#"{"checkpoint_id" : 12.0 ,"a":3,"session_id":"b"}"#,
+                vec!["checkpoint_id bare 12.0", "b"],
+            ),
+            (
+                "a number at the end, in a text and deeper down",
+                r#"{"a":{"checkpoint_id":1},"b":[2],"session_id":"7","checkpoint_id":-7}"#,
+                vec!["7", "checkpoint_id bare -7"],
+            ),
+            (
+                "a number behind a list",
+                r#"{"checkpoint_id":[1,2],"a":3}"#,
+                vec![],
+            ),
+            (
+                "a number and then a text",
+                r#"{"checkpoint_id":1 "x","a":"b"}"#,
+                vec!["checkpoint_id bare 1"],
+            ),
             (
                 "an object, and a text after it",
                 r#"{"session_id":{"x":"no"},"a":"no"}"#,

@@ -36,6 +36,10 @@ impl AddressPolicy {
         self.public_closed = true;
     }
 
+    pub fn closes_public(&self) -> bool {
+        self.public_closed
+    }
+
     /// Opens loopback for a unit test whose peers have ports of their own choosing.
     #[cfg(test)]
     pub fn for_tests() -> Self {

@@ -236,6 +236,8 @@ reasons! {
     /// The plugin's session id belongs to another user.
     SessionIdForeign = "session_id_foreign", 403;
     SessionIdsFull = "session_ids_full", 503;
+    /// A workflow checkpoint of the plugin that is not known to be this user's.
+    CheckpointForeign = "checkpoint_foreign", 403;
     HeadTooLarge = "head_too_large", 431;
     HeadTimeout = "head_timeout", 408;
     BodyTooLarge = "body_too_large", 413;

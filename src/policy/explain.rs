@@ -1,17 +1,23 @@
-//! A decision in words: which rule, why, and the rule that would allow it.
+//! What would happen to one request, in words: which rule, why, and the rule that would allow it.
 //!
-//! Called by `cli explain`; [`how_to_allow`] is also in the body of every refusal.
+//! Called by `cli explain`. It asks the same checkpoints in the same order as the edge and the pipeline do,
+//! and stops where they would need the network: at what a name resolves to. A request without a body and
+//! without headers of its own is meant, from a client that may ask.
 
-use std::{fmt::Write, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::net::{AddressClass, Authority, AuthorityError, Entry, Host, Port, classify};
+use crate::net::{Authority, AuthorityError, Entry, Host, Port};
 
 use super::{
-    Action, CompiledPolicy, ConnectionAction, Decision, Flow, PathError, Reason, RequestFacts,
-    RequestSize, Responder, RuleName, path,
+    Action, AddressPolicy, CompiledPolicy, ConnectionAction, Decision, Flow, PathError, Reason,
+    RequestFacts, RequestSize, Responder, RuleName, Terms, address, allowing::how_to_allow, path,
+    secrets,
 };
 
 /// What would happen to one request. Field names are the `--json` contract of `airlock explain`.
@@ -37,6 +43,15 @@ pub struct Explanation {
     pub rule_reason: Option<String>,
 }
 
+/// What stands around the rules and has its say as well.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    pub addresses: AddressPolicy,
+    pub own_listeners: Vec<SocketAddr>,
+    /// ComfyUI behind the front door, whose paths keep their encoded slashes.
+    pub comfyui: Option<Authority>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
     #[error("not a web address: write http://host/path, https://host/path, or CONNECT host:port")]
@@ -45,6 +60,10 @@ pub enum ExplainError {
     Authority(#[from] AuthorityError),
     #[error("{0}")]
     Path(#[from] PathError),
+    #[error("query holds a character that must be percent-encoded: encode it")]
+    Query,
+    #[error("a WebSocket is opened by GET: write GET")]
+    Upgrade,
 }
 
 impl From<crate::net::HostError> for ExplainError {
@@ -56,6 +75,7 @@ impl From<crate::net::HostError> for ExplainError {
 /// Judges `method url` as if `client` had sent it by `entry`.
 pub fn explain(
     policy: &CompiledPolicy,
+    around: &Around,
     method: &str,
     url: &str,
     entry: Entry,
@@ -73,42 +93,52 @@ pub fn explain(
         None => return Err(ExplainError::Scheme),
     };
     let rest = rest.split('#').next().unwrap_or(rest);
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, raw_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let (raw_path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
     let default = if tls { Port::HTTPS } else { Port::HTTP };
     let authority = Authority::parse(authority, Some(default))?;
-    let path = path::canonical(raw_path)?;
-
-    let connection = tls.then(|| {
-        let flow = Flow {
-            entry,
-            client,
-            authority: &authority,
-        };
-        policy.decide_connection(&flow, now)
-    });
-    let request = || {
-        let facts = RequestFacts {
-            entry,
-            client,
-            authority: &authority,
-            method,
-            path: &path,
-            upgrade,
-            size: RequestSize {
-                query_bytes: query.len() as u64,
-                ..RequestSize::default()
-            },
-        };
-        policy.decide_request(&facts, now)
+    let read = match entry == Entry::FrontDoor && around.comfyui.as_ref() == Some(&authority) {
+        true => path::canonical_with_slashes(raw_path),
+        false => path::canonical(raw_path),
     };
+    // A base URL and the front door are spoken to in requests alone, and so are our own sources.
+    let connects = match entry {
+        Entry::Explicit | Entry::Transparent => tls,
+        Entry::Reverse | Entry::FrontDoor | Entry::Models => false,
+    };
+    let judge = Judge {
+        policy,
+        around,
+        entry,
+        client,
+        authority: &authority,
+        now,
+    };
+    let connection = connects.then(|| judge.connection());
     let connection_action = connection.as_ref().map(|c| c.action);
     let (action, responder, decided) = match connection {
         Some(d) if d.action != ConnectionAction::Intercept || method == "CONNECT" => {
             (d.action.as_str(), None, strip(d))
         }
+        _ if method == "CONNECT" => (Action::Deny.as_str(), None, refused(Reason::WrongEntry)),
         Some(_) | None => {
-            let d = request();
+            let path = read.clone()?;
+            let in_query = |c: char| c.is_ascii_graphic() && !"\"<>".contains(c);
+            if !query.unwrap_or_default().chars().all(in_query) {
+                return Err(ExplainError::Query);
+            }
+            if upgrade && method != "GET" {
+                return Err(ExplainError::Upgrade);
+            }
+            let target = match query {
+                Some(query) => format!("{path}?{query}"),
+                None => path.to_string(),
+            };
+            let d = judge.request(method, &target, path.len(), upgrade);
             let responder = match d.action {
                 Action::Respond(by) => Some(by),
                 Action::Deny | Action::Forward => None,
@@ -123,7 +153,14 @@ pub fn explain(
         would_deny,
         terms: _,
     } = decided;
-    let how_to_allow = (action == "deny").then(|| how_to_allow(reason, &authority, method, &path));
+    // No rule for requests makes a TLS connection name an address, nor has it a path that is none.
+    let asked = match (&authority.host, connection_action, &read) {
+        (Host::Ip(_), Some(_), _) | (_, _, Err(_)) => "CONNECT",
+        (Host::Ip(_) | Host::Name(_), _, Ok(_)) => method,
+    };
+    // A connection that ends it is not asked for a path.
+    let path = read.unwrap_or(Cow::Borrowed(raw_path));
+    let how_to_allow = (action == "deny").then(|| how_to_allow(reason, &authority, asked, &path));
     let rule_reason = policy
         .rule(&rule)
         .and_then(|r| r.reason.as_deref())
@@ -141,6 +178,119 @@ pub fn explain(
         path: path.into_owned(),
         rule_reason,
     })
+}
+
+/// The checkpoints, one after the other.
+struct Judge<'a> {
+    policy: &'a CompiledPolicy,
+    around: &'a Around,
+    entry: Entry,
+    client: IpAddr,
+    authority: &'a Authority,
+    now: OffsetDateTime,
+}
+
+impl Judge<'_> {
+    fn connection(&self) -> Decision<ConnectionAction> {
+        let flow = Flow {
+            entry: self.entry,
+            client: self.client,
+            authority: self.authority,
+        };
+        let decision = self.policy.decide_connection(&flow, self.now);
+        let overruled = match decision.action {
+            ConnectionAction::Deny => None,
+            // Its address is looked at before the ClientHello, where a refusal can still be said.
+            ConnectionAction::Tunnel => self.closed().or(self.nameless()),
+            ConnectionAction::Intercept if self.authority.host.is_localhost() => {
+                Some(Reason::TlsHandshakeFailed)
+            }
+            ConnectionAction::Intercept => self.nameless(),
+        };
+        overrule(decision, ConnectionAction::Deny, overruled)
+    }
+
+    /// `target`: path and query as they are sent on.
+    fn request(
+        &self,
+        method: &str,
+        target: &str,
+        path_length: usize,
+        upgrade: bool,
+    ) -> Decision<Action> {
+        let facts = RequestFacts {
+            entry: self.entry,
+            client: self.client,
+            authority: self.authority,
+            method,
+            path: target.get(..path_length).unwrap_or(target),
+            upgrade,
+            size: RequestSize {
+                // The '?' is not part of it.
+                query_bytes: target.len().saturating_sub(path_length + 1) as u64,
+                ..RequestSize::default()
+            },
+        };
+        let decision = self.policy.decide_request(&facts, self.now);
+        let overruled = match decision.action {
+            Action::Deny | Action::Respond(_) => None,
+            Action::Forward => self
+                .secret(target, decision.terms.as_deref())
+                .or_else(|| self.closed()),
+        };
+        overrule(decision, Action::Deny, overruled)
+    }
+
+    fn secret(&self, target: &str, terms: Option<&Terms>) -> Option<Reason> {
+        let detector = self.policy.secrets();
+        let mode = detector.mode_under(terms);
+        secrets::target(detector, mode, &self.authority.host, target)
+            .err()
+            .map(|_| Reason::SecretFound)
+    }
+
+    /// Why it would not be dialled, as far as that can be said without asking a name server.
+    fn closed(&self) -> Option<Reason> {
+        let Around {
+            addresses,
+            own_listeners,
+            comfyui: _,
+        } = self.around;
+        if let Host::Ip(ip) = self.authority.host {
+            let socket = SocketAddr::new(ip, self.authority.port.number());
+            return address::check(self.authority, socket, addresses, own_listeners).err();
+        }
+        // Nobody is asked for names of this machine.
+        match self.authority.host.is_localhost() || addresses.closes_public() {
+            true if !addresses.permits_private(self.authority) => Some(Reason::AddressClosed),
+            true | false => None,
+        }
+    }
+
+    fn nameless(&self) -> Option<Reason> {
+        self.authority.host.as_ip().map(|_| Reason::SniMissing)
+    }
+}
+
+fn overrule<A>(decision: Decision<A>, deny: A, by: Option<Reason>) -> Decision<A> {
+    match by {
+        Some(reason) => Decision {
+            action: deny,
+            reason,
+            ..decision
+        },
+        None => decision,
+    }
+}
+
+fn refused(reason: Reason) -> Decision<()> {
+    Decision {
+        action: (),
+        rule: RuleName::none(),
+        reason,
+        would_deny: None,
+        terms: None,
+    }
 }
 
 struct Scheme<'a> {
@@ -177,272 +327,4 @@ fn strip<A>(d: Decision<A>) -> Decision<()> {
         would_deny,
         terms,
     }
-}
-
-/// What to write into the configuration so that this request is allowed: a rule in YAML where one
-/// helps, else a comment that says what does.
-///
-/// `method` is `CONNECT` (and `path` ignored) where a connection was refused.
-pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &str) -> String {
-    let class = match &authority.host {
-        Host::Ip(ip) => classify(*ip),
-        Host::Name(_) => AddressClass::Public,
-    };
-    if class != AddressClass::Public && !class.openable() && may_be_allowed(reason) {
-        return format!(
-            "# no rule can allow it: {} addresses are never dialled",
-            class.as_str()
-        );
-    }
-    match reason {
-        Reason::RuleAllows => "# it is allowed already".into(),
-        Reason::RuleDenies => {
-            "# a deny rule wins over every allow: remove or narrow the rule named here".into()
-        }
-        Reason::NoRuleMatched | Reason::HostKnownRequestNot => {
-            rule_yaml(authority, method, path, false)
-        }
-        Reason::UpgradeNotAllowed => rule_yaml(authority, method, path, true),
-        Reason::AddressClosed => upstream_yaml(authority),
-        Reason::AllowExpired => {
-            "# the rule named here has ended: give it a later until, or none".into()
-        }
-        Reason::ReadOnly => {
-            "# the rule named here is read_only: GET and HEAD without a body. For more, write a rule \
-             for this method and path above it"
-                .into()
-        }
-        Reason::QueryTooLarge => "# raise max_query_bytes in the rule named here".into(),
-        Reason::HeadersTooLarge => "# raise max_header_bytes in the rule named here".into(),
-        Reason::BudgetSpent => {
-            "# wait for the next hour or day, or raise the budget of the rule named here".into()
-        }
-        Reason::SecretFound => {
-            "# if it is meant to go there: secrets: off (or redact) in the rule for this host".into()
-        }
-        Reason::BodyEncoded => {
-            "# send it unencoded, or write encoded_bodies: true in the rule for this host".into()
-        }
-        Reason::OwnListener => "# no rule can allow it: it is an address of airlock itself".into(),
-        Reason::BadAuthority
-        | Reason::AuthorityMismatch
-        | Reason::MalformedRequest
-        | Reason::AmbiguousFraming
-        | Reason::HeadTooLarge
-        | Reason::HeadTimeout
-        | Reason::BodyTooLarge
-        | Reason::BodyTimeout
-        | Reason::WrongEntry
-        | Reason::NotTls
-        | Reason::SniMissing
-        | Reason::SniMismatch
-        | Reason::ClientHelloInvalid
-        | Reason::ClientHelloTimeout
-        | Reason::TlsHandshakeFailed => {
-            "# no rule can allow it: the client has to send it differently".into()
-        }
-        Reason::HostNotAllowed => format!(
-            "front_door:\n  hosts: [{}] # only if this name is yours",
-            authority.host
-        ),
-        Reason::PlainWebsocket => format!(
-            "front_door:\n  plain_websockets: [{}] # whoever listens in between reads it",
-            authority.host
-        ),
-        Reason::OriginNotAllowed => {
-            "# no rule can allow it: open ComfyUI by the address of the front door".into()
-        }
-        Reason::LoginRequired
-        | Reason::TokenMalformed
-        | Reason::TokenBadSignature
-        | Reason::TokenBadPayload
-        | Reason::TokenExpired
-        | Reason::TokenNotHere
-        | Reason::SessionUnknown
-        | Reason::SessionRevoked
-        | Reason::SessionExpired
-        | Reason::SessionMismatch
-        | Reason::LoginWrong => {
-            "# log in at /airlock/login, or make a token (`airlock session issue`) or an API key \
-             (`airlock key add`)"
-                .into()
-        }
-        Reason::ProxyLoginRequired => {
-            "# put an API key into the proxy's address: http://key:KEY@host:port, with KEY from \
-             `airlock key add`"
-                .into()
-        }
-        Reason::KeyUnknown | Reason::KeyExpired => {
-            "# make a new API key: `airlock key add NAME`, or `airlock key rotate NAME`".into()
-        }
-        Reason::KeyTooMany | Reason::KeyBusy | Reason::LoginThrottled | Reason::LoginBusy => {
-            "# wait for as long as Retry-After says".into()
-        }
-        Reason::PageUnknown => {
-            "# send Origin with the address of the front door, or a token in place of the cookie"
-                .into()
-        }
-        Reason::LoginInTheClear => format!(
-            "front_door:\n  plain_websockets: [{}] # whoever listens in between reads the password",
-            authority.host
-        ),
-        Reason::RoleTooLow => "# ask an admin: `airlock user list` shows who is what".into(),
-        Reason::SessionIdForeign | Reason::SessionIdsFull => {
-            "# begin a new chat: its session id is another user's, or there are too many".into()
-        }
-        Reason::EchRefused => {
-            "# turn Encrypted ClientHello off in the client, or intercept this host: give its rule \
-             action: forward"
-                .into()
-        }
-        Reason::PolicyChanged => {
-            "# the policy was changed while it was open: ask again, and see what the new one says"
-                .into()
-        }
-        Reason::LockedDown => {
-            "# no rule can allow it: end the lockdown (airlock lockdown off)".into()
-        }
-        Reason::UpstreamProxyRefused => {
-            "# airlock allows it: ask who runs the proxy named in egress.upstream_proxy".into()
-        }
-        Reason::GuardTraversal => guard_off("traversal", "names that lead anywhere"),
-        Reason::GuardUploadTypes => guard_off("upload_types", "files of any kind"),
-        Reason::GuardImagePixels => guard_off("image_pixels", "pictures of any size"),
-        Reason::GuardPrompt => guard_off("prompt", "workflows of any size"),
-        Reason::GuardCodeNodes => guard_off("code_nodes", "workflows that run code"),
-        Reason::GuardInstallRoutes => {
-            format!("# an admin may; or, for everyone:\n{}", guard_off("install_routes", "everyone installs"))
-        }
-        Reason::GuardManagerFiles => guard_off("manager_files", "its security level among them"),
-        Reason::GuardUnreadable => {
-            "# no rule can allow it: the client has to send it unencoded and as UTF-8".into()
-        }
-        Reason::RateLimited | Reason::TooManyOpen => {
-            "# no rule refused it: wait, or raise the limit named here (limits.rates)".into()
-        }
-        Reason::CircuitOpen => {
-            "# no rule refused it: ComfyUI is down; it is asked again by itself (front_door.breaker)"
-                .into()
-        }
-        Reason::ResolveFailed
-        | Reason::ResolveTimeout
-        | Reason::ConnectFailed
-        | Reason::ConnectTimeout
-        | Reason::UpstreamTlsFailed
-        | Reason::UpstreamFailed
-        | Reason::UpstreamTimeout
-        | Reason::Overloaded
-        | Reason::AuditUnavailable
-        | Reason::PolicyFault
-        | Reason::ClientGone
-        | Reason::Internal => "# no rule refused it: it failed on the way".into(),
-    }
-}
-
-/// `what` is let through then.
-fn guard_off(guard: &str, what: &str) -> String {
-    format!("front_door:\n  guards:\n    {guard}: off # {what}")
-}
-
-/// Whether a rule or a setting would otherwise be proposed.
-fn may_be_allowed(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NoRuleMatched
-            | Reason::HostKnownRequestNot
-            | Reason::UpgradeNotAllowed
-            | Reason::AddressClosed
-    )
-}
-
-fn rule_yaml(authority: &Authority, method: &str, path: &str, upgrade: bool) -> String {
-    let connect = method == "CONNECT";
-    let (key, destination) = match &authority.host {
-        Host::Name(name) => ("hosts", name.to_string()),
-        Host::Ip(ip) => ("ips", format!("\"{ip}\"")),
-    };
-    let defaults: &[Port] = if connect {
-        &[Port::HTTPS]
-    } else {
-        &[Port::HTTP, Port::HTTPS]
-    };
-    let mut out = format!("rules:\n  - name: allow-{}\n", name_for(authority));
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "    {key}: [{destination}]");
-    if !defaults.contains(&authority.port) {
-        let _ = writeln!(out, "    ports: [{}]", authority.port);
-    }
-    if !connect {
-        let _ = writeln!(out, "    methods: [{}]", quoted(method));
-        let _ = writeln!(out, "    paths: [{}]", quoted(&pattern_for(path)));
-    }
-    if upgrade {
-        out.push_str("    upgrade: true\n");
-    }
-    let _ = writeln!(
-        out,
-        "    action: {}",
-        if connect { "tunnel" } else { "forward" }
-    );
-    // A rule opens the host; a private address opens by being named as an upstream as well.
-    if let Host::Ip(ip) = &authority.host
-        && classify(*ip) != AddressClass::Public
-    {
-        out.push_str(&upstream_yaml(authority));
-    }
-    out
-}
-
-fn upstream_yaml(authority: &Authority) -> String {
-    format!(
-        "# the address is private; it opens for exactly this host and port by\nupstreams:\n  - name: \
-         {}\n    url: http://{authority}\n",
-        name_for(authority)
-    )
-}
-
-/// Letters, digits and '-': a name that YAML takes without quotes.
-fn name_for(authority: &Authority) -> String {
-    let host = authority.host.to_string();
-    host.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect()
-}
-
-/// A path holding '*' cannot be a pattern: its folder stands for it.
-fn pattern_for(path: &str) -> String {
-    match path.find('*') {
-        None if path.is_empty() => "/*".to_owned(),
-        None => path.to_owned(),
-        Some(at) => {
-            let folder = path
-                .get(..at)
-                .and_then(|p| p.rsplit_once('/'))
-                .map_or("", |(f, _)| f);
-            format!("{folder}/*")
-        }
-    }
-}
-
-/// Double-quoted YAML; method and path hold no control characters once they were judged.
-fn quoted(text: &str) -> String {
-    let plain = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"/-_.*".contains(&b))
-        && !text.starts_with(['*', '-']);
-    if plain {
-        return text.to_owned();
-    }
-    let inner: String = text
-        .chars()
-        .filter(|c| !c.is_control())
-        .flat_map(|c| {
-            let escaped = matches!(c, '"' | '\\');
-            escaped
-                .then_some('\\')
-                .into_iter()
-                .chain(std::iter::once(c))
-        })
-        .collect();
-    format!("\"{inner}\"")
 }

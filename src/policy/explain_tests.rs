@@ -13,7 +13,16 @@ fn explanations() {
         &["llm v.test llm", "t t.test tunnel", "bad bad.test deny"],
     );
     let e = |method: &str, url: &str| {
-        explain(&p, method, url, Entry::Explicit, CLIENT, NOW).map(|e| {
+        explain(
+            &p,
+            &Around::default(),
+            method,
+            url,
+            Entry::Explicit,
+            CLIENT,
+            NOW,
+        )
+        .map(|e| {
             (
                 e.action,
                 e.rule.to_string(),
@@ -65,15 +74,40 @@ fn explanations() {
         ),
         (
             "GET",
-            "https://o.test/%2f",
+            "http://o.test/%2f",
             Err(PathError::ForbiddenEscape.into()),
+        ),
+        // The connection ends it: nobody reads the path.
+        (
+            "GET",
+            "https://t.test/%2f",
+            ok("tunnel", "t", Reason::RuleAllows, ""),
+        ),
+        (
+            "GET",
+            "https://o.test/%2f",
+            ok(
+                "deny",
+                "none",
+                Reason::NoRuleMatched,
+                "rules:\n  - name: allow-o-test\n    hosts: [o.test]\n    action: tunnel\n",
+            ),
         ),
     ];
     for (method, url, want) in rows {
         assert_eq!(e(method, url), want, "{method} {url}");
     }
     let json = serde_json::to_value(
-        explain(&p, "GET", "http://o.test/", Entry::Explicit, CLIENT, NOW).unwrap(),
+        explain(
+            &p,
+            &Around::default(),
+            "GET",
+            "http://o.test/",
+            Entry::Explicit,
+            CLIENT,
+            NOW,
+        )
+        .unwrap(),
     )
     .unwrap();
     assert_eq!(json["action"], "deny");
@@ -94,8 +128,16 @@ fn a_connect_and_a_query_are_explained_as_they_would_be_judged() {
         rule_with("q q.test forward", terms),
     ]);
     let said = |method: &str, url: &str| {
-        explain(&policy, method, url, Entry::Explicit, CLIENT, NOW)
-            .map(|e| (e.action, e.reason, e.port))
+        explain(
+            &policy,
+            &Around::default(),
+            method,
+            url,
+            Entry::Explicit,
+            CLIENT,
+            NOW,
+        )
+        .map(|e| (e.action, e.reason, e.port))
     };
     let is = |action: &str, reason, port| Ok((action.to_owned(), reason, port));
     for (method, url, want) in [
@@ -205,8 +247,14 @@ fn what_is_proposed_for_an_address_is_a_rule_by_ip_and_an_upstream_where_it_is_p
         (
             "a private one",
             "192.168.1.9:8000",
+            "GET",
+            "rules:\n  - name: allow-192-168-1-9\n    ips: [\"192.168.1.9\"]\n    ports: [8000]\n    methods: [GET]\n    paths: [/x]\n    action: forward\n# the address is private; it opens",
+        ),
+        (
+            "a tunnel to one, which no TLS can name",
+            "8.8.8.8:443",
             "CONNECT",
-            "rules:\n  - name: allow-192-168-1-9\n    ips: [\"192.168.1.9\"]\n    ports: [8000]\n    action: tunnel\n# the address is private; it opens",
+            "# no rule can allow it: TLS has to say which name",
         ),
         (
             "a public one",
@@ -269,7 +317,18 @@ fn an_explanation_says_what_it_read_who_answers_and_why_the_rule_is_there() {
             "t t.test tunnel",
         ],
     );
-    let of = |url: &str| explain(&p, "GET", url, Entry::Explicit, CLIENT, NOW).unwrap();
+    let of = |url: &str| {
+        explain(
+            &p,
+            &Around::default(),
+            "GET",
+            url,
+            Entry::Explicit,
+            CLIENT,
+            NOW,
+        )
+        .unwrap()
+    };
     let rows = [
         (
             "wss://ws.test/ws",

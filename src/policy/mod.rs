@@ -6,10 +6,11 @@
 //! A request's path goes through [`path::canonical`] first: what is judged is what is sent.
 //! [`Lockdown`] stands above all three. [`diff`] says what a new policy allows that the old one did not.
 //! [`terms`] are what a rule demands beyond matching; [`budget`] and [`secrets`] judge what is sent.
-//! [`explain`] turns a decision into words and into the rule that would allow it; [`learn`] turns a
-//! report-mode log into rules.
+//! [`explain`] says what would happen to a request, [`how_to_allow`] writes the rule that would allow it;
+//! [`learn`] turns a report-mode log into rules.
 
 pub mod address;
+mod allowing;
 pub mod budget;
 mod compiled;
 pub mod decision;
@@ -25,9 +26,10 @@ pub mod secrets;
 pub mod terms;
 
 pub use address::{AddressPolicy, CheckedAddr};
+pub use allowing::how_to_allow;
 pub use compiled::{CompiledPolicy, Flow, RequestFacts};
 pub use decision::{Action, ConnectionAction, Decision, Mode, Reason, Responder, RuleName};
-pub use explain::{ExplainError, Explanation, explain, how_to_allow};
+pub use explain::{Around, ExplainError, Explanation, explain};
 pub use guard::guarded;
 pub use lockdown::Lockdown;
 pub use path::{PathError, PathPattern, PathPatternError};
@@ -37,6 +39,8 @@ pub use terms::{RequestSize, Terms};
 #[cfg(test)]
 pub use rule::{FAULT, FAULTY};
 
+#[cfg(test)]
+mod explain_around_tests;
 #[cfg(test)]
 mod explain_tests;
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Pipeline {
                     .metrics
                     .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
-                    cookie: context.known.cookie.take(),
+                    handed: context.known.handed.take(),
                     leash: &arrival.connection.leash,
                     closing: &self.services.closing,
                     seen: &mut context.seen,

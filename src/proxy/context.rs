@@ -104,11 +104,7 @@ impl RequestContext {
     ) -> Result<(), Stopped> {
         self.chat_id = ChatWatch::begin(arrival, request)?;
         self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
-        if let (Some(id), Some(active)) = (identity::restored(arrival), &self.known.active) {
-            let sessions = &services.doorkeeper.identity.sessions;
-            sessions.note_checkpoint(active.session_id(), id);
-        }
-        Ok(())
+        identity::asks_for_checkpoints(&services.doorkeeper, &self.known, arrival)
     }
 
     /// What the handler wants in the record.

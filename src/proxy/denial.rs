@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     net::Authority,
-    policy::{Reason, RuleName, explain::how_to_allow},
+    policy::{Reason, RuleName, how_to_allow},
 };
 
 /// Marks every response that this program makes itself; clients and upstreams cannot set it.

@@ -278,8 +278,8 @@ impl ProxyHttp for Pipeline {
         }
         door::disarm(&self.services, arrival, response)?;
         door::tell_browser(&self.services, arrival, response)?;
-        if let Some(cookie) = context.known.cookie.take() {
-            response.append_header(http::header::SET_COOKIE, cookie)?;
+        if let Some(handed) = context.known.handed.take() {
+            handed.put(response)?;
         }
         let method = &session.req_header().method;
         context.chat = door::completes(arrival, method, response)?;

@@ -8,7 +8,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderValue, Method, Version, header};
+use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use super::{
     body::ChunkFault,
     context::Seen,
     denial::DECISION_HEADER,
+    identity::Handed,
     live::{Leash, Standing},
     memory::Held,
 };
@@ -168,8 +169,8 @@ pub struct Around<'a> {
     pub leash: &'a Leash,
     /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
     pub closing: &'a CancellationToken,
-    /// For the browser to keep.
-    pub cookie: Option<HeaderValue>,
+    /// For who asks to go on with.
+    pub handed: Option<Handed>,
     /// For an end that nobody tells us about.
     pub seen: &'a mut Seen,
 }
@@ -186,7 +187,7 @@ pub async fn respond(
     let Around {
         leash,
         closing,
-        cookie,
+        handed,
         seen,
     } = around;
     seen.read = request.body.len() as u64;
@@ -218,8 +219,8 @@ pub async fn respond(
         standing = Some(stand().map_err(cut)?);
     }
     let (mut header, body) = build_header(session, response, rule, id)?;
-    if let Some(cookie) = cookie {
-        header.append_header(header::SET_COOKIE, cookie)?;
+    if let Some(handed) = handed {
+        handed.put(&mut header)?;
     }
     seen.status = Some(status);
     session

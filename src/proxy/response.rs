@@ -7,10 +7,14 @@
 //! beside the page that it was asked for, and past this program. Called by `pipeline` for forwarded
 //! requests, and by the front door, as [`clean_headers`], for what it fetches itself; values are looked at, never logged.
 
+mod leads;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 
 use super::forward::{named, nominated};
+use leads::{cookie_is_for, link_is_idle, lower, refresh_stays};
+
 use crate::{net::Host, page::cookie::sets_ours};
 
 /// Why this head is not passed on.
@@ -68,10 +72,12 @@ pub fn clean(response: &mut ResponseHeader, host: &Host) {
     if !switches {
         response.remove_header(&header::UPGRADE);
     }
-    keep_if(response, &header::LINK, |link| !makes_connect(link));
-    keep_if(response, &header::REFRESH, |refresh| stays(refresh, host));
+    keep_if(response, &header::LINK, |link| link_is_idle(link, host));
+    keep_if(response, &header::REFRESH, |refresh| {
+        refresh_stays(refresh, host)
+    });
     keep_if(response, &header::SET_COOKIE, |cookie| {
-        is_for(cookie, host) && !sets_ours(cookie)
+        cookie_is_for(cookie, host) && !sets_ours(cookie)
     });
     without_reports(response);
 }
@@ -110,16 +116,21 @@ pub fn clean_headers(status: StatusCode, headers: &mut HeaderMap, host: &Host) {
 fn opens_a_door(name: &HeaderName) -> bool {
     match name.as_str() {
         // Other servers and protocols for the same name; Alt-Svc may carry keys for encrypted hellos.
-        "alt-svc" | "nel" | "report-to" | "reporting-endpoints" => true,
+        "alt-svc" | "alternate-protocol" | "nel" | "report-to" | "reporting-endpoints" => true,
         // Reports in the background, whose addresses stand in them.
         "expect-ct" | "public-key-pins" | "public-key-pins-report-only" => true,
         "content-security-policy-report-only" => true,
         // Look-ups and loads that nobody clicked on.
         "x-dns-prefetch-control" | "speculation-rules" => true,
         "keep-alive" | "trailer" => true,
-        name => ["x-airlock-", "proxy-", "attribution-reporting-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix)),
+        name => [
+            "x-airlock-",
+            "x_airlock_",
+            "proxy-",
+            "attribution-reporting-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix)),
     }
 }
 
@@ -137,75 +148,6 @@ fn keep_if(
     for value in all.into_iter().filter(passes) {
         // It was a value of this very header before.
         let _ = response.append_header(name.clone(), value);
-    }
-}
-
-/// A link that makes a browser connect or look up by itself. Links of one line are not told apart:
-/// with one such among them all go, which costs a hint and nothing else.
-fn makes_connect(link: &HeaderValue) -> bool {
-    let text = lower(link);
-    ["preconnect", "prefetch", "preload", "prerender"]
-        .iter()
-        .any(|word| text.contains(word))
-}
-
-/// `5; url=/next` stays on its host; another one is a load that nobody clicked on.
-fn stays(refresh: &HeaderValue, host: &Host) -> bool {
-    let text = lower(refresh);
-    let Some((_, url)) = text.split_once("url") else {
-        // Seconds alone. Browsers take a bare URL, too.
-        return text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b" .;,".contains(&b));
-    };
-    let url = url
-        .trim_start()
-        .trim_start_matches('=')
-        .trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
-    // Browsers read a backslash as a slash and skip tabs: what is not plain goes.
-    if url.contains(['\\', '\t']) {
-        return false;
-    }
-    let rest = url
-        .strip_prefix("https:")
-        .or_else(|| url.strip_prefix("http:"))
-        .unwrap_or(url);
-    match rest.strip_prefix("//") {
-        Some(rest) => {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            let name = authority.split(':').next().unwrap_or_default();
-            Host::parse(name).is_ok_and(|target| target == *host)
-        }
-        // No host of its own; with another scheme it is no path.
-        None => rest.len() == url.len() && !scheme_first(url),
-    }
-}
-
-fn scheme_first(url: &str) -> bool {
-    let end = url.find(['/', '?', '#']).unwrap_or(url.len());
-    url.get(..end).is_some_and(|start| start.contains(':'))
-}
-
-/// A cookie for the host that was judged, or a domain that it is in.
-fn is_for(cookie: &HeaderValue, host: &Host) -> bool {
-    let text = lower(cookie);
-    // The last one counts (RFC 6265 5.3).
-    let domain = text.split(';').skip(1).filter_map(|attribute| {
-        let (name, value) = attribute.split_once('=')?;
-        (name.trim() == "domain").then(|| value.trim().trim_start_matches('.').to_owned())
-    });
-    let Some(domain) = domain.last().filter(|domain| !domain.is_empty()) else {
-        return true;
-    };
-    match host {
-        Host::Ip(ip) => domain == ip.to_string(),
-        Host::Name(name) => {
-            domain == **name
-                || (domain.contains('.')
-                    && name
-                        .strip_suffix(&domain)
-                        .is_some_and(|rest| rest.ends_with('.')))
-        }
     }
 }
 
@@ -236,10 +178,6 @@ fn without_reports(response: &mut ResponseHeader) {
             let _ = response.append_header(name.clone(), value);
         }
     }
-}
-
-fn lower(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()
 }
 
 /// The names that are left, for tests.
@@ -282,6 +220,8 @@ mod tests {
             ("attribution-reporting-register-source", "{}"),
             ("content-security-policy-report-only", "default-src 'self'"),
             ("x-dns-prefetch-control", "on"),
+            ("alternate-protocol", "443:quic"),
+            ("x_airlock_decision", "allow"),
             ("x-kept", "1"),
         ]);
         assert_eq!(names(&response.headers), ["connection", "x-kept"]);
@@ -319,6 +259,33 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_read_as_browsers_read_it() {
+        for (value, kept) in [
+            ("</a>; rel=\"pre\\connect\"", false),
+            ("</s.css>; rel=stylesheet", false),
+            (
+                "<https://evil.test/d>; rel=\"compression-dictionary\"",
+                false,
+            ),
+            ("<https://evil.test/2>; rel=next", false),
+            (
+                "<https://a.site.test/2>; rel=next, <//evil.test/9>; rel=last",
+                false,
+            ),
+            (
+                "<https://a.site.test/2>; rel=\"next\", </9>; rel=\"last\"",
+                true,
+            ),
+            ("<https://a.site.test:x@evil.test/2>; rel=next", false),
+            ("<//evil.test/2; rel=next", false),
+            ("<https://other.test/licence>; rel=license", true),
+        ] {
+            let response = cleaned(&[("link", value)]);
+            assert_eq!(response.headers.contains_key("link"), kept, "{value}");
+        }
+    }
+
+    #[test]
     fn a_refresh_stays_on_its_host() {
         for (value, kept) in [
             ("5", true),
@@ -336,6 +303,24 @@ mod tests {
             ("0; url=javascript:alert(1)", false),
             ("0; https://evil.test/", false),
             ("0; url=https://b.site.test/", false),
+            // Without `url=` the rest is the address, whatever stands in it.
+            ("0; //evil.test/?url=/x", false),
+            ("0; https://evil.test/?url=/x", false),
+            ("0, //evil.test/?url=/x", false),
+            ("0 //evil.test/?url=/x", false),
+            ("0; /x?url=//evil.test", true),
+            // A user name is none of the host, with a password or without.
+            ("0; url=https://a.site.test:x@evil.test/", false),
+            ("0; url=//a.site.test:443@evil.test/", false),
+            ("0; url=https://a.site.test:8443/", true),
+            ("0; url=\"//evil.test\"", false),
+            ("0; url='//a.site.test'", true),
+            ("0; url=\"/x\"//evil.test", false),
+            ("0; url=/x\ty", false),
+            ("1.5", true),
+            ("5;", true),
+            ("0; url=", true),
+            ("x; url=/x", false),
         ] {
             let response = cleaned(&[("refresh", value)]);
             assert_eq!(response.headers.contains_key("refresh"), kept, "{value}");
@@ -355,6 +340,9 @@ mod tests {
             ("a=1; Domain=ite.test", false),
             ("a=1; Domain=b.a.site.test", false),
             ("a=1; Domain=a.site.test; Domain=evil.test", false),
+            // Some count the last one, and some the last that is not empty.
+            ("a=1; Domain=evil.test; Domain=", false),
+            ("a=1; Domain=evil.test; Domain=a.site.test", false),
         ] {
             let response = cleaned(&[("set-cookie", "first=1"), ("set-cookie", value)]);
             let left = response.headers.get_all("set-cookie").iter().count();

@@ -154,6 +154,10 @@ pub fn words(reason: Reason) -> Words {
         Reason::SessionIdForeign => {
             no_rule("The chat belongs to somebody else.", "Begin a new chat.")
         }
+        Reason::CheckpointForeign => no_rule(
+            "The saved workflow belongs to somebody else, or to nobody who is known.",
+            "Go on from a workflow of your own.",
+        ),
         Reason::SessionIdsFull => no_rule("There are too many chats.", "Old ones are forgotten."),
         Reason::CircuitOpen => no_rule(
             "ComfyUI did not answer several times in a row and is left alone for a moment.",

@@ -15,7 +15,7 @@ use super::{
     reasons,
     viewer::Viewer,
 };
-use crate::{policy::explain::how_to_allow, token::UnixTime};
+use crate::{policy::how_to_allow, token::UnixTime};
 
 /// Of the fields below and their meaning.
 pub const FORMAT: &str = "airlock-receipt/1";

@@ -15,7 +15,7 @@ use super::{
     lane::Lane,
     reply::{self, Reply},
 };
-use crate::upstream::own;
+use crate::{net::Entry, upstream::own};
 
 /// More than any answer of ours to a case.
 const MAX_ANSWER: usize = 1 << 20;
@@ -29,6 +29,8 @@ pub struct Doors {
     pub transparent_http: Option<SocketAddr>,
     pub front_door: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    /// Where nobody comes in without a login or a key.
+    pub asking: Vec<Entry>,
 }
 
 impl Doors {
@@ -44,6 +46,19 @@ impl Doors {
         }
     }
 
+    /// A stranger's cases would all be refused there for the want of a key, which says nothing about the
+    /// rules behind it.
+    pub fn asks(&self, lane: Lane) -> bool {
+        let entry = match lane {
+            Lane::ExplicitPlain | Lane::ConnectTunnel | Lane::ConnectIntercepted => Entry::Explicit,
+            Lane::Reverse => Entry::Reverse,
+            Lane::TransparentTls | Lane::TransparentHttp => Entry::Transparent,
+            Lane::FrontDoor => Entry::FrontDoor,
+            Lane::Admin | Lane::InProcess => return false,
+        };
+        self.asking.contains(&entry) && self.of(lane).is_some()
+    }
+
     pub fn all(&self) -> Vec<SocketAddr> {
         let Self {
             explicit,
@@ -52,6 +67,7 @@ impl Doors {
             transparent_http,
             front_door,
             admin,
+            asking: _,
         } = self;
         [
             explicit,
@@ -80,7 +96,8 @@ pub struct Driver {
 impl Driver {
     /// Whether this lane can be played at all.
     pub fn reaches(&self, lane: Lane) -> bool {
-        lane == Lane::InProcess || self.doors.of(lane).is_some()
+        let open = self.doors.of(lane).is_some() && !self.doors.asks(lane);
+        lane == Lane::InProcess || open
     }
 
     pub async fn play(&self, case: &Case) -> Verdict {

@@ -19,6 +19,10 @@ pub struct Report {
     pub entries: BTreeMap<&'static str, Tally>,
     /// Escapes, and cases that ended in another way than they should.
     pub failed: Vec<Failure>,
+    /// Not played: nobody comes in there without a key, so that a refusal would say nothing. Cases by
+    /// entry.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub wants_key: BTreeMap<&'static str, usize>,
     #[serde(skip)]
     pub table: BTreeMap<(u8, Lane), Tally>,
     /// Not played: their listener is off, or the rules would let them out.
@@ -87,6 +91,7 @@ impl Report {
             cases: played.len(),
             entries,
             failed,
+            wants_key: BTreeMap::new(),
             table,
             skipped,
             notes,

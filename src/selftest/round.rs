@@ -4,6 +4,8 @@
 //! and a socket or a question is put down to a case only if it comes back each time that case is
 //! played alone, while nothing else was let through.
 
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -49,12 +51,15 @@ pub struct Round<'a> {
 impl Round<'_> {
     pub async fn play(&self) -> Report {
         let (mut cases, mut skipped) = (Vec::new(), 0);
+        let mut wants_key: BTreeMap<&'static str, usize> = BTreeMap::new();
         for case in corpus::cases(self.ground) {
             if !self.selection.holds(&case) {
                 continue;
             }
             if self.driver.reaches(case.lane) && is_safe(self.ground, self.policy, &case) {
                 cases.push(case);
+            } else if self.driver.doors.asks(case.lane) {
+                *wants_key.entry(case.lane.as_str()).or_default() += 1;
             } else {
                 skipped += 1;
             }
@@ -86,7 +91,10 @@ impl Round<'_> {
             ),
         }
         failed.sort_by_key(|f| (f.group, f.entry));
-        Report::of(&cases, failed, skipped, notes)
+        Report {
+            wants_key,
+            ..Report::of(&cases, failed, skipped, notes)
+        }
     }
 
     /// A second opinion, for an answer that came late on a busy machine.

@@ -11,8 +11,9 @@ use crate::{
 };
 
 use super::{
-    ApiKeys, Bounds, Issued, LoginRefused, NoRandomness, Records, SecretError, SecretSource,
-    SessionError, Sessions, UserError, Users, random, record::RecordError, secret, user::User,
+    ApiKeys, Bounds, Checkpoints, Issued, LoginRefused, NoRandomness, Records, SecretError,
+    SecretSource, SessionError, Sessions, UserError, Users, random, record::RecordError, secret,
+    user::User,
 };
 
 /// What `app` and the commands read from the configuration.
@@ -41,6 +42,7 @@ pub struct FirstAdmin {
 
 pub struct Identity {
     pub sessions: Sessions,
+    pub checkpoints: Checkpoints,
     pub users: Users,
     pub keys: ApiKeys,
     settings: Settings,
@@ -62,6 +64,7 @@ impl Identity {
         };
         Ok(Self {
             sessions: Sessions::open(records.clone(), ring, bounds)?,
+            checkpoints: Checkpoints::open(records.clone())?,
             users: Users::open(records.clone())?,
             keys: ApiKeys::open(records)?,
             settings,
@@ -100,6 +103,7 @@ impl Identity {
     pub fn end_local(&self, now: UnixTime) -> Result<usize, SessionError> {
         let ended = self.sessions.revoke_user(&Username::local(), now)?;
         self.sessions.forget_user(&Username::local());
+        self.checkpoints.forget_user(&Username::local());
         Ok(ended)
     }
 
@@ -156,8 +160,10 @@ impl Identity {
         // Refused from here on, even where the disk fails.
         let revoked = self.sessions.revoke_user(username, now);
         self.sessions.forget_user(username);
+        self.checkpoints.forget_user(username);
         let revoked = revoked?;
         self.sessions.flush(now)?;
+        self.checkpoints.flush(now)?;
         Ok((user, revoked))
     }
 
@@ -178,6 +184,7 @@ impl Identity {
     /// at the end.
     pub fn tick(&self, now: UnixTime) -> Result<(), StoreError> {
         self.sessions.flush(now)?;
+        self.checkpoints.flush(now)?;
         self.keys.flush()
     }
 }

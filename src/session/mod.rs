@@ -1,6 +1,6 @@
 //! Who may come in: sessions, users, API keys, and the secret that signs.
 //!
-//! [`Identity`] holds all four; `app` builds one, the front door asks it, and the control plane and
+//! [`Identity`] holds all four, and whose workflow checkpoints are; `app` builds one, the front door asks it, and the control plane and
 //! the commands change it through [`request::Request`]. What was acknowledged (issued, revoked, a
 //! password, a key) is on disk; what a request touches (last activity, extended life, checkpoint
 //! ids, bindings) is in memory and written by [`Identity::tick`].
@@ -11,6 +11,7 @@
 mod active;
 pub mod api_key;
 pub mod binding;
+pub mod checkpoint;
 mod identity;
 pub mod password;
 mod random;
@@ -27,6 +28,7 @@ mod tests;
 pub use active::{Active, Bounds, Issued, Refused, SessionError};
 pub use api_key::{ApiKeys, Grant, KeyRefused};
 pub use binding::{Foreign, VendorId};
+pub use checkpoint::{CheckpointId, Checkpoints};
 pub use identity::{FirstAdmin, Identity, IdentityError, Settings};
 pub use random::NoRandomness;
 pub use request::{Request, RequestError};

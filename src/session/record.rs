@@ -1,6 +1,6 @@
-//! What is stored, as JSON: one record per session, binding, user and API key.
+//! What is stored, as JSON: one record per session, binding, checkpoint, user and API key.
 //!
-//! The shapes are of schema 2 (`store`): a field that is not known is refused, as is a record that
+//! The shapes are of schema 3 (`store`): a field that is not known is refused, as is a record that
 //! cannot be read. A start with one ends with its name, so that nobody's password or revocation is
 //! lost in silence.
 
@@ -43,6 +43,14 @@ pub struct BindingRecord {
     pub username: Username,
     pub session_id: SessionId,
     pub last_seen: UnixTime,
+}
+
+/// The owner of a workflow that the plugin has saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointRecord {
+    pub username: Username,
+    pub last_used: UnixTime,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,11 @@ const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("totals");
 type Step = fn(&redb::WriteTransaction) -> Result<(), redb::Error>;
 
 /// What makes each schema out of the one before; the first makes schema 1 out of an empty file.
-const STEPS: [Step; 2] = [create_totals, records::create_tables];
+const STEPS: [Step; 3] = [
+    create_totals,
+    records::create_tables,
+    records::create_tables,
+];
 const SCHEMA: u64 = STEPS.len() as u64;
 
 fn create_totals(write: &redb::WriteTransaction) -> Result<(), redb::Error> {
@@ -213,7 +217,7 @@ mod tests {
             }
             let read = store.database.begin_read().unwrap();
             let meta = read.open_table(META).unwrap();
-            assert_eq!(meta.get("schema_version").unwrap().unwrap().value(), 2);
+            assert_eq!(meta.get("schema_version").unwrap().unwrap().value(), SCHEMA);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sessions, bindings, users and API keys as the store sees them: a name and some bytes.
+//! Sessions, bindings, checkpoints, users and API keys as the store sees them: a name and some bytes.
 //!
 //! `session` says what the bytes are. A batch is one transaction, on disk when [`Store::write`]
 //! returns; it is never called on a request's path.
@@ -11,6 +11,7 @@ type Definition = TableDefinition<'static, &'static str, &'static [u8]>;
 
 const SESSIONS: Definition = TableDefinition::new("sessions");
 const BINDINGS: Definition = TableDefinition::new("bindings");
+const CHECKPOINTS: Definition = TableDefinition::new("checkpoints");
 const USERS: Definition = TableDefinition::new("users");
 const API_KEYS: Definition = TableDefinition::new("api_keys");
 
@@ -19,17 +20,26 @@ pub enum Table {
     Sessions,
     /// The plugin's own session ids, and whose they are.
     Bindings,
+    /// Workflows that the plugin has saved, and whose they are.
+    Checkpoints,
     Users,
     ApiKeys,
 }
 
 impl Table {
-    pub const ALL: [Self; 4] = [Self::Sessions, Self::Bindings, Self::Users, Self::ApiKeys];
+    pub const ALL: [Self; 5] = [
+        Self::Sessions,
+        Self::Bindings,
+        Self::Checkpoints,
+        Self::Users,
+        Self::ApiKeys,
+    ];
 
     fn definition(self) -> Definition {
         match self {
             Self::Sessions => SESSIONS,
             Self::Bindings => BINDINGS,
+            Self::Checkpoints => CHECKPOINTS,
             Self::Users => USERS,
             Self::ApiKeys => API_KEYS,
         }
@@ -39,6 +49,7 @@ impl Table {
         match self {
             Self::Sessions => "sessions",
             Self::Bindings => "bindings",
+            Self::Checkpoints => "checkpoints",
             Self::Users => "users",
             Self::ApiKeys => "api_keys",
         }
@@ -53,7 +64,7 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
-/// Schema 2: the tables themselves.
+/// Schema 2: the tables themselves. Schema 3: `checkpoints` beside them; those that are there stay.
 pub(super) fn create_tables(write: &redb::WriteTransaction) -> Result<(), redb::Error> {
     for table in Table::ALL {
         write.open_table(table.definition())?;

@@ -3,7 +3,11 @@
 //! Behind a site's proxy ([`SiteProxy`]) what is resolved, checked and dialled is the proxy; the
 //! destination is judged by its name and sent to it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use smallvec::{SmallVec, smallvec};
 use tokio::{net::TcpStream, time::Instant};
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    net::{Authority, Host},
+    net::{Authority, Host, address::nat64},
     policy::{
         Lockdown, Reason,
         address::{AddressPolicy, CheckedAddr, check, check_unresolved},
@@ -183,8 +187,15 @@ impl Dialer {
             if !self.gate.open_to(ip) {
                 return Err(locked());
             }
-            check(authority, SocketAddr::new(ip, port), &policy, &own)
-                .map_err(|reason| fail(reason, format!("address {ip} is closed")))
+            let address = check(authority, SocketAddr::new(ip, port), &policy, &own)
+                .map_err(|reason| fail(reason, format!("address {ip} is closed")))?;
+            match listens_on_all(&own, port) && is_of_this_machine(address.socket().ip()) {
+                true => Err(fail(
+                    Reason::OwnListener,
+                    format!("address {ip} is this machine's, where airlock listens on all"),
+                )),
+                false => Ok(address),
+            }
         };
         match &authority.host {
             Host::Ip(ip) => Ok(smallvec![judge(*ip)?]),
@@ -307,6 +318,19 @@ impl Dialer {
         );
         outcome
     }
+}
+
+fn listens_on_all(own: &[SocketAddr], port: u16) -> bool {
+    own.iter()
+        .any(|listener| listener.ip().is_unspecified() && listener.port() == port)
+}
+
+/// Whether an interface has this address: only such a one can be bound. Nothing is sent; and asked only
+/// where the port is one that we listen on everywhere, so that it would lead back to us.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    // A gateway of the network dials the address inside.
+    let ip = nat64(ip).map_or(ip, IpAddr::from);
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Whose fault a failed connect was: the destination's, or ours because no descriptor is left.

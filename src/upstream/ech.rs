@@ -67,6 +67,17 @@ impl EchGuard {
         })
     }
 
+    /// In words, what passes here and did not under `old`.
+    pub fn opened_since(&self, old: &Self) -> Option<String> {
+        use EncryptedClientHello::{AllowGrease, Refuse};
+        match (old.mode, self.mode) {
+            (Refuse, AllowGrease) => {
+                Some("tls.encrypted_client_hello no longer refuses what looks like GREASE".into())
+            }
+            (Refuse | AllowGrease, Refuse) | (AllowGrease, AllowGrease) => None,
+        }
+    }
+
     /// Whether a hello with the extension may go to `authority`; if not, why.
     pub async fn permits(&self, authority: &Authority) -> Result<(), String> {
         match self.mode {

@@ -38,6 +38,8 @@ pub enum Trust {
 #[derive(Default)]
 pub struct PrivateCas {
     by_authority: HashMap<Authority, Trust>,
+    /// What each file held.
+    trusted: HashMap<Authority, Vec<CertificateDer<'static>>>,
     /// Connections that were verified by other CAs are not used again.
     generation: u64,
 }
@@ -48,6 +50,7 @@ impl PrivateCas {
         tls: &ClientTls,
     ) -> Result<Self, PrivateCaError> {
         let mut by_authority = HashMap::new();
+        let mut trusted = HashMap::new();
         for (authority, path) in named {
             let fail = |problem: String| PrivateCaError {
                 path: path.display().to_string(),
@@ -57,6 +60,7 @@ impl PrivateCas {
             let pem = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
             let mut certificates: Vec<WrappedX509> = Vec::new();
             let mut own = false;
+            let mut held = Vec::new();
             for der in pem {
                 let der = der.map_err(|e| fail(e.to_string()))?;
                 // Pingora's own constructor panics on bad DER; look first.
@@ -65,6 +69,7 @@ impl PrivateCas {
                 // A CA has no host names; a server's own certificate has.
                 own |= seen.is_ca() && matches!(seen.subject_alternative_name(), Ok(Some(_)));
                 certificates.push(WrappedX509::new(der.to_vec(), parse_x509));
+                held.push(der);
             }
             if certificates.is_empty() {
                 return Err(fail("holds no certificate".into()));
@@ -76,9 +81,11 @@ impl PrivateCas {
                 Trust::Ca(certificates.into())
             };
             by_authority.insert(authority.clone(), trust);
+            trusted.insert(authority.clone(), held);
         }
         Ok(Self {
             by_authority,
+            trusted,
             generation: 0,
         })
     }
@@ -90,6 +97,28 @@ impl PrivateCas {
     /// Of the policy it was loaded with.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// In words, whose certificates are trusted that were not under `old`.
+    pub fn opened_since(&self, old: &Self) -> Vec<String> {
+        let mut opened: Vec<String> = self
+            .trusted
+            .iter()
+            .filter(|(authority, now)| {
+                let before = old.trusted.get(*authority).map_or(&[][..], Vec::as_slice);
+                now.iter().any(|ca| !before.contains(ca))
+            })
+            .map(|(authority, _)| format!("{authority} may be certified by another ca_file"))
+            .collect();
+        let gone = old
+            .trusted
+            .keys()
+            .filter(|a| !self.trusted.contains_key(*a));
+        opened.extend(gone.map(|authority| {
+            format!("{authority} may be certified by any CA of the system: its ca_file is gone")
+        }));
+        opened.sort_unstable();
+        opened
     }
 
     pub fn of(&self, authority: &Authority) -> Option<Trust> {

@@ -100,6 +100,19 @@ impl ModelId {
         }
     }
 
+    /// Its page at the hub, for a person to open.
+    pub fn page(&self) -> Option<String> {
+        match self {
+            ModelId::Local { .. } => None,
+            ModelId::HuggingFace { owner, repo, .. } => {
+                Some(format!("https://huggingface.co/{owner}/{repo}"))
+            }
+            ModelId::Civitai { model, version, .. } => Some(format!(
+                "https://civitai.com/models/{model}?modelVersionId={version}"
+            )),
+        }
+    }
+
     pub fn parse(owner: &str, name: &str) -> Option<Self> {
         if name.len() > MAX_NAME || owner.len() > MAX_NAME {
             return None;

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::support::Airlock;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
+    "models",
     "session",
     "secret",
     "user",

@@ -13,6 +13,7 @@
 //! | [`config_page`] | docs/CONFIG.md and the examples of the other pages agree with the code |
 //! | [`corpus`] | every case of docs/EGRESS.md through every entry, and that page |
 //! | [`demo`] | `airlock demo` as a person and a script run it |
+//! | [`explain`] | what `airlock explain` says is what the proxy does, for random rules and requests |
 //! | [`pipeline`] | every door and every refusal, by raw sockets and rustls |
 //! | [`reload`] | a new policy and the kill switch, on what is open |
 //! | [`front_door`] | Airlock before ComfyUI, on the wire and in a browser |
@@ -45,6 +46,7 @@ mod corpus;
 mod demo;
 mod deploy;
 mod docs;
+mod explain;
 #[cfg(target_os = "linux")]
 mod fault;
 mod front_door;

@@ -56,52 +56,57 @@ impl Run for LocalDocs {
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let count = arguments::count(arguments, "count", MOST, MOST);
-        let chinese = is_dense(&question);
-        let catalogue = &known.catalogue;
-        let hits = known.index.search(&question, &What::ALL, count);
-        let mut text = HONESTY.to_owned();
-        let mut any = false;
-        for hit in worth(&hits) {
-            let found = match hit.what {
-                What::Node => catalogue.nodes().get(hit.at).map(|node| {
-                    let docs = catalogue.docs(&node.class);
-                    let excerpt = docs.map(|d| sound::text(d.either(chinese), EXCERPT));
-                    format!(
-                        "{}\n{}",
-                        cards::node(node, docs).line,
-                        excerpt.unwrap_or_default()
-                    )
-                }),
-                What::Template => catalogue
-                    .templates()
-                    .get(hit.at)
-                    .map(|t| cards::template(catalogue, t, chinese).line),
-                What::Saved => catalogue
-                    .saved()
-                    .get(hit.at)
-                    .map(|s| cards::saved(catalogue, s, chinese).line),
-                What::Model => catalogue
-                    .models()
-                    .get(hit.at)
-                    .map(|m| format!("- {}/{} (a model file on this disk)", m.folder, m.name)),
-            };
-            if let Some(found) = found {
-                any = true;
-                text.push_str("\n\n");
-                text.push_str(found.trim_end());
-            }
-        }
-        if !any {
-            text.push_str("\n\nNothing fits there. Say so to the user rather than guess.");
-        }
         Ok(Answer {
-            text,
+            text: HONESTY.to_owned() + &found(&question, count, known),
             ..Answer::default()
         })
     }
 }
 
-fn question(arguments: &Map<String, Value>) -> Result<String, String> {
+/// What fits in the docs, nodes, templates and models, or that nothing does.
+pub(super) fn found(question: &str, count: usize, known: &Knowledge) -> String {
+    let chinese = is_dense(question);
+    let catalogue = &known.catalogue;
+    let hits = known.index.search(question, &What::ALL, count);
+    let mut text = String::new();
+    let mut any = false;
+    for hit in worth(&hits) {
+        let found = match hit.what {
+            What::Node => catalogue.nodes().get(hit.at).map(|node| {
+                let docs = catalogue.docs(&node.class);
+                let excerpt = docs.map(|d| sound::text(d.either(chinese), EXCERPT));
+                format!(
+                    "{}\n{}",
+                    cards::node(node, docs).line,
+                    excerpt.unwrap_or_default()
+                )
+            }),
+            What::Template => catalogue
+                .templates()
+                .get(hit.at)
+                .map(|t| cards::template(catalogue, t, chinese).line),
+            What::Saved => catalogue
+                .saved()
+                .get(hit.at)
+                .map(|s| cards::saved(catalogue, s, chinese).line),
+            What::Model => catalogue
+                .models()
+                .get(hit.at)
+                .map(|m| format!("- {}/{} (a model file on this disk)", m.folder, m.name)),
+        };
+        if let Some(found) = found {
+            any = true;
+            text.push_str("\n\n");
+            text.push_str(found.trim_end());
+        }
+    }
+    if !any {
+        text.push_str("\n\nNothing fits there. Say so to the user rather than guess.");
+    }
+    text
+}
+
+pub(super) fn question(arguments: &Map<String, Value>) -> Result<String, String> {
     let texts = arguments::texts(arguments, &["query", "q", "keywords"]);
     match texts.is_empty() {
         true => Err("say in \"query\" what to look for: {\"query\": \"flux guidance\"}".into()),

@@ -8,6 +8,7 @@
 //! | [`explain`] | `explain_node` | the node's page, and what `/object_info` says |
 //! | [`models`] | `search_model` | files on this disk, then the sources that are allowed |
 //! | [`local_docs`] | `bing_search` | the same search; it says that it is no web search |
+//! | [`web_docs`] | the same, where the user has an endpoint for it ([`web_search`]) | the local docs, and why no web was searched |
 //!
 //! Shared: [`arguments`] (what models send, read leniently), [`cards`] (what the page draws).
 //!
@@ -22,6 +23,8 @@ pub mod local_docs;
 pub mod models;
 pub mod recall;
 pub mod search_node;
+pub mod web_docs;
+pub mod web_search;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,50 +1,35 @@
 //! `search_model`: files of models on this disk, and what the allowed sources offer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Failure, Run, ToolCaller, arguments, recall::worth};
-use crate::{comfy::sound, comfyui::Knowledge, mcp::Tool, search::What};
+use crate::{
+    comfy::sound,
+    comfyui::Knowledge,
+    mcp::Tool,
+    models::{Found, Library, Requester},
+    search::What,
+    weights::{ModelId, Query, Source, Summary},
+};
 
 const DEFAULT: usize = 10;
 const MOST: usize = 30;
-/// A source that takes longer is left out of this answer.
-const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Where models can be had from, beside this disk. A source that policy does not allow is not given
-/// to [`SearchModel`] at all.
-#[async_trait]
-pub trait ModelSource: Send + Sync + 'static {
-    /// `Hugging Face`.
-    fn name(&self) -> &str;
-
-    /// At most `limit` results, best first; the error is for a person.
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<ModelHit>, String>;
-}
-
-/// A model that a source offers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModelHit {
-    pub name: String,
-    /// Folder below `models` that it belongs into, where the source tells.
-    pub folder: Option<String>,
-    pub description: String,
-    /// Its page.
-    pub url: String,
-    pub bytes: Option<u64>,
-}
-
-/// The disk first, then these sources.
+/// The disk as ComfyUI lists it first, then the sources that policy allows.
 pub struct SearchModel {
-    sources: Vec<Arc<dyn ModelSource>>,
+    library: Arc<Library>,
 }
 
 impl SearchModel {
-    pub fn new(sources: Vec<Arc<dyn ModelSource>>) -> Self {
-        Self { sources }
+    pub fn new(library: Arc<Library>) -> Self {
+        Self { library }
+    }
+
+    fn asks_hubs(&self) -> bool {
+        self.library.sources().any(|s| s != Source::Local)
     }
 }
 
@@ -73,16 +58,16 @@ impl Run for SearchModel {
         question(arguments).map(drop)
     }
 
-    /// The network is not part of ComfyUI's state.
+    /// A hub is not part of ComfyUI's state.
     fn keeps(&self) -> bool {
-        self.sources.is_empty()
+        !self.asks_hubs()
     }
 
     async fn run(
         &self,
         arguments: &Map<String, Value>,
         known: &Arc<Knowledge>,
-        _: &ToolCaller,
+        caller: &ToolCaller,
     ) -> Result<Answer, Failure> {
         let question = question(arguments).map_err(Failure)?;
         let folder = arguments::text(arguments, &["folder", "type"]);
@@ -112,26 +97,48 @@ impl Run for SearchModel {
         if data.is_empty() {
             text.push_str("No model file on this disk fits.\n");
         }
-        let asked = self.sources.iter().map(|source| async {
-            let search = source.search(&question, limit);
-            let found = tokio::time::timeout(PATIENCE, search).await;
-            let found = found.unwrap_or_else(|_| Err("did not answer in time".into()));
-            (source.name().to_owned(), found)
-        });
-        for (source, found) in join_all(asked).await {
-            match found {
-                Ok(found) => {
-                    for hit in found.into_iter().take(limit) {
-                        let (line, card) = offered(&source, &hit, known);
-                        text.push_str(&line);
-                        data.push(card);
-                    }
+        let disk = data.len();
+        let found = match Query::of(&question) {
+            Some(query) => {
+                let by = Requester(caller.exchange.client);
+                self.library.search(&query, MOST, by).await
+            }
+            None => Found::default(),
+        };
+        for summary in found.summaries.iter() {
+            if data.len() >= limit + disk {
+                break;
+            }
+            let (line, card) = match &summary.id {
+                // ComfyUI has listed it above, unless it is in a folder that ComfyUI does not look into.
+                ModelId::Local { folder, path }
+                    if known.catalogue.has_model(folder, path.as_str()) =>
+                {
+                    continue;
                 }
-                Err(words) => text.push_str(&format!("{source} was asked and failed: {words}\n")),
+                ModelId::Local { .. } | ModelId::HuggingFace { .. } | ModelId::Civitai { .. } => {
+                    offered(summary, folder.as_deref())
+                }
+            };
+            text.push_str(&line);
+            data.push(card);
+        }
+        for (source, why) in &found.notes {
+            // What ComfyUI lists stands above.
+            if *source != Source::Local {
+                text.push_str(&format!("{} gave nothing: {why}\n", source.title()));
             }
         }
-        if self.sources.is_empty() {
-            text.push_str("Only this disk was searched: no other source of models is set up.\n");
+        if !self.asks_hubs() {
+            text.push_str(
+                "Only this machine was searched: the user has allowed no other source of models.\n",
+            );
+        } else if found
+            .summaries
+            .iter()
+            .all(|s| s.id.source() == Source::Local)
+        {
+            text.push_str("These are the models of this machine alone.\n");
         }
         Ok(Answer {
             text,
@@ -144,26 +151,27 @@ impl Run for SearchModel {
     }
 }
 
-fn offered(source: &str, hit: &ModelHit, known: &Knowledge) -> (String, Value) {
-    let ModelHit {
-        name,
-        folder,
-        description,
-        url,
-        bytes,
-    } = hit;
-    let installed = folder
-        .as_ref()
-        .is_some_and(|folder| known.catalogue.has_model(folder, name));
-    let about = sound::text(&description.replace('\n', " "), 200);
-    let size = bytes.map_or(String::new(), |b| format!(", {} MB", b / 1_000_000));
+/// A line for the model and a card for the page.
+fn offered(summary: &Summary, folder: Option<&str>) -> (String, Value) {
+    let Summary {
+        id,
+        updated: _,
+        downloads,
+        tags,
+    } = summary;
+    let source = id.source();
+    let name = sound::text(&id.name(), 200);
+    let about = sound::text(&tags.join(", "), 200);
+    let url = id.page().unwrap_or_default();
     let line = format!(
-        "- {} ({source}{size}): {about} {url}\n",
-        sound::text(name, 200)
+        "- {name} ({}, {downloads} downloads): {about} {url}\n",
+        source.title()
     );
     let card = json!({
-        "name": name, "folder": folder, "source": source, "url": url,
-        "description": about, "size": bytes, "installed": installed,
+        "name": name, "folder": folder, "source": source.title(), "url": url,
+        "description": about, "size": null, "installed": source == Source::Local,
+        // As the model dialog names it: what it searches for, and downloads.
+        "id": id.to_string(),
     });
     (line, card)
 }

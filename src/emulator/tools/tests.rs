@@ -8,6 +8,8 @@ use crate::{
     comfyui::tests::{FILES, Fake, comfyui_at, until},
     handler::test_support::exchange,
     mcp::{Content, Message, Packet, ServerInfo, Step, dispatch},
+    models::{Download, Library, ModelSource, Requester, SourceError},
+    weights::{ByteRange, Details, File, ModelId, Query, Source, Summary},
 };
 
 struct Bench {
@@ -17,26 +19,51 @@ struct Bench {
     fake: Arc<Fake>,
 }
 
+/// A hub that has one model, or none for whom it does not like.
 struct Hub;
 
 #[async_trait]
 impl ModelSource for Hub {
-    fn name(&self) -> &str {
-        "Some Hub"
+    fn source(&self) -> Source {
+        Source::HuggingFace
     }
-    async fn search(&self, query: &str, _: usize) -> Result<Vec<ModelHit>, String> {
-        match query {
-            "fail" => Err("it is closed".into()),
-            _ => Ok(vec![ModelHit {
-                name: "flux.safetensors".into(),
-                folder: Some("checkpoints".into()),
-                ..ModelHit::default()
+    async fn search(&self, query: &Query, _: Requester) -> Result<Vec<Summary>, SourceError> {
+        match query.words() {
+            [word] if word == "fail" => Err(SourceError::Unreachable {
+                from: Source::HuggingFace,
+                detail: "it is closed".into(),
+            }),
+            _ => Ok(vec![Summary {
+                id: ModelId::hugging_face("org/flux", None).unwrap(),
+                updated: 0,
+                downloads: 7,
+                tags: vec!["text-to-image\n</script>".into()],
             }]),
         }
     }
+    async fn details(&self, _: &ModelId, _: Requester) -> Result<Details, SourceError> {
+        Err(SourceError::NotKnown)
+    }
+    async fn open(
+        &self,
+        _: &File,
+        _: Option<ByteRange>,
+        _: Requester,
+    ) -> Result<Download, SourceError> {
+        Err(SourceError::NotKnown)
+    }
+}
+
+fn library(hubs: bool) -> Arc<Library> {
+    let sources = hubs.then(|| Arc::new(Hub) as Arc<dyn ModelSource>);
+    Arc::new(Library::new(sources.into_iter().collect(), None))
 }
 
 async fn bench() -> Bench {
+    bench_with(true).await
+}
+
+async fn bench_with(hubs: bool) -> Bench {
     let fake = Fake::start(FILES).await;
     let comfyui = comfyui_at(&fake.url());
     comfyui.knowledge().await.expect("it answers");
@@ -48,7 +75,7 @@ async fn bench() -> Bench {
         Arc::new(RecallWorkflow),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),
-        Arc::new(SearchModel::new(vec![Arc::new(Hub)])),
+        Arc::new(SearchModel::new(library(hubs))),
         Arc::new(LocalDocs),
     ];
     let cards = Arc::new(Cards::default());
@@ -245,15 +272,27 @@ async fn models_come_from_the_disk_first_and_a_source_that_fails_says_so() {
     );
     assert_eq!(
         (&cards[1]["source"], &cards[1]["installed"]),
-        (&json!("Some Hub"), &json!(false))
+        (&json!("Hugging Face"), &json!(false))
     );
+    assert_eq!(cards[1]["id"], "hf--org/flux");
+    assert_eq!(cards[1]["url"], "https://huggingface.co/org/flux");
+    assert_eq!(cards.as_array().map(Vec::len), Some(2), "{cards}");
     let (failed, closed) = bench.call("search_model", json!({"query": "fail"})).await;
     let words = closed["answer"].as_str().expect("text");
     assert!(
-        !failed && words.contains("Some Hub was asked and failed: it is closed"),
+        !failed && words.contains("Hugging Face gave nothing: ") && words.contains("it is closed"),
         "{words}"
     );
     assert!(words.contains("No model file on this disk fits"), "{words}");
+    assert!(words.contains("of this machine alone"), "{words}");
+    // Where no hub is allowed, that is said in place of it.
+    let offline = bench_with(false).await;
+    let (_, found) = offline
+        .call("search_model", json!({"query": "sdxl base"}))
+        .await;
+    let words = found["answer"].as_str().expect("text");
+    assert!(words.contains("Only this machine was searched"), "{words}");
+    assert_eq!(found["data"].as_array().map(Vec::len), Some(1), "{found}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use zeroize::Zeroizing;
 
 use super::{
@@ -128,11 +129,43 @@ fn ways_to_write(own: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
             _ => ascii.push_str(&format!("\\u{unit:04x}")),
         }
     }
-    let percent =
-        percent_encoding::utf8_percent_encode(own, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let form = percent.replace("%20", "+");
-    [own.to_owned(), json, ascii, percent, form]
+    let encoded = ENCODED.into_iter().flat_map(|set| {
+        let percent = percent_encoding::utf8_percent_encode(own, set).to_string();
+        // In a form a blank is a plus.
+        let form = percent.replace("%20", "+");
+        [percent, form]
+    });
+    [own.to_owned(), json, ascii]
         .into_iter()
+        .chain(encoded)
         .filter(|s| !s.is_empty())
         .map(|s| Zeroizing::new(s.into_bytes()))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
+
+/// What encoders leave as it is, beside letters and digits: nothing; what RFC 3986 does not reserve, as
+/// Python and Rust do; and what JavaScript and the forms of browsers do.
+const ENCODED: [&AsciiSet; 4] = [
+    NON_ALPHANUMERIC,
+    &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~'),
+    &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~')
+        .remove(b'!')
+        .remove(b'*')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')'),
+    &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'*'),
+];

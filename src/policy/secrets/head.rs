@@ -46,16 +46,16 @@ pub fn header(
         | "x-xet-access-token" => Spot::Credential,
         _ => Spot::Header,
     };
-    if let Some(credentials) = basic(name, value) {
+    if let Some(credentials) = basic(value) {
         whole(detector, never_redact(mode), spot, host, &credentials)?;
     }
     whole(detector, mode, spot, host, value)
 }
 
-/// What `Authorization: Basic` says.
-fn basic(name: &str, value: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+/// What `Basic` credentials say, in whatever header.
+fn basic(value: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let (scheme, rest) = value.split_at_checked(6)?;
-    if name != "authorization" || !scheme.eq_ignore_ascii_case(b"basic ") {
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
     STANDARD
@@ -80,7 +80,7 @@ fn whole(
     text: &[u8],
 ) -> Result<Option<Seen>, Kind> {
     // Most heads hold none; that is seen without copying them.
-    if mode == SecretMode::Off || !detector.suspects(text) {
+    if !detector.suspects(text) {
         return Ok(None);
     }
     let mut scanner = Scanner::new(detector.clone(), mode, spot, host.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::net::Host;
+use crate::{net::Host, policy::Terms};
 
 fn detector(own: &[&str]) -> Arc<Detector> {
     Arc::new(Detector::new(SecretMode::Block, own.iter().copied()))
@@ -197,6 +197,86 @@ fn strings_of_the_users_own_are_found_in_every_way_they_are_written() {
     assert!(!shown.contains("project"), "{shown}");
 }
 
+/// Encoders do not agree on what they leave as it is.
+#[test]
+fn a_string_with_marks_in_it_is_found_however_a_form_or_a_url_spells_it() {
+    let own = "K-2_c.d~e!f*g'h(i) j@k";
+    let rows = [
+        (
+            "every mark encoded",
+            "K%2D2%5Fc%2Ed%7Ee%21f%2Ag%27h%28i%29%20j%40k",
+        ),
+        ("by Python or Rust", "K-2_c.d~e%21f%2Ag%27h%28i%29%20j%40k"),
+        ("by Python, in a form", "K-2_c.d~e%21f%2Ag%27h%28i%29+j%40k"),
+        ("by encodeURIComponent", "K-2_c.d~e!f*g'h(i)%20j%40k"),
+        (
+            "by a form of a browser",
+            "K-2_c.d%7Ee%21f*g%27h%28i%29+j%40k",
+        ),
+    ];
+    for (name, text) in rows {
+        let got = body(&[own], SecretMode::Block, &[text.as_bytes()]);
+        assert_eq!(got.err(), Some(Kind::Own), "{name}");
+    }
+}
+
+#[test]
+fn a_string_of_ones_own_is_held_back_while_it_may_come_and_no_longer() {
+    let own = ["secret-one", "secret-two", "secret-one-and-more"];
+    let first = |piece: &str, last: bool| {
+        let mut scanner = Scanner::new(
+            detector(&own),
+            SecretMode::Block,
+            Spot::Body,
+            host("o.test"),
+        );
+        scanner
+            .push(piece.as_bytes(), last)
+            .map(|seen| seen.bytes.len())
+    };
+    // Two of them may come.
+    assert_eq!(first("a secret-", false), Ok(2));
+    assert_eq!(first("a secret-t", false), Ok(2));
+    // None does.
+    assert_eq!(first("a secret-q", false), Ok(10));
+    assert_eq!(first("a serious one", false), Ok(13));
+    // At the end nothing comes.
+    assert_eq!(first("a secret-", true), Ok(9));
+    // Masked by the longest that is there.
+    let masked = |text: &str| {
+        body(&own, SecretMode::Redact, &[text.as_bytes()])
+            .unwrap()
+            .0
+    };
+    assert_eq!(masked("secret-one-and-more."), "*******************.");
+    assert_eq!(masked("secret-one-and-less."), "**********-and-less.");
+}
+
+#[test]
+fn strings_that_are_too_short_or_too_long_are_not_looked_for() {
+    for (length, looked_for) in [(5, false), (6, true), (256, true), (257, false)] {
+        let own = "z".repeat(length);
+        let got = body(&[&own], SecretMode::Block, &[own.as_bytes()]);
+        assert_eq!(got.is_err(), looked_for, "{length} bytes");
+    }
+}
+
+#[test]
+fn a_rule_may_stand_above_the_mode_of_all() {
+    for mode in SecretMode::ALL {
+        let all = Detector::new(mode, std::iter::empty());
+        assert_eq!((all.mode(), all.mode_under(None)), (mode, mode));
+        assert_eq!(all.mode_under(Some(&Terms::default())), mode);
+        for of_the_rule in SecretMode::ALL {
+            let terms = Terms {
+                secrets: Some(of_the_rule),
+                ..Terms::default()
+            };
+            assert_eq!(all.mode_under(Some(&terms)), of_the_rule);
+        }
+    }
+}
+
 #[test]
 fn a_credential_passes_to_the_one_who_gave_it_and_to_no_one_else() {
     let hf = format!("hf_{}", run(34));
@@ -240,6 +320,13 @@ fn a_credential_passes_to_the_one_who_gave_it_and_to_no_one_else() {
             "inside Basic",
             "evil.test",
             "authorization",
+            &signed,
+            Some(Kind::HuggingFace),
+        ),
+        (
+            "inside Basic of another header",
+            "evil.test",
+            "x-upstream-authorization",
             &signed,
             Some(Kind::HuggingFace),
         ),

@@ -1,35 +1,29 @@
-//! What passes between the page and the plugin, and belongs to a session: ids of chats and of checkpoints.
+//! What the page's requests to the plugin name in their bodies: a chat, and saved workflows.
 //!
 //! The plugin hands the `session_id` of a chat's body on as `X-Session-Id`. [`ChatWatch`] reads it as the
 //! body passes and ties it to the signed session before ComfyUI has the whole body; another's stops the
-//! request. [`CheckpointWatch`] reads the id that the plugin gives to a saved workflow.
+//! request, as does a workflow checkpoint of another's ([`checkpoint`]).
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
-use serde::Deserialize;
 
-use super::{Doorkeeper, Identified};
+use super::{Doorkeeper, Identified, checkpoint};
 use crate::{
     page::{FieldValue, FieldWatch},
     policy::Reason,
     proxy::{arrival::Arrival, outgoing::Stopped},
     session::VendorId,
-    token::SessionId,
 };
 
-const FIELD: &str = "session_id";
-/// Routes of the plugin whose body names a chat.
-const OF_A_CHAT: [&str; 4] = [
-    "/chat/invoke",
-    "/debug-agent",
-    "/save-workflow-checkpoint",
-    "/update-workflow-ui",
+const CHAT: &str = "session_id";
+const FIELDS: [&str; 4] = [
+    CHAT,
+    checkpoint::NAMES[0],
+    checkpoint::NAMES[1],
+    checkpoint::NAMES[2],
 ];
-const SAVES: &str = "/save-workflow-checkpoint";
-const RESTORES: &str = "/restore-workflow-checkpoint";
-/// Bytes of an answer that names a checkpoint; the plugin's has about a hundred.
-const MAX_ANSWER: usize = 16 << 10;
+/// Routes of the plugin whose body names a chat. Those of checkpoints do, too.
+const OF_A_CHAT: [&str; 2] = ["/chat/invoke", "/debug-agent"];
 
 /// The body of one request to the plugin.
 pub struct ChatWatch(FieldWatch);
@@ -37,12 +31,14 @@ pub struct ChatWatch(FieldWatch);
 impl ChatWatch {
     /// `None`: nothing to look for. A body that cannot be read here could name anybody's chat.
     pub fn begin(arrival: &Arrival, request: &RequestHeader) -> Result<Option<Self>, Stopped> {
-        let named = OF_A_CHAT.iter().any(|r| arrival.path().ends_with(r));
-        if arrival.for_comfyui().is_none() || request.method != Method::POST || !named {
+        let path = arrival.path();
+        let named = OF_A_CHAT.iter().any(|r| path.ends_with(r)) || checkpoint::is_about(path);
+        let has_body = !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if arrival.for_comfyui().is_none() || !has_body || !named {
             return Ok(None);
         }
         match readable(&request.headers) {
-            true => Ok(Some(Self(FieldWatch::new(FIELD)))),
+            true => Ok(Some(Self(FieldWatch::new(&FIELDS)))),
             false => Err(Stopped {
                 reason: Reason::BodyEncoded,
                 detail: "a chat is sent as plain JSON in UTF-8".into(),
@@ -56,15 +52,22 @@ impl ChatWatch {
         known: &Identified,
         piece: &[u8],
     ) -> Result<(), Stopped> {
-        for value in self.0.push(piece) {
-            match value {
-                FieldValue::Text(text) if text.is_empty() => {}
-                FieldValue::Text(text) => {
-                    // With a space before it, it would be another's on its way back.
-                    let id: VendorId = text.parse().map_err(|_| foreign("it is no session id"))?;
-                    tie(keeper, known, &id)?;
-                }
-                FieldValue::TooLong => return Err(foreign("it is no session id")),
+        for (key, value) in self.0.push(piece) {
+            match key {
+                CHAT => match value {
+                    FieldValue::Text(text) if text.is_empty() => {}
+                    FieldValue::Bare(bare) if bare == "null" => {}
+                    FieldValue::Text(text) => {
+                        // With a space before it, it would be another's on its way back.
+                        let id: VendorId =
+                            text.parse().map_err(|_| foreign("it is no session id"))?;
+                        tie(keeper, known, &id)?;
+                    }
+                    FieldValue::Bare(_) | FieldValue::TooLong => {
+                        return Err(foreign("it is no session id"));
+                    }
+                },
+                _ => checkpoint::may_have(keeper, known, &value)?,
             }
         }
         Ok(())
@@ -114,69 +117,6 @@ fn readable(headers: &HeaderMap) -> bool {
         }
     };
     codings.all(plain) && headers.get_all(header::CONTENT_TYPE).iter().all(charset)
-}
-
-/// The checkpoint that a request restores, in its query.
-pub fn restored(arrival: &Arrival) -> Option<&str> {
-    arrival.for_comfyui()?;
-    let query = arrival.target.get(arrival.path_length + 1..)?;
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut ids = pairs.filter(|(name, _)| *name == "checkpoint_id");
-    let (_, id) = ids.next().filter(|_| arrival.path().ends_with(RESTORES))?;
-    Some(id)
-}
-
-/// The answer to a saved workflow.
-pub struct CheckpointWatch {
-    session: SessionId,
-    seen: Vec<u8>,
-}
-
-#[derive(Deserialize)]
-struct Saved {
-    data: SavedData,
-}
-
-#[derive(Deserialize)]
-struct SavedData {
-    checkpoint_id: CheckpointId,
-}
-
-/// A number in the plugin of today.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum CheckpointId {
-    Number(u64),
-    Text(String),
-}
-
-impl CheckpointWatch {
-    pub fn begin(known: &Identified, arrival: &Arrival, method: &Method) -> Option<Self> {
-        let saves = arrival.path().ends_with(SAVES) && method == Method::POST;
-        arrival.for_comfyui().filter(|_| saves)?;
-        Some(Self {
-            session: known.active.as_ref()?.session_id(),
-            seen: Vec::new(),
-        })
-    }
-
-    pub fn push(&mut self, keeper: &Doorkeeper, piece: Option<&Bytes>, last: bool) {
-        let piece = piece.map_or(&[][..], |bytes| &bytes[..]);
-        if self.seen.len() + piece.len() <= MAX_ANSWER {
-            self.seen.extend_from_slice(piece);
-        }
-        if !last {
-            return;
-        }
-        if let Ok(Saved { data }) = serde_json::from_slice(&self.seen) {
-            let id = match data.checkpoint_id {
-                CheckpointId::Number(n) => n.to_string(),
-                CheckpointId::Text(text) => text,
-            };
-            keeper.identity.sessions.note_checkpoint(self.session, &id);
-        }
-        self.seen.clear();
-    }
 }
 
 #[cfg(test)]

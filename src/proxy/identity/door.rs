@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
 
 use super::{
-    Doorkeeper, Identified, Unwelcome, elsewhere,
+    Doorkeeper, Handed, Identified, Unwelcome, elsewhere,
     shown::{Shown, chat_id, shown},
 };
 use crate::{
@@ -72,10 +72,10 @@ impl Visit<'_> {
         };
         let cookie = active.fresh_token().and_then(|fresh| {
             let seconds = active.expires().since(now).as_secs();
-            self.scope().set(fresh, seconds)
+            self.scope().set(fresh, seconds).map(Handed::Cookie)
         });
         Some(Ok(Identified {
-            cookie,
+            handed: cookie,
             ..Identified::session(active, Via::Cookie)
         }))
     }
@@ -92,7 +92,7 @@ impl Visit<'_> {
             Shown::Token(token) => {
                 let active = self.keeper.identity.sessions.verify(token, now)?;
                 match active.is_whole() {
-                    true => return Ok(Identified::session(active, Via::Bearer)),
+                    true => return Ok(Identified::bearer(active)),
                     // The plugin may have the front door as its LLM's address.
                     false if for_stand_ins => {}
                     false => return Err(Reason::TokenNotHere.into()),
@@ -208,7 +208,7 @@ pub async fn welcome(services: &Services, scope: CookieScope) -> Option<Identifi
     let made = made.await.map_err(|e| e.to_string()).and_then(|made| made);
     match made {
         Ok((active, token, seconds)) => Some(Identified {
-            cookie: scope.set(&token, seconds),
+            handed: scope.set(&token, seconds).map(Handed::Cookie),
             ..Identified::session(active, Via::Cookie)
         }),
         Err(e) => {

@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use http::HeaderMap;
 
 use super::{
-    Doorkeeper, Identified, Unwelcome,
+    Doorkeeper, Handed, Identified, Unwelcome,
     shown::{Shown, chat_id, shown},
 };
 use crate::{
@@ -46,6 +46,14 @@ pub fn judge(
                 Err(_) => Identified::default(),
             }
         }
+    };
+    let found = match (action, arrival.connection.entry) {
+        (Action::Respond(_), Entry::Reverse) => found,
+        // Somebody else's answer, or one under somebody else's name: its page would read the token.
+        (Action::Respond(_) | Action::Forward | Action::Deny, _) => Identified {
+            handed: None,
+            ..found
+        },
     };
     Ok(match (found.principal.is_some(), admitted) {
         (false, Some(admitted)) => admitted,
@@ -89,6 +97,7 @@ pub fn of_the_plugin(
             Ok(owner) => {
                 return Ok(Identified {
                     grant,
+                    handed: own.and_then(Active::fresh_token).and_then(Handed::token),
                     ..Identified::session(owner, Via::Chat)
                 });
             }
@@ -103,13 +112,10 @@ pub fn of_the_plugin(
         }
     }
     Ok(match (token, grant) {
-        (Some(active), _) => {
-            let via = match active.is_whole() {
-                true => Via::Bearer,
-                false => Via::Plugin,
-            };
-            Identified::session(active, via)
-        }
+        (Some(active), _) => match active.is_whole() {
+            true => Identified::bearer(active),
+            false => Identified::session(active, Via::Plugin),
+        },
         (None, Some(grant)) => Identified::key(grant),
         (None, None) => Identified::default(),
     })

@@ -3,26 +3,32 @@
 //! [`judge`] is called by `pipeline` for every request: [`door`] for the front door, where people log in,
 //! [`elsewhere`] for the entries of ComfyUI's Python side. What they find is a [`Principal`] for the
 //! record, limits and whoever answers, and a session to make tokens of. [`carry`] says what of it goes on to
-//! ComfyUI, [`chat`] ties the plugin's session ids to it as they pass, and [`refuse`] answers who may not
+//! ComfyUI, [`chat`] ties the plugin's session ids to it as they pass, [`checkpoint`] its saved workflows, [`handed`] is what who asks gets to go on with, and [`refuse`] answers who may not
 //! come in; [`leaving`] cuts what those have open whose session has ended. Nothing here writes to the disk but [`welcome`], which makes a session.
 
 mod carry;
 mod chat;
+mod checkpoint;
 mod door;
 mod elsewhere;
+mod handed;
 mod leaving;
 mod proxy_key;
 mod refuse;
 mod shown;
 
+#[cfg(test)]
+mod at_the_door;
+
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderValue;
 use pingora::http::RequestHeader;
 
 pub use carry::{towards_comfyui, without_ours};
-pub use chat::{ChatWatch, CheckpointWatch, restored};
+pub use chat::ChatWatch;
+pub use checkpoint::{CheckpointWatch, asked as asks_for_checkpoints};
 pub use door::welcome;
+pub use handed::Handed;
 pub use leaving::cut_who_left;
 pub use proxy_key::{Visitor, visitor};
 pub use refuse::refuse;
@@ -84,7 +90,7 @@ pub struct Identified {
     /// The session that may act, for tokens and for what is tied to it.
     pub active: Option<Active>,
     /// For the answer.
-    pub cookie: Option<HeaderValue>,
+    pub handed: Option<Handed>,
     /// It is for the pages where one logs in and out.
     pub at_the_login: bool,
     /// A browser that nobody knows, where nobody has to be known: it may have a session.
@@ -105,6 +111,15 @@ impl Identified {
             principal: Some(Arc::new(principal)),
             active: Some(active),
             ..Self::default()
+        }
+    }
+
+    /// The same by a bearer that is the session's own token, at an entry of ours.
+    fn bearer(active: Active) -> Self {
+        let handed = active.fresh_token().and_then(Handed::token);
+        Self {
+            handed,
+            ..Self::session(active, Via::Bearer)
         }
     }
 

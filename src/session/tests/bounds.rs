@@ -146,3 +146,59 @@ fn many_at_once_lose_nothing() {
         identity.sessions.verify(&shared, after(9)).unwrap();
     }
 }
+
+#[test]
+fn checkpoints_are_their_users_and_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = open(dir.path());
+    let checkpoints = &identity.checkpoints;
+    let id = |n: u64| n.to_string().parse::<CheckpointId>().unwrap();
+    let (ada, bob) = (name("ada"), name("bob"));
+    let day = |n: u64| after(n * 24 * HOUR);
+    checkpoints.saved(&id(1), &ada, NOW);
+    checkpoints.named(&id(1), &bob, NOW);
+    assert!(!checkpoints.is_of(&id(1), &bob, NOW), "named is not had");
+    assert!(checkpoints.is_of(&id(1), &ada, NOW));
+    // The plugin began anew with an empty database.
+    checkpoints.saved(&id(1), &bob, NOW);
+    assert!(!checkpoints.is_of(&id(1), &ada, NOW));
+    assert!(checkpoints.is_of(&id(1), &bob, NOW));
+    assert!(!checkpoints.is_of(&id(2), &bob, NOW), "nobody's");
+
+    // One user's many push out their own oldest ones and nobody else's.
+    for n in 100..6000 {
+        checkpoints.saved(&id(n), &ada, after(n));
+    }
+    assert!(checkpoints.is_of(&id(1), &bob, after(6000)));
+    assert!(!checkpoints.is_of(&id(100), &ada, after(6000)));
+    assert!(checkpoints.is_of(&id(5999), &ada, after(6000)));
+
+    // What is used stays; what is not is forgotten, in memory and on disk.
+    checkpoints.flush(day(80)).unwrap();
+    assert!(checkpoints.is_of(&id(1), &bob, day(80)));
+    checkpoints.flush(day(100)).unwrap();
+    assert!(checkpoints.is_of(&id(1), &bob, day(100)));
+    assert!(!checkpoints.is_of(&id(5999), &ada, day(100)));
+    let killed = as_killed(dir.path());
+    let kept = open(killed.path());
+    assert!(kept.checkpoints.is_of(&id(1), &bob, day(100)));
+    assert!(!kept.checkpoints.is_of(&id(5999), &ada, day(100)));
+    kept.checkpoints.forget_user(&bob);
+    assert!(!kept.checkpoints.is_of(&id(1), &bob, day(100)));
+}
+
+#[test]
+fn a_checkpoint_that_could_not_be_written_is_written_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::at(dir.path());
+    let identity = Identity::open(disk.clone(), settings(dir.path()), NOW).unwrap();
+    let id: CheckpointId = "7".parse().unwrap();
+    identity.checkpoints.saved(&id, &name("ada"), NOW);
+    disk.fill(true);
+    assert!(identity.checkpoints.flush(NOW).is_err());
+    disk.fill(false);
+    identity.checkpoints.flush(NOW).unwrap();
+    let killed = as_killed(dir.path());
+    let kept = open(killed.path());
+    assert!(kept.checkpoints.is_of(&id, &name("ada"), NOW));
+}

@@ -26,11 +26,11 @@ impl PermittedNames {
             };
             let base = given.strip_prefix("*.").unwrap_or(given);
             match Host::parse(base).map_err(|e| bad(e.to_string()))? {
+                host if host.is_localhost() => {}
                 Host::Ip(_) => return Err(bad("an address cannot be intercepted".to_owned())),
                 Host::Name(name) if name.contains('*') => {
                     return Err(bad("write an exact name or *.name".to_owned()));
                 }
-                Host::Name(name) if is_localhost(&name) => {}
                 Host::Name(name) => {
                     all.insert(Box::<str>::from(&*name));
                 }
@@ -77,10 +77,6 @@ impl PermittedNames {
 fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('.')
         .filter_map(|(dot, _)| name.get(dot + 1..))
-}
-
-fn is_localhost(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ impl Bench {
             transparent_http: ready.transparent_http,
             front_door: ready.front_door,
             admin: Some(ready.admin),
+            asking: Vec::new(),
         };
         let root = airlock.state().join("ca/root.pem");
         let tls = ClientTls::new(RootCertStore::empty())

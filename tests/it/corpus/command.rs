@@ -118,6 +118,26 @@ rules:
     assert!(report["escapes"].as_u64().unwrap() >= 20, "{report:#}");
 }
 
+/// A 401 is no proof of a wall: what wants a key is named, and nothing of it is counted.
+#[test]
+fn a_listener_that_wants_a_key_is_named_as_not_tested() {
+    let airlock = Airlock::start(&format!("{SHIPPED}users:\n  required: true\n"));
+    let out = airlock.command(&["selftest", "--json"]);
+    let report = json_of(&out);
+    assert_eq!((out.0, &report["ok"]), (0, &true.into()), "{report:#}");
+    assert!(report["wants_key"]["front_door"].as_u64().unwrap() > 300);
+    let entries = report["entries"].as_object().unwrap();
+    assert!(!entries.contains_key("front_door"), "{report:#}");
+    assert!(entries.contains_key("reverse"), "{report:#}");
+    let (code, table, _) = airlock.command(&["selftest", "--group", "12"]);
+    assert!(table.contains("front_door: NOT TESTED"), "{code}: {table}");
+    // Of it alone there is nothing to be green about.
+    let alone = airlock.command(&["selftest", "--json", "--entry", "front_door"]);
+    let report = json_of(&alone);
+    assert_eq!((alone.0, &report["ok"]), (1, &false.into()), "{report:#}");
+    assert_eq!(report["cases"], 0);
+}
+
 #[test]
 fn without_an_airlock_it_says_so() {
     let folder = tempfile::tempdir().unwrap();

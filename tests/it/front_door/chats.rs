@@ -13,7 +13,7 @@ const CHAT: &str = "/api/chat/invoke";
 const DOCUMENT: &str = "Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n";
 
 /// With the entries of the Python side.
-fn whole(plugin: &Plugin, more: &str) -> Airlock {
+pub fn whole(plugin: &Plugin, more: &str) -> Airlock {
     Airlock::start(&format!(
         "listeners:\n  explicit: 127.0.0.1:0\n  reverse:\n    listen: 127.0.0.1:0\n  admin: 127.0.0.1:0\n\
          llm:\n  discover: false\nfront_door:\n  listen: 127.0.0.1:0\n  comfyui: http://{}\n{more}",
@@ -21,7 +21,7 @@ fn whole(plugin: &Plugin, more: &str) -> Airlock {
     ))
 }
 
-fn chat(id: &str) -> String {
+pub fn chat(id: &str) -> String {
     json!({"session_id": id, "prompt": "x", "messages": [], "ext": []}).to_string()
 }
 
@@ -248,26 +248,6 @@ fn the_python_side_is_served_with_any_key_but_a_forged_one() {
     assert_eq!(airlock.command(&["session", "revoke", &id]).0, 0);
     let reply = from_python(&airlock, &format!("Authorization: Bearer {ada}\r\n"));
     assert_eq!(refused(&reply).as_deref(), Some("session_revoked"));
-}
-
-#[test]
-fn the_checkpoints_of_a_session_are_kept_with_it() {
-    let plugin = Plugin::start();
-    let airlock = whole(&plugin, REQUIRED);
-    let (id, ada) = issue(&airlock, "ada", "user", "12h");
-    let ada = Browser::with(&airlock, &ada);
-    let saved = ada.post("/api/save-workflow-checkpoint", &chat("ada-1"));
-    assert_eq!(saved.json()["data"]["checkpoint_id"], 7);
-    assert_eq!(
-        ada.get("/api/restore-workflow-checkpoint?checkpoint_id=12")
-            .status,
-        200
-    );
-    eventually("both are there", || {
-        let (_, out, _) = airlock.command(&["session", "show", &id, "--json"]);
-        let shown: serde_json::Value = serde_json::from_str(&out).unwrap_or_default();
-        shown["checkpoints"] == json!(["7", "12"])
-    });
 }
 
 #[test]

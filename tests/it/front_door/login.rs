@@ -540,6 +540,83 @@ fn an_active_session_is_extended_and_gets_a_fresh_cookie() {
     assert_eq!(ada.get("/").status, 200);
 }
 
+/// As a cookie is, for a program: in a header of ours, in what no cache keeps and no other page reads.
+#[test]
+fn an_active_bearer_is_extended_and_gets_a_fresh_token() {
+    let plugin = Plugin::start();
+    let airlock = with_people(&plugin);
+    let (_, token) = issue(&airlock, "ada", "user", "12s");
+    let by = |token: &str, path: &str, lines: &str| {
+        let nobody = Browser {
+            airlock: &airlock,
+            cookie: String::new(),
+        };
+        let lines = format!("Authorization: Bearer {token}\r\n{lines}");
+        nobody.send("GET", path, &lines, "")
+    };
+    let fresh_of = |reply: &Reply| reply.header("x-airlock-token").map(str::to_owned);
+    assert_eq!(fresh_of(&by(&token, "/api/queue", "")), None, "it is young");
+    let mut answer = None;
+    eventually_within(
+        std::time::Duration::from_secs(11),
+        "half of its life",
+        || {
+            let reply = by(&token, "/api/queue", "");
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let found = fresh_of(&reply).is_some();
+            answer = found.then_some(reply);
+            found
+        },
+    );
+    let answer = answer.unwrap();
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("access-control-expose-headers"), None);
+    let fresh = fresh_of(&answer).unwrap();
+    assert_ne!(fresh, token);
+    let next = by(&fresh, "/api/queue", "");
+    assert_eq!((next.status, fresh_of(&next)), (200, None), "it is whole");
+    // The old one is good until it ends, and brings another wherever it is shown to us.
+    let own = by(&token, "/airlock/receipt", "");
+    assert!(fresh_of(&own).is_some(), "{own:?}");
+    // What goes on to ComfyUI is neither.
+    let (head, _) = plugin.seen().pop().unwrap();
+    assert!(!head.contains(&fresh) && !head.contains(&token), "{head}");
+}
+
+/// A name that a page of another host would read is none of ours to answer under.
+#[test]
+fn no_token_is_handed_out_under_another_hosts_name() {
+    let plugin = Plugin::start();
+    let airlock = super::chats::whole(&plugin, REQUIRED);
+    let (_, token) = issue(&airlock, "ada", "user", "12h");
+    assert_eq!(airlock.command(&["secret", "rotate"]).0, 0);
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let (explicit, reverse) = (airlock.ready.explicit, airlock.ready.reverse);
+    let vendor = "comfyui-copilot-server.onrender.com";
+    for (name, at, target, host, want) in [
+        (
+            "the base URL",
+            reverse,
+            "/v1/models".to_owned(),
+            reverse.to_string(),
+            true,
+        ),
+        (
+            "the vendor's name, by proxy",
+            explicit,
+            format!("http://{vendor}/v1/models"),
+            vendor.into(),
+            false,
+        ),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n");
+        let reply = Wire::to(at).ask(request);
+        assert!(reply.header("x-airlock-decision").is_some(), "{reply:?}");
+        let found = reply.header("x-airlock-token").is_some();
+        assert_eq!(found, want, "{name}: {reply:?}");
+    }
+}
+
 #[test]
 fn a_revocation_cuts_the_websocket_of_that_session_and_no_other() {
     let plugin = Plugin::start();

@@ -9,6 +9,7 @@ mod browser;
 mod browser_login;
 mod channels;
 mod chats;
+mod checkpoints;
 pub mod comfyui;
 #[cfg(target_os = "linux")]
 mod frontend;

@@ -3,7 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::door;
@@ -21,6 +24,7 @@ impl Plugin {
     pub fn start() -> Self {
         let seen: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
         let record = seen.clone();
+        let saved = AtomicU64::new(7);
         let origin = Origin::scripted(move |mut guest| {
             while let Some(head) = guest.head() {
                 let head = String::from_utf8_lossy(&head).into_owned();
@@ -28,6 +32,7 @@ impl Plugin {
                 let body = guest.exact(length.unwrap_or(0));
                 let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
                 let body = String::from_utf8_lossy(&body).into_owned();
+                let rewrites = body.contains("rewrite it");
                 record.lock().unwrap().push((head, body));
                 let json = match path.split('?').next().unwrap_or_default() {
                     "/ws" => {
@@ -40,9 +45,25 @@ impl Plugin {
                         return;
                     }
                     "/api/save-workflow-checkpoint" => {
-                        "{\"success\":true,\"data\":{\"checkpoint_id\":7}}"
+                        let id = saved.fetch_add(1, Ordering::SeqCst);
+                        format!(
+                            "{{\"success\":true,\"data\":{{\"version_id\":{id},\"checkpoint_id\":{id}}}}}"
+                        )
                     }
-                    _ => "{\"ok\":true}",
+                    // A rewrite agent saves what was there and what it made of it.
+                    "/api/chat/invoke" if rewrites => {
+                        let id = saved.fetch_add(2, Ordering::SeqCst);
+                        let text = r#"\"checkpoint_id\":1"#;
+                        format!(
+                            "{{\"session_id\":\"x\",\"text\":\"{text}\",\"finished\":false,\"ext\":null}}\n\
+                             {{\"session_id\":\"x\",\"text\":\"{text}\",\"finished\":true,\"ext\":[\
+                             {{\"type\":\"workflow_update\",\"data\":{{\"checkpoint_id\":2}}}},\
+                             {{\"type\":\"workflow_rewrite_checkpoint\",\"data\":{{\"checkpoint_id\":{id}}}}},\
+                             {{\"type\":\"workflow_rewrite_complete\",\"data\":{{\"version_id\":{}}}}}]}}\n",
+                            id + 1
+                        )
+                    }
+                    _ => "{\"ok\":true}".to_owned(),
                 };
                 let kind = match path.as_str() {
                     "/" => "text/html",

@@ -7,8 +7,11 @@ use std::{fs, net::SocketAddr, process::Command};
 
 use serde::Deserialize;
 
-use super::{before, door};
-use crate::support::{Airlock, Process, Sdk, eventually, run_at_door, scripts};
+use super::{
+    before, door,
+    people::{REQUIRED, issue},
+};
+use crate::support::{Airlock, Process, Sdk, Wire, eventually, run_at_door, scripts};
 
 /// `tests/clients/comfyui.py`, gone with its value.
 struct OnAiohttp {
@@ -72,6 +75,33 @@ fn comfy_headless_works_by_the_door() {
     let records = airlock.records();
     let refused: Vec<_> = records.iter().filter(refused).collect();
     assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// The secret was rotated: the program's token is of the previous key, and gets a fresh one with its next
+/// answer, which it goes on with when the old key is gone.
+#[test]
+fn a_program_goes_on_with_the_token_that_it_is_given() {
+    let comfyui = OnAiohttp::start();
+    let airlock = before(comfyui.address, REQUIRED);
+    let (_, token) = issue(&airlock, "ada", "user", "12h");
+    assert_eq!(airlock.command(&["secret", "rotate"]).0, 0);
+    let kept = airlock.scratch.path().join("kept");
+    let more = [
+        ("AIRLOCK_TOKEN", token.as_str()),
+        ("AIRLOCK_KEPT", kept.to_str().unwrap()),
+    ];
+    let at = door(&airlock);
+    run_at_door("token_client", &airlock, at, comfyui.address, &more);
+    assert_eq!(airlock.command(&["secret", "rotate", "--force"]).0, 0);
+    let status = |token: &str| {
+        Wire::to(at)
+            .ask(format!(
+                "GET /api/queue HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            ))
+            .status
+    };
+    assert_eq!(status(&token), 401, "the one it began with");
+    assert_eq!(status(&fs::read_to_string(kept).unwrap()), 200);
 }
 
 /// Bodies of any size pass, and what Airlock holds of them does not grow with it.

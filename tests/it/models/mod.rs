@@ -3,9 +3,11 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`hub`] | the stand-ins |
+//! | [`command`] | `airlock models`, and the tool of the chat |
 //! | [`hostile`] | hubs that lie, loop, do not end or lead astray |
 //! | [`sdk`] | the real ModelScope SDKs download through it |
 
+mod command;
 mod hostile;
 mod hub;
 mod sdk;

@@ -12,6 +12,8 @@ mod headers;
 mod heads;
 mod intercept;
 mod lifecycle;
+#[cfg(target_os = "linux")]
+mod own_address;
 mod pipelining;
 mod response;
 mod reverse;

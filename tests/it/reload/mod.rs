@@ -331,6 +331,58 @@ fn a_broken_file_keeps_the_old_policy_and_says_so() {
     assert_eq!(airlock.metric("airlock_policy_last_reload_ok", &[]), 1);
 }
 
+/// Not only rules open doors.
+#[test]
+fn what_is_looser_beside_the_rules_is_named_too() {
+    let [one, other] = [(); 2].map(|()| Identity::of(&["up.test"]));
+    let airlock = Setup::rules(PICTURE).start();
+    let file = |name: &str, pem: &str| {
+        let path = airlock.scratch.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let by = |path: &str| {
+        format!("upstreams:\n  - name: up\n    url: https://up.test\n    ca_file: {path}\n")
+    };
+    let (first, second) = (
+        by(&file("one.pem", &one.ca_pem)),
+        by(&file("other.pem", &other.ca_pem)),
+    );
+    let both = by(&file(
+        "both.pem",
+        &format!("{}{}", one.ca_pem, other.ca_pem),
+    ));
+    let plain = "upstreams:\n  - name: up\n    url: https://up.test\n".to_owned();
+    let ech = |mode: &str| format!("{plain}tls:\n  encrypted_client_hello: {mode}\n");
+    let another = "up.test:443 may be certified by another ca_file";
+    let any = "up.test:443 may be certified by any CA of the system: its ca_file is gone";
+    let grease = "tls.encrypted_client_hello no longer refuses what looks like GREASE";
+    for (more, wanted) in [
+        (
+            plain.clone(),
+            vec!["up.test:443 may live at a private address"],
+        ),
+        (first.clone(), vec![another]),
+        (first.clone(), vec![]),
+        (second, vec![another]),
+        (both, vec![another]),
+        (first, vec![]),
+        (ech("refuse"), vec![any]),
+        (ech("refuse"), vec![]),
+        (ech("allow_grease"), vec![grease]),
+        (ech("refuse"), vec![]),
+    ] {
+        airlock.rewrite(&Setup::rules(PICTURE).more(&more));
+        let out = airlock.command(&["reload", "--json"]);
+        assert_eq!(out.0, 0, "{more}: {out:?}");
+        assert_eq!(
+            json_of(&out)["loosened"],
+            serde_json::json!(wanted),
+            "{more}"
+        );
+    }
+}
+
 #[test]
 fn a_reload_by_command_names_what_is_looser_and_what_wants_a_restart() {
     let airlock = Setup::rules(PICTURE).start();

@@ -1,6 +1,8 @@
 //! The tools of the chat, answered from a ComfyUI: by the real MCP SDKs, and as cards at the front door.
 
 mod cards;
+mod generate;
+mod web;
 
 use std::net::SocketAddr;
 
@@ -23,7 +25,7 @@ macro_rules! fixture {
 }
 
 /// What a small ComfyUI answers, by path.
-fn files() -> Vec<(&'static str, Answer)> {
+pub fn files() -> Vec<(&'static str, Answer)> {
     vec![
         (
             "/system_stats",
@@ -78,7 +80,7 @@ fn files() -> Vec<(&'static str, Answer)> {
     ]
 }
 
-fn config(comfyui: SocketAddr) -> String {
+pub fn config(comfyui: SocketAddr) -> String {
     format!(
         "listeners:\n  explicit: 127.0.0.1:0\n  reverse:\n    listen: 127.0.0.1:0\n  admin: 127.0.0.1:0\n\
          llm:\n  discover: false\ncomfyui:\n  url: http://{comfyui}\n"
@@ -114,7 +116,7 @@ fn message(
 }
 
 /// Calls a tool as the plugin's session `user`; its envelope.
-fn call(airlock: &Airlock, user: &str, tool: &str, arguments: &Value) -> Value {
+pub fn call(airlock: &Airlock, user: &str, tool: &str, arguments: &Value) -> Value {
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
         "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}});
     let (session, _) = message(airlock, None, user, &hello);
