@@ -27,7 +27,13 @@ mod route;
 mod sd_prompts;
 mod upload;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use http::{Method, StatusCode};
@@ -57,6 +63,8 @@ use crate::{
     },
     session::Identity,
 };
+
+const OWN_KEY_HEADER: &str = "encrypted-openai-api-key";
 
 const BAD_REQUEST: Phrase = Phrase {
     en: "Airlock could not read this request.",
@@ -97,6 +105,8 @@ pub struct CopilotResponder {
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
     announced: Announced,
+    /// A key of the page was dropped, and that was said.
+    key_dropped: AtomicBool,
 }
 
 impl CopilotResponder {
@@ -123,6 +133,7 @@ impl CopilotResponder {
             identity,
             receipts,
             announced: Announced::default(),
+            key_dropped: AtomicBool::new(false),
         }
     }
 
@@ -147,6 +158,7 @@ impl CopilotResponder {
             note(exchange, "stand-in", "method refused");
             return method_not_allowed(route.allow());
         }
+        self.drop_own_key(request);
         let fields = self.fields(route, request);
         let tell = |detail: &str| note(exchange, "stand-in", detail);
         match route {
@@ -178,6 +190,18 @@ impl CopilotResponder {
             },
             Route::UserCreate => self.account(exchange, language).await,
             Route::SdPrompts => self.sd_prompts(fields, exchange, language).await,
+        }
+    }
+
+    /// The page seals the user's own OpenAI key for us and sends it along (WIRE.md 14, 15). It is not
+    /// opened: every question goes to the LLM of the configuration, with the key that stands there.
+    fn drop_own_key(&self, request: &LocalRequest) {
+        let sent = request.parts.headers.contains_key(OWN_KEY_HEADER);
+        if sent && !self.key_dropped.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "the page sent an own OpenAI key, sealed; it is dropped unopened, the configured LLM is asked \
+                 with the configured key"
+            );
         }
     }
 

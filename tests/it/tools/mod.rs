@@ -2,6 +2,7 @@
 
 mod cards;
 mod generate;
+mod page;
 mod web;
 
 use std::net::SocketAddr;
