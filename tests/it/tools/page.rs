@@ -94,17 +94,9 @@ fn every_feature_of_the_page_has_a_floor_without_an_llm() {
         let asked = json!({"workflow_id": "template:default", "prompt": "a cat"});
         let given = post(&airlock, way, "/api/chat/get_optimized_workflow", &asked).json();
         assert_eq!(given["success"], true, "{way:?}: {given}");
-        let nodes = given["data"]["workflow"]["nodes"]
-            .as_array()
-            .expect("the page's form");
-        assert!(
-            nodes.iter().any(|n| n["type"] == "KSampler"),
-            "{way:?}: {given}"
-        );
-        assert!(
-            !nodes.iter().any(|n| n["type"] == "MarkdownNote"),
-            "{way:?}: {given}"
-        );
+        let workflow = given["data"]["workflow"].to_string();
+        assert!(workflow.contains("KSampler"), "{way:?}: {given}");
+        assert!(!workflow.contains("MarkdownNote"), "{way:?}: {given}");
         assert!(
             given["data"]["optimized_params"].is_array(),
             "{way:?}: {given}"
