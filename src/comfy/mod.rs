@@ -8,6 +8,7 @@
 //! | [`template`] | shipped templates: the index in two languages, and what a workflow file uses |
 //! | [`listing`] | the shorter answers: folders and files of models, saved workflows, system, queue |
 //! | [`sound`] | JSON as Python writes it (`NaN`, lone surrogates), made readable; texts within bounds |
+//! | [`packs`] | which repository a node is from, as ComfyUI-Manager's lists have it |
 //! | [`ids`] | [`WorkflowId`]: what stands on a workflow card, and comes back from the page |
 //!
 //! Called by `comfyui`, which fetches the bytes, by `search`, which indexes the catalogue, and by the
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod listing;
 pub mod node;
 pub mod object_info;
+pub mod packs;
 pub mod sound;
 pub mod template;
 
@@ -27,4 +29,5 @@ pub use ids::WorkflowId;
 pub use listing::{Queue, SavedFile, System};
 pub use node::{Choices, Input, Kind, Node, Number, Output, SocketType};
 pub use object_info::{Nodes, ObjectInfoError};
+pub use packs::NodePacks;
 pub use template::{ModelFile, SavedWorkflow, Template, Uses, Words};

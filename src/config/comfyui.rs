@@ -13,6 +13,8 @@ pub struct ComfyUiConfig {
     pub url: BaseUrl,
     /// PEM file of the CA that signed it, in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Its folder, where Airlock can see it.
+    pub dir: Option<PathBuf>,
 }
 
 /// On unless it is turned off; where it says no URL, it is the one that the front door stands before.
@@ -26,6 +28,7 @@ pub(super) fn comfyui(
     let mut out = ComfyUiConfig {
         url: door.comfyui,
         ca_file: door.ca_file,
+        dir: None,
     };
     let Some(field) = field else {
         return Some(out);
@@ -42,6 +45,18 @@ pub(super) fn comfyui(
             match url.path.as_str() {
                 "" => Ok(url),
                 _ => Err("holds a path, but ComfyUI has none: leave it out".to_owned()),
+            }
+        })
+    });
+    out.dir = s.take("dir").and_then(|f| {
+        f.parse(errors, "a folder", |text| {
+            let path = places.resolve(text);
+            match path.is_dir() {
+                true => Ok(path),
+                false => Err(format!(
+                    "{} is no folder: name ComfyUI's own, which holds custom_nodes",
+                    path.display()
+                )),
             }
         })
     });

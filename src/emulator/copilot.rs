@@ -27,7 +27,13 @@ mod route;
 mod sd_prompts;
 mod upload;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use http::{Method, StatusCode};
@@ -40,6 +46,7 @@ use super::{
     http::{failure, method_not_allowed, note, success},
     language::{Language, Phrase},
     made::MadeWorkflows,
+    manager_lists::ManagerLists,
     rsa_key::RsaKey,
     sink,
 };
@@ -56,6 +63,8 @@ use crate::{
     },
     session::Identity,
 };
+
+const OWN_KEY_HEADER: &str = "encrypted-openai-api-key";
 
 const BAD_REQUEST: Phrase = Phrase {
     en: "Airlock could not read this request.",
@@ -78,6 +87,7 @@ pub struct CopilotDeps {
     pub asking: Arc<Asking>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
+    pub manager_lists: ManagerLists,
     /// Workflows that the chat's tools made.
     pub made: Arc<MadeWorkflows>,
     pub identity: Arc<Identity>,
@@ -90,10 +100,13 @@ pub struct CopilotResponder {
     metrics: Arc<Metrics>,
     asking: Arc<Asking>,
     comfyui: Option<Arc<ComfyUi>>,
+    manager_lists: Arc<ManagerLists>,
     made: Arc<MadeWorkflows>,
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
     announced: Announced,
+    /// A key of the page was dropped, and that was said.
+    key_dropped: AtomicBool,
 }
 
 impl CopilotResponder {
@@ -104,6 +117,7 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists,
             made,
             identity,
             receipts,
@@ -114,10 +128,12 @@ impl CopilotResponder {
             metrics,
             asking,
             comfyui,
+            manager_lists: Arc::new(manager_lists),
             made,
             identity,
             receipts,
             announced: Announced::default(),
+            key_dropped: AtomicBool::new(false),
         }
     }
 
@@ -142,6 +158,7 @@ impl CopilotResponder {
             note(exchange, "stand-in", "method refused");
             return method_not_allowed(route.allow());
         }
+        self.drop_own_key(request);
         let fields = self.fields(route, request);
         let tell = |detail: &str| note(exchange, "stand-in", detail);
         match route {
@@ -160,7 +177,7 @@ impl CopilotResponder {
             Route::TrackEvent => sink::drop_event(request, &self.metrics),
             Route::Invoke => self.invoke(fields, exchange, language),
             Route::OptimizedWorkflow => self.optimized(fields, exchange, language).await,
-            Route::NodeInfo => self.node_info(fields, exchange, language),
+            Route::NodeInfo => self.node_info(fields, exchange, language).await,
             Route::ImageUpload => match upload::data_url(request) {
                 Ok(url) => {
                     tell("1 image kept local");
@@ -173,6 +190,18 @@ impl CopilotResponder {
             },
             Route::UserCreate => self.account(exchange, language).await,
             Route::SdPrompts => self.sd_prompts(fields, exchange, language).await,
+        }
+    }
+
+    /// The page seals the user's own OpenAI key for us and sends it along (WIRE.md 14, 15). It is not
+    /// opened: every question goes to the LLM of the configuration, with the key that stands there.
+    fn drop_own_key(&self, request: &LocalRequest) {
+        let sent = request.parts.headers.contains_key(OWN_KEY_HEADER);
+        if sent && !self.key_dropped.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "the page sent an own OpenAI key, sealed; it is dropped unopened, the configured LLM is asked \
+                 with the configured key"
+            );
         }
     }
 

@@ -9,7 +9,7 @@
 //! | [`model_scope`] | model search and download, from the sources of `models` | WIRE.md 6, 7 |
 //! | [`image`] | a placeholder for a vendor's picture | WIRE.md 20 |
 //!
-//! Shared: [`asking`] (a question to the user's own LLM), [`prompts`], [`http`] (JSON and NDJSON bodies), [`fields`] (bounded look at a JSON object), [`language`], [`made`] (workflows until the page asks for them), [`multipart`], [`picture`], [`rsa_key`].
+//! Shared: [`asking`] (a question to the user's own LLM), [`prompts`], [`http`] (JSON and NDJSON bodies), [`fields`] (bounded look at a JSON object), [`language`], [`made`] (workflows until the page asks for them), [`manager_lists`] (which repository a node is from), [`multipart`], [`picture`], [`rsa_key`].
 //!
 //! Called by `proxy::respond` through [`crate::handler::Handler`]; built by `app`.
 //! Nothing here opens a socket, logs a body, or says that something worked which did not.
@@ -21,6 +21,7 @@ pub mod http;
 pub mod image;
 pub mod language;
 pub mod made;
+pub mod manager_lists;
 pub mod mcp_transport;
 pub mod model_scope;
 pub mod multipart;
@@ -34,6 +35,7 @@ pub use asking::Asking;
 pub use copilot::{CopilotDeps, CopilotResponder};
 pub use image::ImageResponder;
 pub use made::{Made, MadeWorkflows};
+pub use manager_lists::ManagerLists;
 pub use mcp_transport::{McpBounds, McpResponder};
 pub use model_scope::ModelScopeResponder;
 pub use sink::SinkResponder;

@@ -1,6 +1,8 @@
 //! The tools of the chat, answered from a ComfyUI: by the real MCP SDKs, and as cards at the front door.
 
 mod cards;
+mod generate;
+mod page;
 mod web;
 
 use std::net::SocketAddr;

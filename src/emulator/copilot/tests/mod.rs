@@ -75,6 +75,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.map(|fake| comfyui_at(&fake.url())),
+            manager_lists: ManagerLists::below(Some(state.path().join("comfyui"))),
             made: made.clone(),
             identity: identity.clone(),
             receipts: Arc::new(NoReceipts),

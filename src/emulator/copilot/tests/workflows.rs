@@ -168,7 +168,7 @@ async fn a_workflow_comes_in_the_form_that_the_page_can_load() {
             let node = param[0].as_str().expect(row);
             let there = workflow["nodes"].as_array().map_or_else(
                 || !workflow[node].is_null(),
-                |nodes| nodes.iter().any(|n| n["id"].as_i64() == node.parse().ok()),
+                |nodes| nodes.iter().any(|n| n["id"].as_u64() == node.parse().ok()),
             );
             assert!(
                 there,
@@ -249,4 +249,29 @@ async fn what_cannot_be_loaded_is_said_in_words() {
         assert!(words.contains(says), "{row}: {words}");
     }
     assert_eq!(fake.asked("/userdata/workflows%2F..%2F..%2Fx.json"), 0);
+}
+
+#[tokio::test]
+async fn missing_nodes_come_with_the_repository_that_a_list_knows() {
+    let rig = rig().await;
+    let folder = rig
+        ._state
+        .path()
+        .join("comfyui/custom_nodes/ComfyUI-Manager");
+    std::fs::create_dir_all(&folder).expect("folders");
+    std::fs::write(
+        folder.join("extension-node-map.json"),
+        r#"{"https://github.com/ann/pack":[["Theirs"],{}],"javascript:alert(1)":[["Hostile"],{}]}"#,
+    )
+    .expect("a file");
+    let body = json!({"node_types": ["Theirs", "Nobody's", "Hostile", "x".repeat(300)]});
+    let path = "/api/chat/get_node_info_by_types";
+    let (answer, told) = rig.post(path, "en", body.to_string()).await;
+    let want = json!([
+        {"name": "Theirs", "github_url": "https://github.com/ann/pack"},
+        {"name": "Nobody's", "github_url": ""},
+        {"name": "Hostile", "github_url": ""},
+    ]);
+    assert_eq!(answer["data"], want);
+    assert_eq!(told, "1 of 3 repositories known");
 }
