@@ -40,6 +40,7 @@ use airlock::{
         learn::{Learner, Options},
         path as policy_path,
     },
+    proxy::Carries,
     tls::{ClientHelloInfo, HelloParser},
     token::{
         Claims, KeyRing, MAX_TOKEN, MIN_KEY, SessionId, SigningKey, TokenError, UnixTime, Username,
@@ -171,6 +172,7 @@ pub fn request_head(data: &[u8]) {
         host: _,
         upgrade,
         framing,
+        carries,
         length: _,
         proxy_key: _,
     } = parsed;
@@ -180,6 +182,7 @@ pub fn request_head(data: &[u8]) {
         host: Some(authority.clone()),
         upgrade,
         framing,
+        carries,
         length: new_end,
         // Proxies' headers are not sent on.
         proxy_key: None,
@@ -197,6 +200,19 @@ fn same_for_another_parser(bytes: &[u8], ours: &Head, target: &str) {
     assert_eq!(read, httparse::Status::Complete(bytes.len()));
     assert_eq!(theirs.method, Some(ours.method.as_str()));
     assert_eq!(theirs.path, Some(target));
+    for (name, noted) in [
+        ("connection", Carries::CONNECTION),
+        ("cookie", Carries::COOKIE),
+        ("authorization", Carries::AUTHORIZATION),
+        ("origin", Carries::ORIGIN),
+        ("x-session-id", Carries::CHAT),
+    ] {
+        let there = theirs
+            .headers
+            .iter()
+            .any(|h| h.name.eq_ignore_ascii_case(name));
+        assert_eq!(ours.carries.any(noted), there, "{name}");
+    }
     let count = |name: &str| {
         let same = |h: &&httparse::Header<'_>| h.name.eq_ignore_ascii_case(name);
         theirs.headers.iter().filter(same).count()

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AdminState, visit::Peer};
-use crate::{policy::Lockdown, session::Request as IdentityRequest, weights::Query};
+use crate::{
+    page::FETCH_SITE, policy::Lockdown, session::Request as IdentityRequest, weights::Query,
+};
 
 /// Hits of one search of models.
 const MOST_MODELS: usize = 100;
@@ -192,7 +194,7 @@ fn refusal(
             "changes are taken from this machine only",
         ));
     }
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE) {
         return Some((
             StatusCode::FORBIDDEN,
             "changes are not taken from a web page",

@@ -19,8 +19,8 @@ use crate::{
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
-        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, ManagerLists,
-        McpBounds, McpResponder, ModelScopeResponder, SinkResponder,
+        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds,
+        McpResponder, ModelScopeResponder, SinkResponder,
     },
     front_door::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
@@ -147,7 +147,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let made = Arc::new(MadeWorkflows::default());
     let tools = comfyui
         .as_ref()
-        .map(|c| super::comfyui::tools(c, &library, &cards, &asking, &made, web));
+        .map(|c| super::comfyui::tools(c, &library, &cards, web, (&asking, &made)));
     let copilot = Arc::new(CopilotResponder::new(
         &config.state_dir,
         CopilotDeps {
@@ -155,7 +155,6 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.clone(),
-            manager_lists: ManagerLists::below(super::comfyui::folder(config)),
             made,
             identity: identity.clone(),
             receipts: receipts.clone(),

@@ -1,9 +1,6 @@
 //! The user's ComfyUI as a source of facts, and the tools of the chat that answer from it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::StartError;
 use crate::{
@@ -40,12 +37,7 @@ pub fn comfyui(
     tls: &ClientTls,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<ComfyUi>>, StartError> {
-    let Some(ComfyUiConfig {
-        url,
-        ca_file,
-        dir: _,
-    }) = &config.comfyui
-    else {
+    let Some(ComfyUiConfig { url, ca_file }) = &config.comfyui else {
         return Ok(None);
     };
     let tls = tls.config_for(ca_file.as_deref())?;
@@ -71,21 +63,13 @@ pub fn web_search(
     Ok(Some(WebSearch::new(search, client, checkpoint)))
 }
 
-/// ComfyUI's own folder: as it is named, else the one that holds the folder of models.
-pub fn folder(config: &Config) -> Option<PathBuf> {
-    let named = config.comfyui.as_ref()?.dir.clone();
-    let models = || config.models.dir.as_ref()?.parent().map(Path::to_owned);
-    named.or_else(models)
-}
-
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
 pub fn tools(
     comfyui: &Arc<ComfyUi>,
     library: &Arc<Library>,
     cards: &Arc<Cards>,
-    asking: &Arc<Asking>,
-    made: &Arc<MadeWorkflows>,
     web: Option<WebSearch>,
+    (asking, made): (&Arc<Asking>, &Arc<MadeWorkflows>),
 ) -> Toolboxes {
     let copilot: Vec<Arc<dyn Run>> = vec![
         Arc::new(RecallWorkflow),

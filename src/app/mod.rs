@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio_util::sync::CancellationToken;
 
 pub use build::make_state_dir;
@@ -59,6 +60,9 @@ impl App {
         environment: &HashMap<String, String>,
     ) -> Result<Running, StartError> {
         let began = Instant::now();
+        // Pingora's own timers stay in a tree until they are due, also those of a read that came at
+        // once: five minutes of them, under load. Tokio's go with whoever waited.
+        set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let built = build::build(&config, environment)?;
         let doors = bind(&config).await?;
         let admin = match config.listeners.admin {

@@ -16,7 +16,7 @@ use crate::{
     handler::{Exchange, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort},
     limit::whole_seconds,
     net::{Authority, Port},
-    page::{Coding, Kind, Rewrite, Rewritten, validator},
+    page::{Coding, FETCH_DEST, Kind, Rewrite, Rewritten, validator},
     policy::Reason,
     upstream::http_client::{Body, SendError},
 };
@@ -40,7 +40,7 @@ pub fn wants(method: &Method, path: &str, headers: &HeaderMap) -> bool {
         None if name.is_empty() => return true,
         None => {}
     }
-    let dest = headers.get("sec-fetch-dest").map(|v| v.as_bytes());
+    let dest = headers.get(FETCH_DEST).map(|v| v.as_bytes());
     match dest {
         Some(
             b"script" | b"worker" | b"sharedworker" | b"serviceworker" | b"audioworklet"

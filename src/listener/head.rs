@@ -16,6 +16,7 @@ use crate::{
     config::Secret,
     net::{Authority, Port},
     policy::Reason,
+    proxy::{Carries, Framing},
 };
 pub use rewrite::rewrite_to_origin;
 
@@ -41,15 +42,6 @@ pub enum Target {
     Asterisk,
 }
 
-/// Where the body of a request ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// With the head: there is none.
-    Nothing,
-    Length(u64),
-    Chunked,
-}
-
 /// What a well-formed head says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -60,6 +52,7 @@ pub struct Head {
     /// `Upgrade` nominated by `Connection`, lower case.
     pub upgrade: Option<String>,
     pub framing: Framing,
+    pub carries: Carries,
     /// `Proxy-Authorization`.
     pub proxy_key: Option<Secret<String>>,
     /// Bytes of the head, blank line included.
@@ -191,6 +184,7 @@ pub fn parse_next(
             Some(length) => Framing::Length(length),
             None => Framing::Nothing,
         },
+        carries: fields.carries,
         upgrade: fields.upgrade,
         proxy_key: fields.proxy_key.map(|key| Secret::new(key.to_owned())),
         length: head.len(),
@@ -339,6 +333,7 @@ struct Fields<'a> {
     connection_upgrade: bool,
     proxy_key: Option<&'a str>,
     expect: bool,
+    carries: Carries,
 }
 
 impl<'a> Fields<'a> {
@@ -356,6 +351,7 @@ impl<'a> Fields<'a> {
         }
         // After the check above, or a form feed at an end would be trimmed here and seen by others.
         let value = value.trim_ascii();
+        self.carries.note(name);
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 let text = std::str::from_utf8(value)

@@ -1,9 +1,10 @@
 //! The keep-alive loop of one connection: read a head, judge its form, let Pingora run the request.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -31,7 +32,7 @@ use crate::{
     audit::AuditKind,
     net::Entry,
     policy::Reason,
-    proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Outcome, request_id},
+    proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Leash, Outcome, request_id},
 };
 
 /// First read of a head; most heads of the plugin fit.
@@ -46,9 +47,13 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
     let mut stream = Box::new(Turn::new(stream));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
-    // One for all requests of the connection, like the timers.
     let leashed = connection.clone();
     let mut pulled = pin!(leashed.leash.pulled());
+    let mut end = End {
+        pulled: pulled.as_mut(),
+        leash: &leashed.leash,
+        waits: false,
+    };
     let mut known_host = KnownHost::default();
     loop {
         // Lives as long as the request whose head it is.
@@ -117,7 +122,7 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         session.set_pipelined_prefix(buffer);
         session.set_connection_user_context(Some(Box::new(arrival)));
         let serving = edge.proxy.process_new_http(session, &edge.pingora_shutdown);
-        let serving = until_cut(serving, pulled.as_mut());
+        let serving = until_cut(serving, &mut end);
         let served = match &gate {
             // A WebSocket has no end to wait for when we stop.
             Some(gate) => tokio::select! {
@@ -145,16 +150,38 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
 /// an idle WebSocket or a silent upstream cannot, and is dropped with its connection.
 async fn until_cut<T>(
     answering: impl Future<Output = Option<T>>,
-    pulled: Pin<&mut WaitForCancellationFuture<'_>>,
+    end: &mut End<'_, '_>,
 ) -> Option<T> {
     let mut answering = pin!(answering);
-    tokio::select! {
-        biased;
-        reused = &mut answering => return reused,
-        () = pulled => {}
+    let answered = poll_fn(|cx| match answering.as_mut().poll(cx) {
+        Poll::Ready(reused) => Poll::Ready(Some(reused)),
+        Poll::Pending => end.poll_cut(cx).map(|()| None),
+    });
+    if let Some(reused) = answered.await {
+        return reused;
     }
     let _ = tokio::time::timeout(LAST_WORDS, answering).await;
     None
+}
+
+/// The end of a connection from outside. One for all its requests, which are one task: that is entered
+/// once among those who wait for it, and looks at a flag when it wakes. Entering it again on every wake
+/// costs more than judging a request.
+struct End<'p, 'l> {
+    pulled: Pin<&'p mut WaitForCancellationFuture<'l>>,
+    leash: &'l Leash,
+    waits: bool,
+}
+
+impl End<'_, '_> {
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The reason is set before anybody is woken.
+        if self.waits && self.leash.why().is_none() {
+            return Poll::Pending;
+        }
+        self.waits = true;
+        self.pulled.as_mut().poll(cx)
+    }
 }
 
 /// Reads until the blank line. `Ok(None)`: the client closed, idled out, or we are draining.

@@ -88,6 +88,8 @@ pub fn arrival(
         authority,
         target,
         path_length,
+        framing: head.framing,
+        carries: head.carries,
         upgrade: head.upgrade.is_some(),
         gate: head.upgrade.as_ref().map(|_| Arc::default()),
         rewritten,

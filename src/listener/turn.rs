@@ -9,6 +9,7 @@
 
 use std::{
     io::{self, Cursor, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -23,8 +24,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{chunks::Chunks, head::Framing, stream::digests_of_inner};
-use crate::proxy::{ChunkFault, UpgradeGate};
+use super::{chunks::Chunks, stream::digests_of_inner};
+use crate::proxy::{ChunkFault, Framing, UpgradeGate};
 
 /// Bytes of later requests that are held; more stay with the system, and so with the client.
 const HELD: usize = 64 << 10;
@@ -135,8 +136,8 @@ impl Turn {
     /// Nothing is for this request any more. The end of the connection still is.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.held.len() < HELD {
-            let mut space = [0u8; PEEP];
-            let mut peep = ReadBuf::new(&mut space);
+            let mut space = [MaybeUninit::uninit(); PEEP];
+            let mut peep = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut self.inner).poll_read(cx, &mut peep))?;
             if peep.filled().is_empty() {
                 return Poll::Ready(Ok(()));

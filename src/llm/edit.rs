@@ -6,13 +6,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use super::{spans, wellformed};
 
-use super::spans;
+/// What JSON takes for space.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// One member of an object; slices of the text it was parsed from.
 #[derive(Clone, Debug)]
@@ -33,16 +30,12 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// `None` when `text` is not one well-formed object. Nested values are checked, not decoded.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let text = trim(text);
-        if !text.starts_with('{') {
-            return None;
-        }
-        let Members(members) = serde_json::from_str(text).ok()?;
-        Some(Self { text, members })
+        let object = text.trim_start_matches(SPACE).starts_with('{');
+        (object && wellformed::is_value(text)).then(|| Self::of_checked(text))?
     }
     /// The same for a slice of text that was parsed before: it is not checked again.
     pub(super) fn of_checked(text: &'a str) -> Option<Self> {
-        let text = trim(text);
+        let text = text.trim_matches(SPACE);
         let members = spans::members(text)?
             .into_iter()
             .map(|(key, value)| Member {
@@ -83,12 +76,8 @@ impl<'a> Object<'a> {
 
 /// Elements of an array as slices of `text`; `None` when it is not a well-formed array.
 pub fn elements(text: &str) -> Option<Vec<&str>> {
-    let text = trim(text);
-    if !text.starts_with('[') {
-        return None;
-    }
-    let Elements(elements) = serde_json::from_str(text).ok()?;
-    Some(elements)
+    let array = text.trim_start_matches(SPACE).starts_with('[');
+    (array && wellformed::is_value(text)).then(|| spans::elements(text))?
 }
 
 /// Decodes a JSON string; borrows when nothing is escaped.
@@ -131,7 +120,7 @@ pub fn head(text: &str, max: usize) -> &str {
 
 /// True when `text` is one well-formed JSON value.
 pub fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
+    wellformed::is_value(text)
 }
 
 /// Collects splices of `root` and applies them at once.
@@ -217,58 +206,6 @@ impl<'a> Editor<'a> {
         let inside = end <= self.root.len();
         debug_assert!(inside, "part is a slice of the root");
         inside.then_some(start..end)
-    }
-}
-
-fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r'])
-}
-
-struct Members<'a>(Vec<Member<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    let key = string(key.get()).unwrap_or(Cow::Borrowed(key.get()));
-                    members.push(Member {
-                        key,
-                        value: value.get(),
-                    });
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(V)
-    }
-}
-
-struct Elements<'a>(Vec<&'a str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Elements<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(value) = seq.next_element::<&RawValue>()? {
-                    elements.push(value.get());
-                }
-                Ok(Elements(elements))
-            }
-        }
-        deserializer.deserialize_seq(V)
     }
 }
 

@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`edit`] | byte-preserving JSON edits |
-//! | `spans` | parts of JSON that was checked already |
+//! | `wellformed`, `spans` | whether text is JSON, and the parts of what is |
 //! | [`request`] | view of a request, its edits, the plugin's agents (WIRE.md 2) |
 //! | [`messages`] | repairs of the plugin's messages (WIRE.md 2.2, 2.3) |
 //! | [`sse`] | frames out of a byte stream |
@@ -35,6 +35,7 @@ pub mod stream;
 pub mod structured;
 pub mod think;
 pub mod usage;
+mod wellformed;
 
 pub use repair::{Repair, Repairs};
 pub use usage::Usage;

@@ -85,6 +85,30 @@ impl Authority {
             host => host.to_string(),
         }
     }
+
+    /// Whether `text` is how [`Self::without_port`] writes it. Asked of every request that is sent on,
+    /// and writing it out costs more than judging the request.
+    pub fn is_written(&self, text: &str, default: Port) -> bool {
+        let (host, port) = match (&self.host, text.split_once(':')) {
+            (Host::Ip(IpAddr::V6(_)), _) => return *text == *self.without_port(default),
+            (_, Some((host, port))) => (host, Some(port)),
+            (_, None) => (text, None),
+        };
+        let same_host = match &self.host {
+            Host::Name(name) => **name == *host,
+            // It has one spelling.
+            Host::Ip(ip) => host.parse() == Ok(*ip),
+        };
+        let same_port = match port {
+            None => self.port == default,
+            Some(port) => {
+                let plain = port.starts_with(|c: char| matches!(c, '1'..='9'));
+                let number = self.port.number();
+                self.port != default && plain && port.parse() == Ok(number)
+            }
+        };
+        same_host && same_port
+    }
 }
 
 fn split_port(input: &str) -> Result<(&str, Option<&str>), AuthorityError> {
@@ -123,6 +147,59 @@ impl fmt::Display for Authority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_what_without_port_writes_and_nothing_else() {
+        let own = |text: &str| Authority::parse(text, Some(Port::HTTP)).unwrap();
+        for (authority, default, written, others) in [
+            (
+                "site.test:8189",
+                80,
+                "site.test:8189",
+                vec![
+                    "site.test",
+                    "SITE.test:8189",
+                    "site.test:08189",
+                    "site.test:+8189",
+                ],
+            ),
+            (
+                "site.test:80",
+                80,
+                "site.test",
+                vec!["site.test:80", "site.test:", "site.test."],
+            ),
+            (
+                "site.test:80",
+                443,
+                "site.test:80",
+                vec!["site.test", "site.test:443"],
+            ),
+            (
+                "127.0.0.1:8189",
+                80,
+                "127.0.0.1:8189",
+                vec!["127.1:8189", "127.0.0.1", "127.0.0.01:8189"],
+            ),
+            (
+                "[::1]:8189",
+                80,
+                "[::1]:8189",
+                vec!["[0::1]:8189", "::1:8189", "[::1]"],
+            ),
+            ("[::1]:80", 80, "[::1]", vec!["[::1]:80"]),
+        ] {
+            let (authority, default) = (own(authority), Port::new(default).unwrap());
+            assert_eq!(authority.without_port(default), written);
+            assert!(authority.is_written(written, default), "{written}");
+            for other in others.into_iter().chain(["", ":", "other.test"]) {
+                assert!(
+                    !authority.is_written(other, default),
+                    "{other} is not {written}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn accepted() {

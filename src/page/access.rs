@@ -4,9 +4,14 @@
 //! there with its own Host and Origin. So the names are listed here, and a page must be of the very
 //! origin that it calls. A program sends no `Origin` and is no page.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::net::{Authority, Host, Port};
+
+/// Whose page asks, and what for, as browsers say it of every request.
+pub const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Names by which the front door may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,12 +123,12 @@ fn origin(caller: &Caller<'_>) -> Result<Option<Scheme>, AccessFault> {
 /// Requests without `Origin` that a page of elsewhere makes (pictures, scripts, forms by GET) say so
 /// by `Sec-Fetch-Site`. A person who follows a link here is welcome.
 fn fetch_site(caller: &Caller<'_>) -> Result<(), AccessFault> {
-    let value = |name: &str| caller.headers.get(name).map(|v| v.as_bytes());
-    match value("sec-fetch-site") {
+    let value = |name| caller.headers.get(name).map(HeaderValue::as_bytes);
+    match value(FETCH_SITE) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => {
-            let followed = value("sec-fetch-mode") == Some(b"navigate")
-                && value("sec-fetch-dest") == Some(b"document")
+            let followed = value(FETCH_MODE) == Some(b"navigate")
+                && value(FETCH_DEST) == Some(b"document")
                 && matches!(*caller.method, Method::GET | Method::HEAD);
             if followed && !caller.upgrade {
                 Ok(())

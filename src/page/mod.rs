@@ -23,7 +23,7 @@ pub mod report;
 pub mod rewrite;
 pub mod validator;
 
-pub use access::{AccessFault, Caller, OwnNames};
+pub use access::{AccessFault, Caller, FETCH_DEST, FETCH_SITE, OwnNames};
 pub use cookie::{Brought, CookieScope};
 pub use fields::{FieldValue, FieldWatch};
 pub use html::ScriptHash;

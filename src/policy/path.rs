@@ -49,6 +49,9 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, PathError> {
 /// segment, `/userdata/workflows%2Fa.json`. A `..` beside one is refused, for the server decodes it.
 pub fn canonical_with_slashes(path: &str) -> Result<Cow<'_, str>, PathError> {
     let canonical = canonical_form(path, Slashes::Kept)?;
+    if memchr::memchr(b'%', canonical.as_bytes()).is_none() {
+        return Ok(canonical);
+    }
     let hides_dots = |segment: &str| {
         segment.contains("%2F") && segment.split("%2F").any(|part| matches!(part, "." | ".."))
     };

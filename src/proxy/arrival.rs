@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
-use super::{identity::Visitor, live::Leash, upgrade::UpgradeGate};
+use super::{
+    body::Framing, carries::Carries, identity::Visitor, live::Leash, upgrade::UpgradeGate,
+};
 use crate::{
     config::Secret,
     net::{Authority, Entry, Port},
@@ -58,6 +60,8 @@ pub struct Arrival {
     pub target: Arc<str>,
     /// Length of the path in `target`.
     pub path_length: usize,
+    pub framing: Framing,
+    pub carries: Carries,
     /// It asks for a protocol upgrade.
     pub upgrade: bool,
     /// Opened when the upstream has switched; there for an upgrade.

@@ -1,10 +1,36 @@
-//! What can be wrong with the framing of a request's body, found by `listener` while it is read.
+//! Where the body of a request ends, and what can be wrong with that: found by `listener` while it is read.
 //!
-//! It travels to [`super::respond`] and [`super::failure`] inside Pingora's read error.
+//! A fault travels to [`super::respond`] and [`super::failure`] inside Pingora's read error.
 
 use pingora::Error;
 
 use crate::policy::Reason;
+
+/// Where the body of a request ends, as its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// With the head: there is none.
+    Nothing,
+    Length(u64),
+    Chunked,
+}
+
+impl Framing {
+    pub fn has_body(self) -> bool {
+        match self {
+            Framing::Nothing | Framing::Length(0) => false,
+            Framing::Length(_) | Framing::Chunked => true,
+        }
+    }
+
+    /// The length that the head declares.
+    pub fn declared(self) -> Option<u64> {
+        match self {
+            Framing::Length(length) => Some(length),
+            Framing::Nothing | Framing::Chunked => None,
+        }
+    }
+}
 
 /// Why a chunked body was broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

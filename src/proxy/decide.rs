@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     arrival::Arrival,
+    carries::Carries,
     context::RequestContext,
     denial::Denial,
     door,
@@ -17,9 +18,6 @@ use crate::{
     audit::AuditKind,
     policy::{Action, Decision, RequestFacts, guarded},
 };
-
-/// By which the plugin names a chat, on requests of its page and of its Python side.
-const CHAT_HEADER: &str = "x-session-id";
 
 impl Pipeline {
     pub(super) fn decide(
@@ -87,7 +85,9 @@ impl Pipeline {
         if let Action::Respond(responder) = decision.action {
             finish.answered_by(responder);
         }
-        if let Some(chat) = session.req_header().headers.get(CHAT_HEADER) {
+        if arrival.carries.any(Carries::CHAT)
+            && let Some(chat) = session.req_header().headers.get(identity::CHAT_ID)
+        {
             finish.part_of(chat);
         }
         finish.metered(&context.egress);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{arrival::Arrival, services::Services};
+use super::{arrival::Arrival, carries::Carries, services::Services};
 use crate::{
     front_door::{self, FrontDoor},
     guard::{
@@ -50,7 +50,8 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
 /// Why the base URL sends nothing on: a page of a public site asks, and whoever is behind may take it
 /// for ours (a WebSocket's answer can be read by any page). Answers of this process judge it themselves.
 pub fn is_strange(arrival: &Arrival, request: &RequestHeader) -> Option<Reason> {
-    let by_base_url = arrival.connection.entry == Entry::Reverse;
+    let by_base_url =
+        arrival.connection.entry == Entry::Reverse && arrival.carries.any(Carries::ORIGIN);
     let caller = by_base_url.then(|| OriginPolicy::private_only().judge(&request.headers))?;
     match caller {
         cors::Caller::NoOrigin | cors::Caller::Page(_) => None,

@@ -9,7 +9,10 @@ use std::{
 use http::{HeaderMap, HeaderName, header};
 use pingora::{http::RequestHeader, protocols::ALPN, upstreams::peer::HttpPeer};
 
-use super::{arrival::Arrival, denial::Denial, services::Services, upgrade::UpgradeGate};
+use super::{
+    arrival::Arrival, body::Framing, carries::Carries, denial::Denial, services::Services,
+    upgrade::UpgradeGate,
+};
 use crate::{
     net::{Entry, Host, Port},
     policy::{Reason, RuleName, address::CheckedAddr},
@@ -62,7 +65,6 @@ pub async fn destination(
     arrival: &Arrival,
     rule: &RuleName,
     attempt: usize,
-    request: &RequestHeader,
 ) -> Result<Destination, Denial> {
     let refuse = |reason, detail: String| Denial {
         detail: Some(detail),
@@ -112,7 +114,7 @@ pub async fn destination(
             peer.group_key = private_cas.generation();
         }
     }
-    if repeatable(&request.headers) {
+    if repeatable(arrival.framing) {
         peer.group_key = pool_key(peer.group_key, arrival.started);
     } else {
         // A connection of its own, before and after.
@@ -180,16 +182,12 @@ const POOL_LIFE: Duration = Duration::from_secs(30);
 const REPEATABLE: u64 = 64 << 10;
 
 /// Whether Pingora keeps the whole body until the response begins.
-fn repeatable(headers: &HeaderMap) -> bool {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return false;
+fn repeatable(framing: Framing) -> bool {
+    match framing {
+        Framing::Nothing => true,
+        Framing::Length(length) => length <= REPEATABLE,
+        Framing::Chunked => false,
     }
-    // One plain length: the edge has judged it.
-    let length = headers.get(header::CONTENT_LENGTH);
-    length.is_none_or(|v| {
-        v.to_str()
-            .is_ok_and(|v| v.parse().is_ok_and(|n: u64| n <= REPEATABLE))
-    })
 }
 
 /// Which idle connections a request may use: those of its own time and trust.
@@ -238,8 +236,10 @@ pub fn request_header(
         true => upstream.headers.get(header::UPGRADE).cloned(),
         false => None,
     };
-    for name in nominated(&upstream.headers) {
-        upstream.remove_header(&name);
+    if arrival.carries.any(Carries::CONNECTION) {
+        for name in nominated(&upstream.headers) {
+            upstream.remove_header(&name);
+        }
     }
     for name in named(&upstream.headers, stays_here) {
         upstream.remove_header(&name);
@@ -248,24 +248,18 @@ pub fn request_header(
         upstream.set_raw_path(arrival.target.as_bytes())?;
     }
     let route = arrival.route.and_then(|r| services.routes.routes.get(r));
-    let ours;
-    let host = match (route, arrival.for_comfyui()) {
-        (Some(route), _) => &route.host,
+    let came = sole_value(&upstream.headers, &header::HOST).unwrap_or_default();
+    let (authority, port) = match arrival.for_comfyui() {
         // As the browser called it: ComfyUI compares it with Origin, which passes unchanged.
-        (None, Some(door)) => {
-            ours = door.called.without_port(arrival.connection.default_port());
-            &ours
-        }
-        (None, None) => {
-            ours = match speaks_tls(services, arrival) {
-                true => arrival.authority.without_port(Port::HTTPS),
-                false => arrival.authority.without_port(Port::HTTP),
-            };
-            &ours
-        }
+        Some(door) => (&door.called, arrival.connection.default_port()),
+        None if speaks_tls(services, arrival) => (&arrival.authority, Port::HTTPS),
+        None => (&arrival.authority, Port::HTTP),
     };
-    if sole_value(&upstream.headers, &header::HOST) != Some(host.as_bytes()) {
-        upstream.insert_header(header::HOST, host)?;
+    match route {
+        Some(route) if *came == *route.host => {}
+        Some(route) => upstream.insert_header(header::HOST, &route.host)?,
+        None if authority.is_written(came, port) => {}
+        None => upstream.insert_header(header::HOST, authority.without_port(port))?,
     }
     if let Some(protocol) = upgrade {
         upstream.insert_header(header::UPGRADE, protocol)?;
@@ -303,12 +297,10 @@ pub(super) fn named(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec
         .collect()
 }
 
-fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+fn sole_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
-    values
-        .next()
-        .filter(|_| values.next().is_none())
-        .map(|v| v.as_bytes())
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()
 }
 
 #[cfg(test)]
@@ -327,17 +319,14 @@ mod tests {
 
     #[test]
     fn what_pingora_could_not_send_twice_gets_a_connection_of_its_own() {
-        for (name, value, expected) in [
-            ("x-none", "1", true),
-            ("content-length", "0", true),
-            ("content-length", "65536", true),
-            ("content-length", "65537", false),
-            ("content-length", "99999999999999999999999", false),
-            ("transfer-encoding", "chunked", false),
+        for (framing, expected) in [
+            (Framing::Nothing, true),
+            (Framing::Length(0), true),
+            (Framing::Length(REPEATABLE), true),
+            (Framing::Length(REPEATABLE + 1), false),
+            (Framing::Chunked, false),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            assert_eq!(repeatable(&headers), expected, "{name}: {value}");
+            assert_eq!(repeatable(framing), expected, "{framing:?}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! it was when that fails), remember what stays open ([`live`]; [`expiry`] ends it with its rule), and in
 //! every case [`finish`]: one audit record, the metrics. [`memory`] bounds what all requests hold, [`limit`]
 //! what one caller asks for.
-//! [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
+//! [`carries`] is which of the headers that steer us a request has; [`body`] and [`upgrade`] are what the edge, which deals out a request's bytes, has to tell or be
 //! told (behind a switch, all that is left of a request); [`door`] is what the front door adds, [`identity`]
 //! tells who asks, and [`own`] takes our own requests through the same checkpoint.
 //! Nothing here resolves names or opens sockets; that is `upstream`'s.
@@ -15,6 +15,7 @@ mod answer;
 mod arrival;
 mod body;
 mod budget;
+mod carries;
 mod context;
 mod decide;
 mod denial;
@@ -37,8 +38,9 @@ mod services;
 mod upgrade;
 
 pub use arrival::{Arrival, AtDoor, Connection};
-pub use body::ChunkFault;
+pub use body::{ChunkFault, Framing};
 pub use budget::{Allowance, Budgets, Metered};
+pub use carries::Carries;
 pub use denial::{DECISION_HEADER, Denial};
 pub use expiry::cut_what_ends;
 pub use finish::{Finish, Outcome};

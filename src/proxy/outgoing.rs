@@ -87,10 +87,10 @@ impl Outgoing {
             upload: upload_of(services, arrival),
             watch: guarded(services, request, arrival, role)?,
         };
-        if let (Some(mut upload), Some(length)) = (outgoing.upload, declared(&request.headers)) {
+        if let (Some(mut upload), Some(length)) = (outgoing.upload, arrival.framing.declared()) {
             upload.grow(length)?;
         }
-        outgoing.judge_encoding(&request.headers, terms)?;
+        outgoing.judge_encoding(request, arrival, terms)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
         if outgoing.allowance.is_some() {
             outgoing.spend(head_size(request))?;
@@ -98,15 +98,20 @@ impl Outgoing {
         Ok(outgoing)
     }
 
-    fn judge_encoding(&self, headers: &HeaderMap, terms: Option<&Terms>) -> Result<(), Stopped> {
+    fn judge_encoding(
+        &self,
+        request: &RequestHeader,
+        arrival: &Arrival,
+        terms: Option<&Terms>,
+    ) -> Result<(), Stopped> {
         if self.mode == SecretMode::Off || terms.is_some_and(|t| t.encoded_bodies) {
             return Ok(());
         }
-        let encodings = headers.get_all(header::CONTENT_ENCODING);
+        let encodings = request.headers.get_all(header::CONTENT_ENCODING);
         let encoded = encodings
             .iter()
             .any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
-        if encoded && has_body(headers) {
+        if encoded && arrival.framing.has_body() {
             return Err(Stopped {
                 reason: Reason::BodyEncoded,
                 detail: "secrets cannot be seen in an encoded body".into(),
@@ -261,7 +266,7 @@ pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
         header_bytes: fields
             .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
             .sum(),
-        has_body: has_body(&request.headers),
+        has_body: arrival.framing.has_body(),
     }
 }
 
@@ -303,23 +308,6 @@ fn upload_of(services: &Services, arrival: &Arrival) -> Option<Upload> {
     arrival.for_comfyui().filter(|_| !arrival.upgrade)?;
     let most = services.routes.door.as_ref()?.upload_bytes?;
     Some(Upload { most, seen: 0 })
-}
-
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-/// Framing was judged by the edge: one length, or chunks.
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|v| v.as_bytes() != b"0")
 }
 
 /// Bytes of a request head on the wire, near enough for an honest sum.

@@ -175,9 +175,8 @@ impl ProxyHttp for Pipeline {
         let (Some(arrival), Some(rule)) = (&context.arrival, &context.rule) else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
-        let request = session.req_header();
         let destination =
-            forward::destination(&self.services, arrival, rule, context.attempts, request).await;
+            forward::destination(&self.services, arrival, rule, context.attempts).await;
         let stood = destination.and_then(|to| {
             let subject = Subject {
                 authority: arrival.authority.clone(),

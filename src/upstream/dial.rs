@@ -210,7 +210,11 @@ impl Dialer {
                         },
                     )
                 })?;
-                answers.iter().map(|ip| judge(*ip)).collect()
+                let mut addresses = Addresses::with_capacity(answers.len());
+                for ip in answers.iter() {
+                    addresses.push(judge(*ip)?);
+                }
+                Ok(addresses)
             }
         }
     }

@@ -12,7 +12,10 @@ use super::{
     Doorkeeper, Identified,
     shown::{Shown, of_text},
 };
-use crate::{page::cookie, proxy::arrival::Arrival};
+use crate::{
+    page::cookie,
+    proxy::{arrival::Arrival, carries::Carries},
+};
 
 /// How long the plugin can use what it was given: the longest turn of its agents, and some.
 const CARRIED: Duration = Duration::from_secs(3600);
@@ -74,7 +77,8 @@ pub fn towards_comfyui(
     arrival: &Arrival,
     upstream: &mut RequestHeader,
 ) -> pingora::Result<()> {
-    let stripped = strip_ours(keeper, upstream)?;
+    let ours = Carries::COOKIE | Carries::AUTHORIZATION;
+    let stripped = arrival.carries.any(ours) && strip_ours(keeper, upstream)?;
     if arrival.for_comfyui().is_none() || !runs_an_agent(&upstream.method, arrival.path()) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! At the front door: a cookie, a token or an API key, and, for one person alone, none of them.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
 use super::{
@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     net::Entry,
-    page::{Brought, CookieScope, REPORT_PATH, login},
+    page::{Brought, CookieScope, FETCH_DEST, FETCH_SITE, REPORT_PATH, login},
     policy::Reason,
     proxy::{
         arrival::{Arrival, AtDoor},
+        carries::Carries,
         services::{DoorRoute, Services},
     },
     session::Active,
@@ -59,6 +60,9 @@ impl Visit<'_> {
 
     /// `None`: it brings none.
     fn by_cookie(&self, now: UnixTime) -> Option<Result<Identified, Unwelcome>> {
+        if !self.arrival.carries.any(Carries::COOKIE) {
+            return None;
+        }
         let token = match self.scope().find(self.headers()) {
             Brought::Nothing => return None,
             Brought::Unclear => return Some(Err(Reason::TokenMalformed.into())),
@@ -87,7 +91,10 @@ impl Visit<'_> {
             return Ok(known);
         }
         let for_stand_ins = !self.at.for_comfyui && !self.is_own();
-        let bearer = shown(self.headers());
+        let bearer = match self.arrival.carries.any(Carries::AUTHORIZATION) {
+            true => shown(self.headers()),
+            false => Shown::Nothing,
+        };
         match bearer {
             Shown::Token(token) => {
                 let active = self.keeper.identity.sessions.verify(token, now)?;
@@ -126,11 +133,11 @@ impl Visit<'_> {
     /// A browser that opens a page of ComfyUI by itself, and not from another site: there it has kept back
     /// a cookie that it may have.
     fn is_newcomer(&self) -> bool {
-        let said = |name: &str| self.headers().get(name).map(|v| v.as_bytes());
+        let said = |name| self.headers().get(name).map(HeaderValue::as_bytes);
         self.at.for_comfyui
             && self.request.method == Method::GET
-            && said("sec-fetch-dest") == Some(b"document")
-            && matches!(said("sec-fetch-site"), Some(b"none" | b"same-origin"))
+            && said(FETCH_DEST) == Some(b"document")
+            && matches!(said(FETCH_SITE), Some(b"none" | b"same-origin"))
     }
 
     /// A cookie goes with whatever a browser sends here. `page::access` has refused other origins; here
@@ -141,7 +148,7 @@ impl Visit<'_> {
             Method::GET | Method::HEAD | Method::OPTIONS
         );
         let has_origin = self.headers().contains_key(header::ORIGIN);
-        let site = self.headers().get("sec-fetch-site");
+        let site = self.headers().get(FETCH_SITE);
         let ours = site.is_some_and(|site| site.as_bytes() == b"same-origin");
         let said = match (self.arrival.upgrade, changes) {
             (true, _) => has_origin,
@@ -172,6 +179,9 @@ impl Visit<'_> {
 
     /// Ties the id of a chat to the session, wherever the page names it in a header.
     fn bind(&self, known: &Identified, now: UnixTime) -> Result<(), Unwelcome> {
+        if !self.arrival.carries.any(Carries::CHAT) {
+            return Ok(());
+        }
         let Some(id) = chat_id(self.headers()) else {
             return Ok(());
         };

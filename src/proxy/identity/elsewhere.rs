@@ -16,7 +16,7 @@ use super::{
 use crate::{
     net::Entry,
     policy::{Action, Reason},
-    proxy::arrival::Arrival,
+    proxy::{arrival::Arrival, carries::Carries},
     session::{Active, Refused},
     token::{TokenError, UnixTime, Via},
 };
@@ -36,6 +36,9 @@ pub fn judge(
         | (false, _) => None,
     };
     let asks = asks && admitted.is_none();
+    if !asks && !arrival.carries.any(Carries::AUTHORIZATION | Carries::CHAT) {
+        return Ok(admitted.unwrap_or_default());
+    }
     let found = match action {
         Action::Respond(_) => of_the_plugin(keeper, &request.headers, asks, now)?,
         // A token for another host may have the form of ours: it is refused only where one is needed.

@@ -32,6 +32,7 @@ pub use handed::Handed;
 pub use leaving::cut_who_left;
 pub use proxy_key::{Visitor, visitor};
 pub use refuse::refuse;
+pub use shown::CHAT_ID;
 
 use super::{arrival::Arrival, services::Services};
 use crate::{

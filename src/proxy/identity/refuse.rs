@@ -7,7 +7,7 @@ use pingora::{http::ResponseHeader, proxy::Session};
 use super::Unwelcome;
 use crate::{
     page::{
-        CookieScope,
+        CookieScope, FETCH_DEST,
         login::{self, Destination, Notice},
     },
     policy::Reason,
@@ -78,7 +78,7 @@ fn is_for_a_person(arrival: &Arrival, method: &Method, headers: &HeaderMap) -> b
     if arrival.door.is_none() || arrival.upgrade || !matches!(*method, Method::GET | Method::HEAD) {
         return false;
     }
-    match headers.get("sec-fetch-dest") {
+    match headers.get(FETCH_DEST) {
         Some(dest) => dest == "document",
         None => headers
             .get_all(header::ACCEPT)

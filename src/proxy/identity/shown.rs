@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::{session::VendorId, token::MAX_TOKEN};
 
-const CHAT_ID: HeaderName = HeaderName::from_static("x-session-id");
+/// By which the plugin names a chat, on requests of its page and of its Python side.
+pub const CHAT_ID: HeaderName = HeaderName::from_static("x-session-id");
 /// Characters of a token's signature.
 const SIGNATURE: usize = 43;
 

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use airlock::{
     listener::{
         chunks::Chunks,
-        head::{self, Framing, Target},
+        head::{self, Target},
     },
     net::Port,
+    proxy::Framing,
 };
 
 use super::vendor;

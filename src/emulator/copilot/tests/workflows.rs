@@ -168,7 +168,7 @@ async fn a_workflow_comes_in_the_form_that_the_page_can_load() {
             let node = param[0].as_str().expect(row);
             let there = workflow["nodes"].as_array().map_or_else(
                 || !workflow[node].is_null(),
-                |nodes| nodes.iter().any(|n| n["id"].to_string() == node),
+                |nodes| nodes.iter().any(|n| n["id"].as_i64() == node.parse().ok()),
             );
             assert!(
                 there,

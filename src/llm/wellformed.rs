@@ -1,0 +1,282 @@
+//! Whether text is one JSON value (RFC 8259), without decoding any of it.
+//!
+//! A chat's prompt has tens of kilobytes in a few strings, and the check of them is what we add before
+//! the first token; so strings are looked at in whole blocks, which the compiler turns into vector
+//! instructions. Called by [`super::edit`] for text from clients and upstreams. As deep as the text
+//! itself at most, and no recursion. `\ud800` alone passes: whether an escape names a character is for
+//! whoever decodes it.
+
+/// True when `text` is exactly one value, with space around it or none.
+pub(super) fn is_value(text: &str) -> bool {
+    let mut reader = Reader {
+        bytes: text.as_bytes(),
+        at: 0,
+    };
+    reader.document().is_some()
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Array,
+    Object,
+}
+
+impl Reader<'_> {
+    fn document(&mut self) -> Option<()> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            // A value begins here.
+            match self.byte()? {
+                b'{' => match self.byte()? {
+                    b'}' => {}
+                    first => {
+                        open.push(Open::Object);
+                        self.key(first)?;
+                        continue;
+                    }
+                },
+                b'[' => {
+                    if self.peek()? != b']' {
+                        open.push(Open::Array);
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                first => self.scalar(first)?,
+            }
+            // It has ended, and with it perhaps what it is in.
+            loop {
+                let Some(inside) = open.last() else {
+                    return self.end();
+                };
+                match (self.byte()?, inside) {
+                    (b',', Open::Array) => break,
+                    (b',', Open::Object) => {
+                        let first = self.byte()?;
+                        self.key(first)?;
+                        break;
+                    }
+                    (b']', Open::Array) | (b'}', Open::Object) => {
+                        open.pop();
+                    }
+                    _ => return None,
+                }
+            }
+        }
+    }
+
+    fn scalar(&mut self, first: u8) -> Option<()> {
+        match first {
+            b'"' => self.string(),
+            b't' => self.word(b"rue"),
+            b'f' => self.word(b"alse"),
+            b'n' => self.word(b"ull"),
+            b'-' => {
+                let first = self.next()?;
+                self.number(first)
+            }
+            _ => self.number(first),
+        }
+    }
+
+    /// A member's name, whose first byte was read, and the colon.
+    fn key(&mut self, first: u8) -> Option<()> {
+        (first == b'"').then_some(())?;
+        self.string()?;
+        (self.byte()? == b':').then_some(())
+    }
+
+    fn word(&mut self, rest: &[u8]) -> Option<()> {
+        self.bytes.get(self.at..)?.starts_with(rest).then_some(())?;
+        self.at += rest.len();
+        Some(())
+    }
+
+    /// Without its sign; the first digit was read.
+    fn number(&mut self, first: u8) -> Option<()> {
+        match first {
+            b'0' => {}
+            b'1'..=b'9' => self.digits(),
+            _ => return None,
+        }
+        if self.follows(b".") {
+            self.next().filter(u8::is_ascii_digit)?;
+            self.digits();
+        }
+        if self.follows(b"eE") {
+            self.follows(b"+-");
+            self.next().filter(u8::is_ascii_digit)?;
+            self.digits();
+        }
+        Some(())
+    }
+
+    fn digits(&mut self) {
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes the next byte if it is one of these.
+    fn follows(&mut self, any: &[u8]) -> bool {
+        let found = self.bytes.get(self.at).is_some_and(|b| any.contains(b));
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Behind the opening quote.
+    fn string(&mut self) -> Option<()> {
+        loop {
+            self.plain();
+            match self.next()? {
+                b'"' => return Some(()),
+                b'\\' => match self.next()? {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                    b'u' => {
+                        let digits = self.bytes.get(self.at..self.at + 4)?;
+                        digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                        self.at += 4;
+                    }
+                    _ => return None,
+                },
+                // Control characters are escaped; `plain` stops at nothing else.
+                _ => return None,
+            }
+        }
+    }
+
+    /// Passes what is neither a quote, nor an escape, nor a control character.
+    fn plain(&mut self) {
+        const BLOCK: usize = 32;
+        let special = |b: u8| (b == b'"') | (b == b'\\') | (b < 0x20);
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let blocks = rest.chunks_exact(BLOCK);
+        let clean = blocks
+            .take_while(|block| !block.iter().fold(false, |any, b| any | special(*b)))
+            .count();
+        let tail = rest.get(clean * BLOCK..).unwrap_or_default();
+        let more = tail.iter().position(|b| special(*b));
+        self.at += clean * BLOCK + more.unwrap_or(tail.len());
+    }
+
+    /// The next byte, whatever it is.
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.bytes.get(self.at).copied();
+        self.at += 1;
+        byte
+    }
+
+    /// The next byte that is no space, not taken.
+    fn peek(&mut self) -> Option<u8> {
+        while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+        self.bytes.get(self.at).copied()
+    }
+
+    /// The next byte that is no space.
+    fn byte(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn end(&mut self) -> Option<()> {
+        self.peek().is_none().then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    fn checked(text: &str) -> bool {
+        serde_json::from_str::<IgnoredAny>(text).is_ok()
+    }
+
+    /// Every text of up to six of these pieces, which make up all that JSON knows.
+    #[test]
+    fn it_takes_what_a_full_parser_takes_and_nothing_else() {
+        const PIECES: [&str; 16] = [
+            "{", "}", "[", "]", ",", ":", "\"", "\\", "u", "0", "1", "-", ".", "e", " ", "true",
+        ];
+        let mut texts = vec![String::new()];
+        let mut taken = 0;
+        for length in 1..=5 {
+            let longer: Vec<String> = texts
+                .iter()
+                .flat_map(|text| PIECES.map(|piece| format!("{text}{piece}")))
+                .collect();
+            for text in &longer {
+                let well_formed = is_value(text);
+                assert_eq!(well_formed, checked(text), "{text}");
+                taken += usize::from(well_formed);
+            }
+            texts = match length {
+                5 => Vec::new(),
+                _ => longer,
+            };
+        }
+        assert!(taken > 1000, "{taken}");
+    }
+
+    #[test]
+    fn it_agrees_about_what_is_longer() {
+        let long = "a".repeat(100);
+        let mut rows: Vec<String> = [
+            r#"{"a":[1,{"b":null}],"c":"x"}"#,
+            r#"{"a":1,"a":2,}"#,
+            r#"[-0.5e+10,1E-2,false,null]"#,
+            "[1.e3]",
+            "[01]",
+            "[+1]",
+            "[.5]",
+            "[1e]",
+            "[nul]",
+            r#"["\u00e9\ud800\n\/"]"#,
+            r#"["\u00g0"]"#,
+            r#"["\u12"]"#,
+            r#"["\x"]"#,
+            "[\"工作流\"]",
+            "\u{feff}[]",
+            "[\u{a0}]",
+            "{\"a\" : \"b\"\r\n}\t",
+            "{\"a\":{}} x",
+            "[[[[]]]]",
+            "[[[[]]]",
+            "{]",
+            "",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        // What ends a string, at every place of a block.
+        for at in [0, 1, 30, 31, 32, 33, 63, 64, 99] {
+            for end in ["\"", "\\", "\n", "\u{1f}", "\\\"", "\u{7f}", "é"] {
+                let (before, behind) = long.split_at(at);
+                rows.push(format!("[\"{before}{end}{behind}\"]"));
+                rows.push(format!("\"{before}{end}"));
+            }
+        }
+        for text in rows {
+            assert_eq!(is_value(&text), checked(&text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn as_deep_as_it_likes() {
+        let deep = 200_000;
+        assert!(is_value(&format!(
+            "{}{}",
+            "[".repeat(deep),
+            "]".repeat(deep)
+        )));
+        assert!(!is_value(&"[".repeat(deep)));
+    }
+}
