@@ -86,7 +86,14 @@ impl GenWorkflow {
         let bases = Bases::find(&self.comfyui, known, wish).await;
         let catalogue = &*known.catalogue;
         if !bases.offered().is_empty() {
-            let adapted = adapt::adapt(&self.asking, wish, bases.offered(), catalogue, caller, until);
+            let adapted = adapt::adapt(
+                &self.asking,
+                wish,
+                bases.offered(),
+                catalogue,
+                caller,
+                until,
+            );
             match adapted.await {
                 Ok(Adapted::Draft(draft)) => return Ok(*draft),
                 Ok(Adapted::NoneFits) => {}
