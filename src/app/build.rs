@@ -19,8 +19,8 @@ use crate::{
     comfyui::ComfyUi,
     config::{self, Config, Listeners, Reverse},
     emulator::{
-        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, McpBounds,
-        McpResponder, ModelScopeResponder, SinkResponder,
+        Asking, CopilotDeps, CopilotResponder, ImageResponder, MadeWorkflows, ManagerLists,
+        McpBounds, McpResponder, ModelScopeResponder, SinkResponder,
     },
     front_door::{
         Cards, FrontDoor, FrontDoorDeps, LoginPages, OwnPages, ReceiptPages, ReportResponder,
@@ -155,6 +155,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
             metrics: metrics.clone(),
             asking,
             comfyui: comfyui.clone(),
+            manager_lists: ManagerLists::below(super::comfyui::folder(config)),
             made,
             identity: identity.clone(),
             receipts: receipts.clone(),

@@ -1,6 +1,9 @@
 //! The user's ComfyUI as a source of facts, and the tools of the chat that answer from it.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::StartError;
 use crate::{
@@ -37,7 +40,12 @@ pub fn comfyui(
     tls: &ClientTls,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<ComfyUi>>, StartError> {
-    let Some(ComfyUiConfig { url, ca_file }) = &config.comfyui else {
+    let Some(ComfyUiConfig {
+        url,
+        ca_file,
+        dir: _,
+    }) = &config.comfyui
+    else {
         return Ok(None);
     };
     let tls = tls.config_for(ca_file.as_deref())?;
@@ -61,6 +69,13 @@ pub fn web_search(
     let client = HttpClient::outward(dialer.clone(), tls, config.limits.connect_timeout);
     let checkpoint = own_requests.clone() as Arc<dyn Checkpoint>;
     Ok(Some(WebSearch::new(search, client, checkpoint)))
+}
+
+/// ComfyUI's own folder: as it is named, else the one that holds the folder of models.
+pub fn folder(config: &Config) -> Option<PathBuf> {
+    let named = config.comfyui.as_ref()?.dir.clone();
+    let models = || config.models.dir.as_ref()?.parent().map(Path::to_owned);
+    named.or_else(models)
 }
 
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
