@@ -51,7 +51,7 @@ use airlock::{
 pub type Run = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Run); 16] = [
+pub const TARGETS: [(&str, Run); 17] = [
     ("authority", authority),
     ("request_head", request_head),
     ("client_hello", client_hello),
@@ -68,6 +68,7 @@ pub const TARGETS: [(&str, Run); 16] = [
     ("token", token),
     ("catalogue", catalogue),
     ("chat_answer", chat_answer),
+    ("workflow", workflow),
 ];
 
 /// Names and authorities: one canonical spelling, which reads as itself.
@@ -886,4 +887,49 @@ fn cut<'a>(data: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
         rest = tail;
     }
     pieces
+}
+
+/// A workflow that somebody wrote, in either form: what is repaired stays as it is when repaired again,
+/// what is checked can be told, and new ids change nothing.
+pub fn workflow(data: &[u8]) {
+    use airlock::workflow::{check, drop_idle, order, read, repair};
+    const CLASSES: &[u8] = include_bytes!("../../tests/fixtures/workflow/object_info.json");
+    static CATALOGUE: std::sync::LazyLock<Catalogue> = std::sync::LazyLock::new(|| {
+        let nodes = Nodes::read(CLASSES).map(|found| found.nodes);
+        Catalogue::new(Parts {
+            nodes: nodes.unwrap_or_default(),
+            ..Parts::default()
+        })
+    });
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) else {
+        return;
+    };
+    let Ok(mut prompt) = read(&value, &CATALOGUE) else {
+        return;
+    };
+    repair(&mut prompt, &CATALOGUE);
+    let once = prompt.clone();
+    repair(&mut prompt, &CATALOGUE);
+    assert_eq!(once, prompt, "one repair is enough");
+    let faults = check::check(&prompt, &CATALOGUE);
+    for fault in &faults {
+        assert!(!fault.to_string().is_empty());
+    }
+    let renumbered = order::renumbered(&prompt);
+    assert_eq!(renumbered.nodes.len(), prompt.nodes.len());
+    let accepted = check::accepted(&faults);
+    if accepted {
+        let again = check::check(&renumbered, &CATALOGUE);
+        assert!(check::accepted(&again), "new ids change nothing");
+        // As ComfyUI gets it.
+        assert_eq!(
+            read(&renumbered.to_value(), &CATALOGUE),
+            Ok(renumbered.clone())
+        );
+    }
+    drop_idle(&mut prompt, &CATALOGUE);
+    if accepted {
+        let faults = check::check(&prompt, &CATALOGUE);
+        assert!(check::accepted(&faults), "what nothing needs can go");
+    }
 }

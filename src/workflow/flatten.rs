@@ -59,6 +59,7 @@ pub fn flatten(graph: &Graph, catalogue: &Catalogue) -> Result<Prompt, FlattenEr
                     inputs.insert(input.name.clone(), given);
                 }
             }
+            inputs.retain(|name, given| Prompt::takes(name, given));
             let title = match class {
                 Some(class) if node.title.is_empty() => class.title.clone(),
                 Some(_) | None => node.title.clone(),

@@ -272,6 +272,15 @@ impl Prompt {
         }
     }
 
+    /// Whether an input of this name and value could be read again.
+    pub fn takes(name: &str, given: &Given) -> bool {
+        let small = match given {
+            Given::Link { .. } => true,
+            Given::Value(value) => value.to_string().len() <= MAX_VALUE_BYTES,
+        };
+        small && name == name.trim() && sound::name(name).is_some()
+    }
+
     /// As `POST /prompt` and the page take it.
     pub fn to_value(&self) -> Value {
         let node = |node: &PromptNode| {

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::comfy::{Catalogue, Choices, Input, Kind, Node, Number, SocketType};
 
+/// How often links are gone through: one that was made can leave another with one answer.
+const MAX_PASSES: usize = 8;
+
 /// One thing that was changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
@@ -381,46 +384,54 @@ fn choice(input: &Input, choices: &Choices, value: &Value) -> Option<Change> {
 }
 
 /// Links whose output is wrong where one output of the same node is right, and required links that are
-/// missing where one output of the whole workflow is.
+/// missing where one output of the whole workflow is. One after the other, as each link closes ways for
+/// the next: two nodes must not be linked to each other.
 fn links(prompt: &mut Prompt, catalogue: &Catalogue, done: &mut Vec<Repair>) {
-    let mut changes: Vec<(NodeId, String, NodeId, usize)> = Vec::new();
-    for (id, node) in &prompt.nodes {
-        let Some(class) = catalogue.node(&node.class) else {
-            continue;
-        };
-        for input in &class.inputs {
-            let wants = input.link_type();
-            let better = match node.inputs.get(&input.name) {
-                Some(Given::Link { from, slot }) => {
-                    let origin = prompt.nodes.get(from);
-                    let origin = origin.and_then(|origin| catalogue.node(&origin.class));
-                    let slot = origin.and_then(|origin| better_slot(origin, slot, &wants));
-                    slot.map(|slot| (from.clone(), slot))
-                }
-                None if input.required && !input.takes_value() => {
-                    match sources(prompt, catalogue, id, &wants).as_slice() {
-                        [only] => Some((only.node.clone(), only.slot)),
-                        _ => None,
-                    }
-                }
-                Some(Given::Value(_)) | None => None,
-            };
-            if let Some((from, slot)) = better {
-                changes.push((id.clone(), input.name.clone(), from, slot));
+    let ids: Vec<NodeId> = prompt.nodes.keys().cloned().collect();
+    for _ in 0..MAX_PASSES {
+        let before = done.len();
+        for id in &ids {
+            let class = prompt.nodes.get(id).and_then(|n| catalogue.node(&n.class));
+            for input in class.into_iter().flat_map(|class| &class.inputs) {
+                let Some((from, slot)) = better_link(prompt, catalogue, id, input) else {
+                    continue;
+                };
+                let Some(node) = prompt.nodes.get_mut(id) else {
+                    continue;
+                };
+                node.inputs
+                    .insert(input.name.clone(), Given::link(&from, slot));
+                done.push(Repair {
+                    at: Place::input(id, &node.class, &input.name),
+                    change: Change::Linked { from, slot },
+                });
             }
         }
-    }
-    for (id, input, from, slot) in changes {
-        if let Some(node) = prompt.nodes.get_mut(&id) {
-            done.push(Repair {
-                at: Place::input(&id, &node.class, &input),
-                change: Change::Linked {
-                    from: from.clone(),
-                    slot,
-                },
-            });
-            node.inputs.insert(input, Given::link(&from, slot));
+        if done.len() == before {
+            return;
         }
+    }
+}
+
+fn better_link(
+    prompt: &Prompt,
+    catalogue: &Catalogue,
+    id: &NodeId,
+    input: &Input,
+) -> Option<(NodeId, usize)> {
+    let wants = input.link_type();
+    match prompt.nodes.get(id)?.inputs.get(&input.name) {
+        Some(Given::Link { from, slot }) => {
+            let origin = catalogue.node(&prompt.nodes.get(from)?.class)?;
+            Some((from.clone(), better_slot(origin, slot, &wants)?))
+        }
+        None if input.required && !input.takes_value() => {
+            match sources(prompt, catalogue, id, &wants).as_slice() {
+                [only] => Some((only.node.clone(), only.slot)),
+                _ => None,
+            }
+        }
+        Some(Given::Value(_)) | None => None,
     }
 }
 

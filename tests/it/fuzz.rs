@@ -168,4 +168,5 @@ macro_rules! targets {
 targets! {
     authority request_head client_hello address_text path config sse_stream json_rpc multipart
     json_edit learn_line page_rewrite csp_report token catalogue chat_answer
+    workflow
 }

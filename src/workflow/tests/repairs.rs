@@ -222,3 +222,22 @@ fn what_no_result_needs_is_taken_out_last_and_ids_follow_the_work() {
         "all would go"
     );
 }
+
+#[test]
+fn two_nodes_are_not_linked_to_each_other() {
+    let mut prompt = with(&[
+        ("/3", Value::Null),
+        ("/8", Value::Null),
+        ("/10", json!({"class_type": "ImageInvert", "inputs": {}})),
+        ("/11", json!({"class_type": "ImageInvert", "inputs": {}})),
+        ("/9/inputs/images", json!(["11", 0])),
+    ]);
+    let told = sentences(&repair(&mut prompt, &catalogue()));
+    assert!(order::ring(&prompt).is_empty(), "{told:?}");
+    assert_eq!(
+        told,
+        [
+            r#"node 10 (ImageInvert), input "image": linked to output 0 of node 11, the only one that fits"#
+        ]
+    );
+}

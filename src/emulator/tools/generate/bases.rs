@@ -18,6 +18,8 @@ const LOOKED_AT: usize = 10;
 const FETCHED: usize = 5;
 /// Workflows that the LLM chooses among.
 const OFFERED: usize = 3;
+/// What is looked for where the words of the wish find nothing.
+const COMMON: &str = "text to image generation";
 /// Nodes of a workflow that an LLM is asked to fill in.
 const MAX_NODES: usize = 80;
 
@@ -35,6 +37,9 @@ pub struct Base {
 pub struct Bases {
     /// Best first; those whose files are all there before those where another one was taken.
     pub usable: Vec<Base>,
+    /// Where there is none: one that makes a picture of a text, for an LLM to judge. "A cat in space" finds
+    /// no template by its words.
+    pub common: Vec<Base>,
     /// Those that are not usable, each with what it misses.
     pub missing: Vec<(String, String)>,
     /// Found, and not looked at: they call paid services.
@@ -51,30 +56,47 @@ impl Bases {
     pub async fn find(comfyui: &ComfyUi, known: &Knowledge, wish: &Wish) -> Self {
         let mut out = Self::default();
         let catalogue = &*known.catalogue;
-        let mut found = out.search(known, wish);
-        found.truncate(FETCHED);
-        let fetched = found.iter().map(|found| comfyui.workflow(&found.id));
-        let fetched = join_all(fetched).await;
-        for (found, workflow) in found.into_iter().zip(fetched) {
-            // A workflow that cannot be had now is no reason to fail: there are others.
-            if let Ok(Some(workflow)) = workflow {
-                out.take(found, &workflow, catalogue);
+        let mut found = out.search(known, &wish.question(), wish.chinese());
+        if found.is_empty() {
+            found = out.search(known, &wish.instruction, wish.chinese());
+        }
+        for (found, workflow) in fetched(comfyui, found, FETCHED).await {
+            match usable(found, &workflow, catalogue) {
+                Ok(base) => out.usable.push(base),
+                Err(missing) => out.missing.extend(missing),
             }
         }
         let replaced = |base: &Base| {
-            let files = base.repairs.iter().map(|repair| &repair.change);
-            files
+            let changes = base.repairs.iter().map(|repair| &repair.change);
+            changes
                 .filter(|change| matches!(change, Change::File { .. }))
                 .count()
         };
         out.usable.sort_by_key(replaced);
         out.usable.truncate(OFFERED);
+        if out.usable.is_empty() {
+            // What it misses is not what was asked for.
+            let found = Self::default().search(known, COMMON, wish.chinese());
+            let fetched = fetched(comfyui, found, OFFERED).await;
+            let mut usable = fetched
+                .into_iter()
+                .filter_map(|(found, workflow)| usable(found, &workflow, catalogue).ok());
+            out.common.extend(usable.next());
+        }
         out
     }
 
-    fn search(&mut self, known: &Knowledge, wish: &Wish) -> Vec<Found> {
+    /// What the LLM chooses among.
+    pub fn offered(&self) -> &[Base] {
+        match self.usable.is_empty() {
+            true => &self.common,
+            false => &self.usable,
+        }
+    }
+
+    fn search(&mut self, known: &Knowledge, question: &str, chinese: bool) -> Vec<Found> {
         let kinds = [What::Template, What::Saved];
-        let hits = known.index.search(&wish.question(), &kinds, LOOKED_AT);
+        let hits = known.index.search(question, &kinds, LOOKED_AT);
         let catalogue = &*known.catalogue;
         let mut out = Vec::new();
         for hit in worth(&hits) {
@@ -83,7 +105,7 @@ impl Bases {
                     let Some(template) = catalogue.templates().get(hit.at) else {
                         continue;
                     };
-                    let title = template.title.either(wish.chinese()).to_owned();
+                    let title = template.title.either(chinese).to_owned();
                     if template.is_api {
                         self.paid.push(title);
                         continue;
@@ -110,33 +132,6 @@ impl Bases {
         out
     }
 
-    fn take(&mut self, found: Found, workflow: &Value, catalogue: &Catalogue) {
-        let Found { id, title, missing } = found;
-        let Ok(mut prompt) = workflow::read(workflow, catalogue) else {
-            return;
-        };
-        let repairs = workflow::repair(&mut prompt, catalogue);
-        // Odds and ends that lie about in it; ComfyUI does not run them either.
-        workflow::drop_idle(&mut prompt, catalogue);
-        let faults = workflow::check(&prompt, catalogue);
-        match accepted(&faults) && prompt.nodes.len() <= MAX_NODES {
-            true => self.usable.push(Base {
-                id,
-                title,
-                prompt,
-                repairs,
-            }),
-            false => {
-                let words = missing.words(false);
-                let words = match words.is_empty() {
-                    true => super::told(&blocking(&faults)),
-                    false => words,
-                };
-                self.missing.push((title, words));
-            }
-        }
-    }
-
     /// What to tell where nothing is usable; ends with a space where it is not empty.
     pub fn missing_words(&self) -> String {
         let mut out = String::new();
@@ -152,6 +147,44 @@ impl Bases {
         }
         out
     }
+}
+
+/// The first of these, as ComfyUI has them. One that cannot be had now is no reason to fail: there are others.
+async fn fetched(comfyui: &ComfyUi, mut found: Vec<Found>, most: usize) -> Vec<(Found, Value)> {
+    found.truncate(most);
+    let workflows = join_all(found.iter().map(|found| comfyui.workflow(&found.id))).await;
+    let both = found.into_iter().zip(workflows);
+    both.filter_map(|(found, workflow)| Some((found, workflow.ok()??)))
+        .collect()
+}
+
+/// What can be made of it, or its title and what it misses; nothing where it is no workflow.
+fn usable(
+    found: Found,
+    workflow: &Value,
+    catalogue: &Catalogue,
+) -> Result<Base, Option<(String, String)>> {
+    let Found { id, title, missing } = found;
+    let mut prompt = workflow::read(workflow, catalogue).map_err(|_| None)?;
+    let repairs = workflow::repair(&mut prompt, catalogue);
+    // Odds and ends that lie about in it; ComfyUI does not run them either.
+    workflow::drop_idle(&mut prompt, catalogue);
+    let faults = workflow::check(&prompt, catalogue);
+    if accepted(&faults) && prompt.nodes.len() <= MAX_NODES {
+        return Ok(Base {
+            id,
+            title,
+            prompt,
+            repairs,
+        });
+    }
+    let words = missing.words(false);
+    let words = match (words.is_empty(), accepted(&faults)) {
+        (false, _) => words,
+        (true, false) => format!("{}.", super::told(&blocking(&faults))),
+        (true, true) => format!("It has more than {MAX_NODES} nodes."),
+    };
+    Err(Some((title, words)))
 }
 
 /// The faults for which ComfyUI would refuse it.

@@ -166,7 +166,7 @@ fn system(wish: &Wish, bases: &Bases, known: &Knowledge) -> String {
     let catalogue = &*known.catalogue;
     let mut classes: Vec<&Node> = Vec::new();
     let mut named: BTreeSet<&str> = BTreeSet::new();
-    let example = bases.usable.first();
+    let example = bases.offered().first();
     let of_example = example
         .into_iter()
         .flat_map(|base| base.prompt.nodes.values());

@@ -41,8 +41,9 @@ use crate::{
     workflow::{self, Prompt, Repair, order},
 };
 
-/// All of it. The plugin waits for five minutes, the transport for a little less.
-const TIME: Duration = Duration::from_secs(220);
+/// All of it, but for waiting for a ComfyUI that is looked at for the first time. The plugin waits for five
+/// minutes, the transport for four.
+const TIME: Duration = Duration::from_secs(200);
 /// Repairs and changes that are told.
 const MAX_TOLD: usize = 12;
 
@@ -84,8 +85,15 @@ impl GenWorkflow {
         let until = Instant::now() + TIME;
         let bases = Bases::find(&self.comfyui, known, wish).await;
         let catalogue = &*known.catalogue;
-        if !bases.usable.is_empty() {
-            let adapted = adapt::adapt(&self.asking, wish, &bases.usable, catalogue, caller, until);
+        if !bases.offered().is_empty() {
+            let adapted = adapt::adapt(
+                &self.asking,
+                wish,
+                bases.offered(),
+                catalogue,
+                caller,
+                until,
+            );
             match adapted.await {
                 Ok(Adapted::Draft(draft)) => return Ok(*draft),
                 Ok(Adapted::NoneFits) => {}

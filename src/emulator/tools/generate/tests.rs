@@ -376,6 +376,25 @@ async fn a_template_that_cannot_run_here_is_named_with_what_it_misses() {
     );
 }
 
+#[tokio::test]
+async fn words_that_find_no_template_still_get_a_picture_of_them_where_the_llm_agrees() {
+    let wish = "zxqv";
+    let agrees = bench(&[said::CHOICE], TEMPLATE).await;
+    let answer = agrees.call(&[wish], wish).await.expect("it is adapted");
+    assert!(
+        answer.text.contains("Made from \"Text to Image\""),
+        "{}",
+        answer.text
+    );
+    let mute = bench(&["I am a teapot."], TEMPLATE).await;
+    let failure = mute
+        .call(&[wish], wish)
+        .await
+        .expect_err("nobody judged it")
+        .0;
+    assert!(failure.starts_with("no workflow was made"), "{failure}");
+}
+
 #[test]
 fn a_wish_without_words_is_told_what_to_write() {
     for arguments in [
