@@ -76,13 +76,8 @@ fn authority(text: &str) -> Authority {
     Authority::parse(text, Some(Port::HTTP)).unwrap()
 }
 
-/// A request for ComfyUI by this name, as the edge hands it over. It may have every header that says who
-/// asks.
+/// A request for ComfyUI by this name, as the edge hands it over.
 fn arrival(target: &str) -> Arrival {
-    let mut carries = Carries::default();
-    for name in ["cookie", "authorization", "x-session-id", "origin"] {
-        carries.note(name.as_bytes());
-    }
     Arrival {
         connection: Arc::new(Connection {
             entry: Entry::FrontDoor,
@@ -97,8 +92,6 @@ fn arrival(target: &str) -> Arrival {
         authority: authority("127.0.0.1:8188"),
         target: target.into(),
         path_length: target.len(),
-        framing: Framing::Nothing,
-        carries,
         upgrade: false,
         gate: None,
         rewritten: false,
