@@ -213,6 +213,11 @@ fn same_for_another_parser(bytes: &[u8], ours: &Head, target: &str) {
             .any(|h| h.name.eq_ignore_ascii_case(name));
         assert_eq!(ours.carries.any(noted), there, "{name}");
     }
+    let fetch = |h: &httparse::Header<'_>| {
+        h.name.len() == 14 && h.name.to_ascii_lowercase().starts_with("sec-fetch-")
+    };
+    let there = theirs.headers.iter().any(fetch);
+    assert_eq!(ours.carries.any(Carries::FETCH), there, "sec-fetch-");
     let count = |name: &str| {
         let same = |h: &&httparse::Header<'_>| h.name.eq_ignore_ascii_case(name);
         theirs.headers.iter().filter(same).count()

@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Sleep,
 };
-use tokio_util::sync::WaitForCancellationFuture;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     accept::Edge,
@@ -244,14 +244,19 @@ async fn read_head(
 /// and registering them anew for every request costs more than judging it.
 struct Patience<'e> {
     closing: Pin<Box<WaitForCancellationFuture<'e>>>,
+    closes: &'e CancellationToken,
     /// Fires at the earliest when the connection may have idled out.
     idle: Pin<Box<Sleep>>,
+    /// Both were entered among what wakes this task, as in [`End`].
+    waits: bool,
 }
 
 impl<'e> Patience<'e> {
     fn new(edge: &'e Edge) -> Self {
         Self {
             closing: Box::pin(edge.closing.cancelled()),
+            closes: &edge.closing,
+            waits: false,
             idle: Box::pin(tokio::time::sleep(edge.services.limits.idle_timeout)),
         }
     }
@@ -264,20 +269,31 @@ impl<'e> Patience<'e> {
         idle_timeout: Duration,
     ) -> bool {
         let due = tokio::time::Instant::now() + idle_timeout;
-        loop {
-            tokio::select! {
-                biased;
-                read = stream.read_buf(buffer) => return matches!(read, Ok(n) if n > 0),
-                () = &mut self.closing => return false,
-                () = &mut self.idle => {
-                    // Set for an earlier request: this one has waited for a part of it.
-                    if tokio::time::Instant::now() >= due {
-                        return false;
-                    }
-                    self.idle.as_mut().reset(due);
-                }
-            }
+        let mut read = pin!(stream.read_buf(buffer));
+        poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
+            Poll::Pending => self.poll_end(cx, due).map(|()| false),
+        })
+        .await
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, due: tokio::time::Instant) -> Poll<()> {
+        let look = !self.waits || self.closes.is_cancelled();
+        if look && self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
+        if self.waits && !self.idle.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.waits = true;
+        while self.idle.as_mut().poll(cx).is_ready() {
+            // Set for an earlier request: this one has waited for a part of it.
+            if tokio::time::Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            self.idle.as_mut().reset(due);
+        }
+        Poll::Pending
     }
 }
 

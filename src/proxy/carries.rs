@@ -4,6 +4,10 @@
 //! costs more than all judging. Noted by `listener::head` from the same bytes that Pingora reads, and
 //! never asked for a value: a note can send somebody looking, and nothing else.
 
+use std::sync::LazyLock;
+
+use http::HeaderMap;
+
 /// A set of such headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carries(u8);
@@ -15,6 +19,8 @@ impl Carries {
     pub const ORIGIN: Carries = Carries(8);
     /// `X-Session-Id`, by which the plugin names a chat.
     pub const CHAT: Carries = Carries(16);
+    /// What browsers say of every request in `Sec-Fetch-Site` and its like.
+    pub const FETCH: Carries = Carries(32);
 
     /// A header of this name, however it is written.
     pub fn note(&mut self, name: &[u8]) {
@@ -24,15 +30,26 @@ impl Carries {
             10 => ("connection", Self::CONNECTION),
             12 => ("x-session-id", Self::CHAT),
             13 => ("authorization", Self::AUTHORIZATION),
+            14 => ("sec-fetch-", Self::FETCH),
             _ => return,
         };
-        if name.eq_ignore_ascii_case(known.as_bytes()) {
+        let begins = name.get(..known.len()).unwrap_or_default();
+        if begins.eq_ignore_ascii_case(known.as_bytes()) {
             self.0 |= bit.0;
         }
     }
 
     pub fn any(self, of: Carries) -> bool {
         self.0 & of.0 != 0
+    }
+
+    /// Where to look for these: nowhere, if none of them is there.
+    pub fn among(self, of: Carries, headers: &HeaderMap) -> &HeaderMap {
+        static NOWHERE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        match self.any(of) {
+            true => headers,
+            false => &NOWHERE,
+        }
     }
 }
 
@@ -58,6 +75,11 @@ mod tests {
             ("Connection", Carries::CONNECTION),
             ("X-Session-Id", Carries::CHAT),
             ("authorization", Carries::AUTHORIZATION),
+            ("Sec-Fetch-Site", Carries::FETCH),
+            ("sec-fetch-mode", Carries::FETCH),
+            ("SEC-FETCH-DEST", Carries::FETCH),
+            ("content-length", Carries::default()),
+            ("sec-fetch-user2", Carries::default()),
             ("Accept", Carries::default()),
             ("Original", Carries::default()),
             ("Orders", Carries::default()),

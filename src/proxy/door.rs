@@ -35,7 +35,9 @@ pub fn refuses(services: &Services, arrival: &Arrival, request: &RequestHeader) 
     let caller = Caller {
         own: &at.called,
         method: &request.method,
-        headers: &request.headers,
+        headers: arrival
+            .carries
+            .among(Carries::ORIGIN | Carries::FETCH, &request.headers),
         upgrade: arrival.upgrade,
         tls: arrival.connection.tls,
     };
@@ -209,5 +211,6 @@ pub fn fetches(
         // Whatever it is, it is no part of ComfyUI's page: it streams, and is disarmed.
         return None;
     }
-    front_door::wants(&request.method, arrival.path(), &request.headers).then(|| door.clone())
+    let said = arrival.carries.among(Carries::FETCH, &request.headers);
+    front_door::wants(&request.method, arrival.path(), said).then(|| door.clone())
 }

@@ -133,7 +133,8 @@ impl Visit<'_> {
     /// A browser that opens a page of ComfyUI by itself, and not from another site: there it has kept back
     /// a cookie that it may have.
     fn is_newcomer(&self) -> bool {
-        let said = |name| self.headers().get(name).map(HeaderValue::as_bytes);
+        let fetch = self.arrival.carries.among(Carries::FETCH, self.headers());
+        let said = |name| fetch.get(name).map(HeaderValue::as_bytes);
         self.at.for_comfyui
             && self.request.method == Method::GET
             && said(FETCH_DEST) == Some(b"document")
