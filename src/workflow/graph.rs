@@ -232,7 +232,8 @@ impl Link {
     }
 }
 
-fn node(value: &Value) -> Option<GraphNode> {
+/// One node as the page's file has it.
+pub(super) fn node(value: &Value) -> Option<GraphNode> {
     let class = value.get("type").and_then(Value::as_str);
     let title = value.get("title").and_then(Value::as_str).unwrap_or("");
     let inputs = list(value.get("inputs")).iter().take(MAX_SLOTS);

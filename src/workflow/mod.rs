@@ -30,7 +30,7 @@ pub mod repair;
 mod source;
 pub mod texts;
 pub mod tune;
-mod widgets;
+pub mod widgets;
 
 pub use check::check;
 pub use fault::{Fault, Place, Wrong};

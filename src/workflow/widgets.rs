@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::graph::{GraphNode, Widgets};
+use super::graph::{self, GraphNode, Widgets};
 use crate::comfy::{Input, Kind, Node};
 
 /// What the field behind a seed says.
@@ -16,10 +16,7 @@ const AFTER_RUN: [&str; 4] = ["fixed", "increment", "decrement", "randomize"];
 /// By input; empty for a class that is not installed, unless the node says the names itself. What the
 /// node does not say is what the page would put there.
 pub fn values(node: &GraphNode, class: Option<&Node>) -> BTreeMap<String, Value> {
-    let fields = match class {
-        Some(class) => of_class(node, class),
-        None => made(node, |_| true).collect(),
-    };
+    let fields = fields(node, class);
     let mut out = match &node.widgets {
         Widgets::Named(named) => of_names(named, class),
         Widgets::List(list) => of_list(list, &fields),
@@ -30,6 +27,30 @@ pub fn values(node: &GraphNode, class: Option<&Node>) -> BTreeMap<String, Value>
         }
     }
     out
+}
+
+/// Writes one value where the page keeps it. False where its file has no place for it.
+pub fn put(file: &mut Value, class: Option<&Node>, input: &str, value: &Value) -> bool {
+    let Some(node) = graph::node(file) else {
+        return false;
+    };
+    let place = match &node.widgets {
+        Widgets::Named(named) => named.contains_key(input).then_some(None),
+        Widgets::List(list) => places(list, &fields(&node, class))
+            .find(|(_, field)| field.name == input)
+            .map(|(at, _)| Some(at)),
+    };
+    let kept = file.get_mut("widgets_values");
+    let slot = match (place, kept) {
+        (Some(None), Some(Value::Object(named))) => named.get_mut(input),
+        (Some(Some(at)), Some(Value::Array(list))) => list.get_mut(at),
+        _ => None,
+    };
+    let Some(slot) = slot else {
+        return false;
+    };
+    *slot = value.get(WRAPPED).unwrap_or(value).clone();
+    true
 }
 
 struct Field<'a> {
@@ -50,6 +71,13 @@ impl Field<'_> {
             Some(Kind::Flag) => value.is_boolean(),
             Some(Kind::Int(_) | Kind::Float(_) | Kind::Socket(_)) | None => false,
         }
+    }
+}
+
+fn fields<'a>(node: &'a GraphNode, class: Option<&'a Node>) -> Vec<Field<'a>> {
+    match class {
+        Some(class) => of_class(node, class),
+        None => made(node, |_| true).collect(),
     }
 }
 
@@ -95,14 +123,24 @@ fn of_names(named: &BTreeMap<String, Value>, class: Option<&Node>) -> BTreeMap<S
 }
 
 fn of_list(list: &[Value], fields: &[Field<'_>]) -> BTreeMap<String, Value> {
-    let mut out = BTreeMap::new();
-    let mut rest = list.iter().peekable();
+    let value =
+        |(at, field): (usize, &Field<'_>)| Some((field.name.to_owned(), wrapped(list.get(at)?)));
+    places(list, fields).filter_map(value).collect()
+}
+
+/// Which value of the list is which field's.
+fn places<'f>(
+    list: &[Value],
+    fields: &'f [Field<'f>],
+) -> impl Iterator<Item = (usize, &'f Field<'f>)> {
+    let mut found = Vec::new();
+    let mut rest = list.iter().enumerate().peekable();
     for (at, field) in fields.iter().enumerate() {
-        let Some(value) = rest.next() else {
+        let Some((place, _)) = rest.next() else {
             break;
         };
-        out.insert(field.name.to_owned(), wrapped(value));
-        let Some(behind) = rest.peek() else {
+        found.push((place, field));
+        let Some((_, behind)) = rest.peek() else {
             break;
         };
         let fits = fields.get(at + 1).is_some_and(|next| next.allows(behind));
@@ -116,13 +154,15 @@ fn of_list(list: &[Value], fields: &[Field<'_>]) -> BTreeMap<String, Value> {
             rest.next();
         }
     }
-    out
+    found.into_iter()
 }
+
+const WRAPPED: &str = "__value__";
 
 /// A list among the inputs of the API's form would be read as a link.
 pub fn wrapped(value: &Value) -> Value {
     match value {
-        Value::Array(_) => json!({"__value__": value}),
+        Value::Array(_) => json!({WRAPPED: value}),
         other => other.clone(),
     }
 }

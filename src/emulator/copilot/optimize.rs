@@ -3,8 +3,10 @@
 //! Settings alone are changed, and each change is checked: an existing node, an existing setting, a
 //! value that this ComfyUI takes. By rule, what is not allowed here becomes what is (a model file that is
 //! not installed, a value out of bounds); then by the user's LLM, whose changes that do not fit are dropped.
-//! Both are put into `optimized_params`, which the page sets. Without an LLM the rules are all, and where
-//! they find nothing the list is empty: that is what the page takes for "nothing to change".
+//! Both are written into the workflow. Only with the API's form do they stand in `optimized_params`, too:
+//! the page sets those at once, and a workflow in its own form is not there yet when it does. Without an LLM
+//! the rules are all, and where they find nothing the list is empty: that is what the page takes for
+//! "nothing to change".
 
 use std::{fmt::Write, time::Duration};
 
@@ -22,14 +24,16 @@ use crate::{
         http::{failure, json as json_answer, note},
         language::{Language, Phrase},
         prompts,
+        tools::explain,
     },
     handler::{Exchange, LocalResponse},
     llm::structured::Shape,
     workflow::{
-        self, Prompt,
+        self, NodeId, Prompt,
         order::renumbered,
         repair,
         tune::{self, Setting, Tuned, Wish},
+        widgets,
     },
 };
 
@@ -172,7 +176,16 @@ impl CopilotResponder {
             }
             note.detail = Some(detail);
         });
-        answer(shown.unwrap_or_else(|| after.to_value()), &tuned, &dropped)
+        let (workflow, set) = match shown {
+            None => (after.to_value(), &*tuned),
+            Some(mut file) => match write(&mut file, &tuned, &known.catalogue) {
+                // With a class that is missing, the page can load its own form alone.
+                true => (file, &[][..]),
+                false if lacks_class(&before, &known.catalogue) => (file, &[][..]),
+                false => (renumbered(&after).to_value(), &[][..]),
+            },
+        };
+        answer(workflow, set, &dropped)
     }
 
     async fn proposed(
@@ -297,7 +310,9 @@ fn line(setting: &Setting<'_>) -> String {
     let _ = write!(out, ", setting {}", setting.input.name);
     match &setting.input.kind {
         Kind::Int(bounds) | Kind::Float(bounds) => {
-            if let (Some(min), Some(max)) = (bounds.min, bounds.max) {
+            // Beyond that a float is not the number that ComfyUI wrote.
+            let exact = |bound: Option<f64>| bound.filter(|b| b.abs() < explain::EXACT);
+            if let (Some(min), Some(max)) = (exact(bounds.min), exact(bounds.max)) {
                 let _ = write!(out, " ({min} to {max})");
             }
         }
@@ -319,7 +334,7 @@ fn line(setting: &Setting<'_>) -> String {
 
 /// The file as the page has it, without its notes: the page takes them for nodes that are missing. `None`
 /// where it holds more that only the page knows (reroutes, primitives, subgraphs): then the API's form is
-/// what the page can load.
+/// what the page can load. With a class that is missing it loads nothing in that form.
 fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<Value> {
     let nodes = file.get_mut("nodes")?.as_array_mut()?;
     let class = |node: &Value| node.get("type").and_then(Value::as_str).map(str::to_owned);
@@ -330,5 +345,26 @@ fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<
             catalogue.node(&class).is_some() || missing()
         })
     };
-    nodes.iter().all(known).then_some(file)
+    (nodes.iter().all(known) || lacks_class(prompt, catalogue)).then_some(file)
+}
+
+fn lacks_class(prompt: &Prompt, catalogue: &Catalogue) -> bool {
+    let mut classes = prompt.nodes.values().map(|node| &node.class);
+    classes.any(|class| catalogue.node(class).is_none())
+}
+
+/// Puts the settings into the page's form. False where it has no place for one of them.
+fn write(file: &mut Value, tuned: &[Tuned], catalogue: &Catalogue) -> bool {
+    let Some(nodes) = file.get_mut("nodes").and_then(Value::as_array_mut) else {
+        return tuned.is_empty();
+    };
+    let mut all = true;
+    for setting in tuned {
+        let is_it =
+            |node: &&mut Value| node.get("id").and_then(NodeId::of).as_ref() == Some(&setting.node);
+        let class = catalogue.node(&setting.class);
+        let node = nodes.iter_mut().find(is_it);
+        all &= node.is_some_and(|node| widgets::put(node, class, &setting.input, &setting.value));
+    }
+    all
 }

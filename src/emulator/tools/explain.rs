@@ -16,8 +16,10 @@ use crate::{
 /// Bytes of the docs that go to the model: small local ones have small contexts.
 const MAX_DOC: usize = 6 << 10;
 const MAX_TOOLTIP: usize = 200;
+/// Headings of a page's last part, in the languages that ComfyUI ships.
+const SOURCE: [&str; 4] = ["source code", "source", "源码", "源代码"];
 /// Whole numbers below it are exact as a float.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+pub const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Allowed values that are listed.
 const MAX_VALUES: usize = 12;
 
@@ -218,6 +220,7 @@ pub fn documentation(docs: Option<&str>, labels: &Labels) -> String {
     let Some(docs) = docs else {
         return format!("\n{}\n", labels.no_docs);
     };
+    let docs = without_source(docs);
     let mut out = format!("\n### {}\n", labels.docs);
     out.push_str(&sound::text(docs, MAX_DOC));
     if docs.len() > MAX_DOC {
@@ -225,6 +228,20 @@ pub fn documentation(docs: Option<&str>, labels: &Labels) -> String {
         out.push_str(labels.cut);
     }
     out
+}
+
+/// The page up to where it prints the node's own program: pages of that explain nothing to whoever asked,
+/// and push what would out of a small model's sight.
+fn without_source(docs: &str) -> &str {
+    let mut at = 0;
+    for line in docs.split_inclusive('\n') {
+        let title = line.trim_start_matches('#').trim();
+        if line.starts_with('#') && SOURCE.iter().any(|name| title.eq_ignore_ascii_case(name)) {
+            break;
+        }
+        at += line.len();
+    }
+    docs.get(..at).unwrap_or(docs).trim_end()
 }
 
 fn line(input: &Input, labels: &Labels) -> String {
@@ -273,5 +290,29 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => sound::text(&text.replace('\n', " "), MAX_TOOLTIP),
         other => sound::text(&other.to_string(), MAX_TOOLTIP),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_where_it_prints_the_nodes_own_program() {
+        for (docs, want) in [
+            (
+                "# A\nwhat it does\n\n## Source Code\n\n```python\nx\n",
+                "# A\nwhat it does",
+            ),
+            ("# A\nwhat\n## 源码\nx\n", "# A\nwhat"),
+            (
+                "# A\nsource code is not shown\n",
+                "# A\nsource code is not shown",
+            ),
+            ("# Source of noise\nx\n", "# Source of noise\nx"),
+            ("", ""),
+        ] {
+            assert_eq!(without_source(docs), want);
+        }
     }
 }

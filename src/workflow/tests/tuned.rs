@@ -1,7 +1,10 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::workflow::tune::{Wish, apply, differences, settings};
+use crate::workflow::{
+    tune::{Wish, apply, differences, settings},
+    widgets,
+};
 
 fn wish(node: &str, input: &str, value: Value) -> Wish {
     Wish {
@@ -148,4 +151,66 @@ fn differences_are_what_the_page_has_to_set() {
         ("6", "CLIPTextEncode")
     );
     assert_eq!((one.input.as_str(), one.at), ("text", 0));
+}
+
+#[test]
+fn a_value_is_written_where_the_page_keeps_it() {
+    let catalogue = catalogue();
+    let sampler = |values: Value| json!({"id": 3, "type": "KSampler", "inputs": [], "outputs": [], "widgets_values": values});
+    let list = || json!([5, "randomize", 20, 8.0, "euler", "normal", 1.0]);
+    for (row, values, input, to, want) in [
+        (
+            "behind what happens to a seed after a run",
+            list(),
+            "steps",
+            json!(33),
+            Some(json!([5, "randomize", 33, 8.0, "euler", "normal", 1.0])),
+        ),
+        (
+            "the seed itself",
+            list(),
+            "seed",
+            json!(7),
+            Some(json!([7, "randomize", 20, 8.0, "euler", "normal", 1.0])),
+        ),
+        (
+            "the last one",
+            list(),
+            "denoise",
+            json!(0.5),
+            Some(json!([5, "randomize", 20, 8.0, "euler", "normal", 0.5])),
+        ),
+        (
+            "by name, where the node keeps names",
+            json!({"steps": 20, "cfg": 8.0}),
+            "steps",
+            json!(33),
+            Some(json!({"steps": 33, "cfg": 8.0})),
+        ),
+        ("a link has no place", list(), "model", json!("x"), None),
+        (
+            "a name that the node does not keep",
+            json!({"cfg": 8.0}),
+            "steps",
+            json!(33),
+            None,
+        ),
+        (
+            "a list that ends before",
+            json!([5, "randomize"]),
+            "steps",
+            json!(33),
+            None,
+        ),
+        ("no values at all", Value::Null, "steps", json!(33), None),
+    ] {
+        let (mut file, before) = (sampler(values.clone()), sampler(values));
+        let class = catalogue.node("KSampler");
+        let done = widgets::put(&mut file, class, input, &to);
+        assert_eq!(done, want.is_some(), "{row}");
+        match want {
+            Some(want) => assert_eq!(file["widgets_values"], want, "{row}"),
+            None => assert_eq!(file, before, "{row}"),
+        }
+    }
 }
