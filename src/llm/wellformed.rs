@@ -1,8 +1,7 @@
 //! Whether text is one JSON value (RFC 8259), and where the parts of it are, without decoding any.
 //!
 //! A chat's prompt has tens of kilobytes in a few strings, and the check of them is what we add before
-//! the first token; so strings are looked at in whole blocks, which the compiler turns into vector
-//! instructions. Called by [`super::edit`] for text from clients and upstreams. As deep as the text
+//! the first token; so strings are looked at by vector instructions, not byte by byte. Called by [`super::edit`] for text from clients and upstreams. As deep as the text
 //! itself at most, and no recursion. `\ud800` alone passes: whether an escape names a character is for
 //! whoever decodes it.
 
@@ -208,19 +207,13 @@ impl<'a> Reader<'a> {
 
     /// Passes what is neither a quote, nor an escape, nor a control character.
     fn plain(&mut self) {
-        const BLOCK: usize = 32;
-        let special = |b: u8| (b == b'"') | (b == b'\\') | (b < 0x20);
-        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
-            let found = block.iter().fold(0, |any, b| any | u8::from(special(*b)));
-            if found != 0 {
-                break;
-            }
-            self.at += BLOCK;
-            rest = behind;
-        }
-        let more = rest.iter().position(|b| special(*b));
-        self.at += more.unwrap_or(rest.len());
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        let text = rest.get(..end).unwrap_or_default();
+        // All of them, for a loop that may stop early is no vector instruction.
+        let has_control = text.iter().fold(false, |any, b| any | (*b < 0x20));
+        let control = has_control.then(|| text.iter().position(|b| *b < 0x20));
+        self.at += control.flatten().unwrap_or(end);
     }
 
     /// The next byte, whatever it is.
