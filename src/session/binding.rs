@@ -8,12 +8,7 @@
 //! An owner is a user: a person who logs in again goes on with their chats. Bounded per user and as
 //! a whole; what has not been seen for long is forgotten.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, str::FromStr, time::Duration};
 
 use parking_lot::RwLock;
 
@@ -22,13 +17,18 @@ use crate::{
     token::{SessionId, UnixTime, Username},
 };
 
-use super::record::{BindingRecord, put, remove};
+use super::{
+    owners::{Full, Owned, Owners, Room},
+    record::BindingRecord,
+};
 
-const MAX_PER_USER: usize = 1024;
-const MAX_ALL: usize = 65_536;
+const ROOM: Room = Room {
+    table: Table::Bindings,
+    per_user: 1024,
+    all: 65_536,
+    keep: Duration::from_secs(30 * 24 * 3600),
+};
 const MAX_ID: usize = 128;
-/// Kept this long after it was last seen.
-const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Last seen is kept to the minute.
 const GRAIN: Duration = Duration::from_secs(60);
 
@@ -79,28 +79,24 @@ impl Foreign {
     }
 }
 
-#[derive(Default)]
 pub struct Bindings {
-    table: RwLock<Known>,
+    table: RwLock<Owners<BindingRecord>>,
 }
 
-#[derive(Default)]
-struct Known {
-    by_id: HashMap<Box<str>, BindingRecord>,
-    of_user: HashMap<Username, usize>,
-    /// To be written, or removed where they are not in `by_id`.
-    dirty: HashSet<Box<str>>,
+impl Owned for BindingRecord {
+    fn owner(&self) -> &Username {
+        &self.username
+    }
+
+    fn touched(&self) -> UnixTime {
+        self.last_seen
+    }
 }
 
 impl Bindings {
     pub fn new(stored: Vec<(String, BindingRecord)>) -> Self {
-        let mut known = Known::default();
-        for (id, record) in stored {
-            *known.of_user.entry(record.username.clone()).or_default() += 1;
-            known.by_id.insert(id.into(), record);
-        }
         Self {
-            table: RwLock::new(known),
+            table: RwLock::new(Owners::new(ROOM, stored)),
         }
     }
 
@@ -112,7 +108,7 @@ impl Bindings {
         session: SessionId,
         now: UnixTime,
     ) -> Result<(), Foreign> {
-        if let Some(found) = self.table.read().by_id.get(id.as_str()) {
+        if let Some(found) = self.table.read().get(id.as_str()) {
             if found.username != *user {
                 return Err(Foreign::Others);
             }
@@ -121,109 +117,42 @@ impl Bindings {
             }
         }
         let mut known = self.table.write();
-        match known.by_id.get_mut(id.as_str()) {
-            // Somebody may have been quicker between the two locks.
-            Some(found) if found.username != *user => return Err(Foreign::Others),
-            Some(found) => {
-                found.session_id = session;
-                found.last_seen = found.last_seen.max(now);
-            }
-            None => known.add(id, user, session, now)?,
+        // Somebody may have been quicker between the two locks.
+        if known.get(id.as_str()).is_some_and(|r| r.username != *user) {
+            return Err(Foreign::Others);
         }
-        known.dirty.insert(id.0.clone());
-        Ok(())
-    }
-
-    /// The session that the id speaks for.
-    pub fn owner(&self, id: &VendorId) -> Option<(Username, SessionId)> {
-        let known = self.table.read();
-        let found = known.by_id.get(id.as_str())?;
-        Some((found.username.clone(), found.session_id))
-    }
-
-    /// Forgets the user: their name may be given to somebody else.
-    pub fn forget_user(&self, user: &Username) {
-        let mut known = self.table.write();
-        let theirs = known.of(user);
-        known.forget(&theirs);
-    }
-
-    /// Forgets what was not seen for long, and hands over what is to be written.
-    pub fn changes(&self, now: UnixTime) -> Vec<Change> {
-        let mut known = self.table.write();
-        let old = |r: &BindingRecord| now.since(r.last_seen) > KEEP;
-        let stale: Vec<Box<str>> = known
-            .by_id
-            .iter()
-            .filter(|(_, r)| old(r))
-            .map(|(id, _)| id.clone())
-            .collect();
-        known.forget(&stale);
-        let dirty = std::mem::take(&mut known.dirty);
-        dirty
-            .into_iter()
-            .map(|id| match known.by_id.get(&id) {
-                Some(record) => put(Table::Bindings, id.into(), record),
-                None => remove(Table::Bindings, id.into()),
-            })
-            .collect()
-    }
-
-    /// They were not written after all.
-    pub fn not_written<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        self.table.write().dirty.extend(ids.map(Box::from));
-    }
-}
-
-impl Known {
-    fn add(
-        &mut self,
-        id: &VendorId,
-        user: &Username,
-        session: SessionId,
-        now: UnixTime,
-    ) -> Result<(), Foreign> {
-        if self.of_user.get(user).copied().unwrap_or_default() >= MAX_PER_USER {
-            // Their own oldest ones make room: nobody can push out another's.
-            let mut theirs: Vec<(UnixTime, Box<str>)> = self
-                .of(user)
-                .into_iter()
-                .filter_map(|id| Some((self.by_id.get(&id)?.last_seen, id)))
-                .collect();
-            theirs.sort();
-            let oldest = theirs.into_iter().take(MAX_PER_USER / 8);
-            self.forget(&oldest.map(|(_, id)| id).collect::<Vec<_>>());
-        }
-        if self.by_id.len() >= MAX_ALL {
-            return Err(Foreign::Full);
+        if let Some(found) = known.change(id.as_str()) {
+            found.session_id = session;
+            found.last_seen = found.last_seen.max(now);
+            return Ok(());
         }
         let record = BindingRecord {
             username: user.clone(),
             session_id: session,
             last_seen: now,
         };
-        self.by_id.insert(id.0.clone(), record);
-        *self.of_user.entry(user.clone()).or_default() += 1;
-        Ok(())
+        known.add(id.as_str(), record).map_err(|Full| Foreign::Full)
     }
 
-    fn of(&self, user: &Username) -> Vec<Box<str>> {
-        let theirs = self.by_id.iter().filter(|(_, r)| r.username == *user);
-        theirs.map(|(id, _)| id.clone()).collect()
+    /// The session that the id speaks for.
+    pub fn owner(&self, id: &VendorId) -> Option<(Username, SessionId)> {
+        let known = self.table.read();
+        let found = known.get(id.as_str())?;
+        Some((found.username.clone(), found.session_id))
     }
 
-    fn forget(&mut self, ids: &[Box<str>]) {
-        for id in ids {
-            let Some(record) = self.by_id.remove(id) else {
-                continue;
-            };
-            self.dirty.insert(id.clone());
-            if let Some(count) = self.of_user.get_mut(&record.username) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.of_user.remove(&record.username);
-                }
-            }
-        }
+    /// Forgets the user: their name may be given to somebody else.
+    pub fn forget_user(&self, user: &Username) {
+        self.table.write().forget_user(user);
+    }
+
+    /// Forgets what was not seen for long, and hands over what is to be written.
+    pub fn changes(&self, now: UnixTime) -> Vec<Change> {
+        self.table.write().changes(now)
+    }
+
+    /// They were not written after all.
+    pub fn not_written(&self, changes: &[Change]) {
+        self.table.write().not_written(changes);
     }
 }

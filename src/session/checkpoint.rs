@@ -8,12 +8,7 @@
 //! An owner is a user, as with chats ([`super::binding`]): the page keeps its numbers for longer than a
 //! session lasts. Bounded per user and as a whole; what has not been used for long is forgotten.
 
-use std::{
-    collections::{HashMap, HashSet},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -24,14 +19,17 @@ use crate::{
 
 use super::{
     Records,
+    owners::{Owned, Owners, Room},
     record::{self, CheckpointRecord, RecordError},
 };
 
-const MAX_PER_USER: usize = 4096;
-const MAX_ALL: usize = 131_072;
+const ROOM: Room = Room {
+    table: Table::Checkpoints,
+    per_user: 4096,
+    all: 131_072,
+    keep: Duration::from_secs(90 * 24 * 3600),
+};
 const MAX_ID: usize = 64;
-/// Kept this long after it was last used.
-const KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Last use is kept to the hour.
 const GRAIN: Duration = Duration::from_secs(3600);
 
@@ -61,32 +59,28 @@ impl FromStr for CheckpointId {
 
 pub struct Checkpoints {
     records: Arc<dyn Records>,
-    table: RwLock<Owners>,
+    table: RwLock<Owners<CheckpointRecord>>,
     /// Held while records are made and written, so that the disk gets them in order.
     writing: Mutex<()>,
 }
 
-#[derive(Default)]
-struct Owners {
-    by_id: HashMap<Box<str>, CheckpointRecord>,
-    of_user: HashMap<Username, usize>,
-    /// To be written, or removed where they are not in `by_id`.
-    dirty: HashSet<Box<str>>,
+impl Owned for CheckpointRecord {
+    fn owner(&self) -> &Username {
+        &self.username
+    }
+
+    fn touched(&self) -> UnixTime {
+        self.last_used
+    }
 }
 
 impl Checkpoints {
     /// Blocking.
     pub fn open(records: Arc<dyn Records>) -> Result<Self, RecordError> {
-        let mut owners = Owners::default();
-        let stored: Vec<(String, CheckpointRecord)> =
-            record::load(records.as_ref(), Table::Checkpoints)?;
-        for (id, record) in stored {
-            *owners.of_user.entry(record.username.clone()).or_default() += 1;
-            owners.by_id.insert(id.into(), record);
-        }
+        let stored = record::load(records.as_ref(), ROOM.table)?;
         Ok(Self {
             records,
-            table: RwLock::new(owners),
+            table: RwLock::new(Owners::new(ROOM, stored)),
             writing: Mutex::default(),
         })
     }
@@ -95,25 +89,21 @@ impl Checkpoints {
     /// that is gone.
     pub fn saved(&self, id: &CheckpointId, user: &Username, now: UnixTime) {
         let mut owners = self.table.write();
-        if owners
-            .by_id
-            .get(id.as_str())
-            .is_some_and(|r| r.username != *user)
-        {
-            owners.forget(std::slice::from_ref(&id.0));
+        if owners.get(id.as_str()).is_some_and(|r| r.username != *user) {
+            owners.forget(id.as_str());
         }
-        owners.add(id, user, now);
+        use_or_add(&mut owners, id, user, now);
     }
 
     /// Named in the answer of an agent that this user has run. Parts of such an answer are a model's, so
     /// it takes nothing from another user.
     pub fn named(&self, id: &CheckpointId, user: &Username, now: UnixTime) {
-        self.table.write().add(id, user, now);
+        use_or_add(&mut self.table.write(), id, user, now);
     }
 
     /// Whether this user may have it; a use, if so. Writes nothing to the disk.
     pub fn is_of(&self, id: &CheckpointId, user: &Username, now: UnixTime) -> bool {
-        match self.table.read().by_id.get(id.as_str()) {
+        match self.table.read().get(id.as_str()) {
             Some(found) if found.username == *user => {
                 if now.since(found.last_used) < GRAIN {
                     return true;
@@ -123,107 +113,46 @@ impl Checkpoints {
         }
         // Used for the first time in an hour. It may have been given to somebody between the two locks.
         let mut owners = self.table.write();
-        owners.is_of(id, user) && owners.add(id, user, now)
+        let theirs = owners.get(id.as_str()).is_some_and(|r| r.username == *user);
+        theirs && use_or_add(&mut owners, id, user, now)
     }
 
     /// For a user who is removed: whoever gets the name next gets none of their workflows.
     pub fn forget_user(&self, user: &Username) {
-        let mut owners = self.table.write();
-        let theirs = owners.of(user);
-        owners.forget(&theirs);
+        self.table.write().forget_user(user);
     }
 
     /// Blocking. Forgets what was not used for long, and writes what is only in memory.
     pub fn flush(&self, now: UnixTime) -> Result<(), StoreError> {
         let _in_order = self.writing.lock();
-        let mut owners = self.table.write();
-        let stale = |r: &CheckpointRecord| now.since(r.last_used) > KEEP;
-        let stale: Vec<Box<str>> = owners
-            .by_id
-            .iter()
-            .filter(|(_, r)| stale(r))
-            .map(|(id, _)| id.clone())
-            .collect();
-        owners.forget(&stale);
-        let dirty = std::mem::take(&mut owners.dirty);
-        let change = |id: &str| match owners.by_id.get(id) {
-            Some(found) => record::put(Table::Checkpoints, id.to_string(), found),
-            None => record::remove(Table::Checkpoints, id.to_string()),
-        };
-        let changes: Vec<_> = dirty.iter().map(|id| change(id)).collect();
-        drop(owners);
+        let changes = self.table.write().changes(now);
         let written = self.records.write(&changes);
         if written.is_err() {
-            self.table.write().dirty.extend(dirty);
+            self.table.write().not_written(&changes);
         }
         written
     }
 }
 
-impl Owners {
-    fn is_of(&self, id: &CheckpointId, user: &Username) -> bool {
-        let found = self.by_id.get(id.as_str());
-        found.is_some_and(|r| r.username == *user)
+/// This user's from now on, unless it is another's or there are too many.
+fn use_or_add(
+    owners: &mut Owners<CheckpointRecord>,
+    id: &CheckpointId,
+    user: &Username,
+    now: UnixTime,
+) -> bool {
+    match owners.get(id.as_str()) {
+        Some(found) if found.username != *user => return false,
+        Some(found) if now.since(found.last_used) < GRAIN => return true,
+        Some(_) | None => {}
     }
-
-    /// This user's from now on, unless it is another's or there are too many.
-    fn add(&mut self, id: &CheckpointId, user: &Username, now: UnixTime) -> bool {
-        match self.by_id.get_mut(id.as_str()) {
-            Some(found) if found.username != *user => return false,
-            Some(found) => {
-                if now.since(found.last_used) < GRAIN {
-                    return true;
-                }
-                found.last_used = found.last_used.max(now);
-            }
-            None => {
-                if self.of_user.get(user).copied().unwrap_or_default() >= MAX_PER_USER {
-                    self.make_room(user);
-                }
-                if self.by_id.len() >= MAX_ALL {
-                    return false;
-                }
-                let record = CheckpointRecord {
-                    username: user.clone(),
-                    last_used: now,
-                };
-                self.by_id.insert(id.0.clone(), record);
-                *self.of_user.entry(user.clone()).or_default() += 1;
-            }
-        }
-        self.dirty.insert(id.0.clone());
-        true
+    if let Some(found) = owners.change(id.as_str()) {
+        found.last_used = found.last_used.max(now);
+        return true;
     }
-
-    /// Their own oldest ones go: nobody can push out another's.
-    fn make_room(&mut self, user: &Username) {
-        let mut theirs: Vec<(UnixTime, Box<str>)> = self
-            .of(user)
-            .into_iter()
-            .filter_map(|id| Some((self.by_id.get(&id)?.last_used, id)))
-            .collect();
-        theirs.sort();
-        let oldest = theirs.into_iter().take(MAX_PER_USER / 8);
-        self.forget(&oldest.map(|(_, id)| id).collect::<Vec<_>>());
-    }
-
-    fn of(&self, user: &Username) -> Vec<Box<str>> {
-        let theirs = self.by_id.iter().filter(|(_, r)| r.username == *user);
-        theirs.map(|(id, _)| id.clone()).collect()
-    }
-
-    fn forget(&mut self, ids: &[Box<str>]) {
-        for id in ids {
-            let Some(record) = self.by_id.remove(id) else {
-                continue;
-            };
-            self.dirty.insert(id.clone());
-            if let Some(count) = self.of_user.get_mut(&record.username) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.of_user.remove(&record.username);
-                }
-            }
-        }
-    }
+    let record = CheckpointRecord {
+        username: user.clone(),
+        last_used: now,
+    };
+    owners.add(id.as_str(), record).is_ok()
 }

@@ -13,6 +13,7 @@ pub mod api_key;
 pub mod binding;
 pub mod checkpoint;
 mod identity;
+mod owners;
 pub mod password;
 mod random;
 pub mod record;

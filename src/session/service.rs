@@ -381,8 +381,7 @@ impl Sessions {
         let written = self.records.write(&changes);
         if written.is_err() {
             taken.iter().for_each(|entry| entry.lock().dirty = true);
-            let ids = bindings.iter().map(|change| change.key.as_str());
-            self.bindings.not_written(ids);
+            self.bindings.not_written(&bindings);
         }
         // Gone from memory even where the disk fails: the next start removes them again.
         let mut live = self.live.write();
