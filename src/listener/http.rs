@@ -2,9 +2,10 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -36,7 +37,9 @@ use crate::{
     proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Leash, Outcome, request_id},
 };
 
-/// First read of a head; most heads of the plugin fit.
+/// Of the first read, on the stack; the plugin's chats mostly fit with their prompt.
+const FIRST_READ: usize = 16 << 10;
+/// So much of a head is nobody's concern; what is beyond is counted, and read in such pieces.
 const HEAD_BUFFER: usize = 4096;
 
 /// How long a request that is cut may take to say so.
@@ -62,7 +65,7 @@ pub async fn serve(
     loop {
         // Lives as long as the request whose head it is.
         let mut held = edge.services.memory.hold();
-        let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
+        let mut buffer = BytesMut::new();
         let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
         {
             Ok(Some(length)) => length,
@@ -196,6 +199,16 @@ async fn read_head(
     {
         return Ok(None);
     }
+    let room = |held: &mut Held, bytes| match held.grow(bytes) {
+        true => Ok(()),
+        false => {
+            let words = "too many large request heads at once; try again";
+            Err(Denial::early(Reason::Overloaded, words))
+        }
+    };
+    if buffer.len() > HEAD_BUFFER {
+        room(held, buffer.len() - HEAD_BUFFER)?;
+    }
     // Nearly every head comes in one piece, and then wants no timer.
     if let Some(end) = head::head_end(buffer, 0) {
         return within(end, limits.head_bytes);
@@ -212,10 +225,7 @@ async fn read_head(
             }
             let before = buffer.capacity();
             buffer.reserve(HEAD_BUFFER);
-            if !held.grow(buffer.capacity().saturating_sub(before)) {
-                let words = "too many large request heads at once; try again";
-                return Err(Denial::early(Reason::Overloaded, words));
-            }
+            room(held, buffer.capacity().saturating_sub(before))?;
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
@@ -264,9 +274,8 @@ impl<'e> Patience<'e> {
         idle_timeout: Duration,
     ) -> bool {
         let due = tokio::time::Instant::now() + idle_timeout;
-        let mut read = pin!(stream.read_buf(buffer));
-        poll_fn(|cx| match read.as_mut().poll(cx) {
-            Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
+        poll_fn(|cx| match poll_first(stream, cx, buffer) {
+            Poll::Ready(came) => Poll::Ready(came),
             Poll::Pending => self.poll_end(cx, due).map(|()| false),
         })
         .await
@@ -286,6 +295,15 @@ impl<'e> Patience<'e> {
         }
         Poll::Pending
     }
+}
+
+/// Whether anything came. An idle connection holds no buffer.
+fn poll_first(stream: &mut Turn, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<bool> {
+    let mut space = [MaybeUninit::uninit(); FIRST_READ];
+    let mut piece = ReadBuf::uninit(&mut space);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut piece));
+    buffer.extend_from_slice(piece.filled());
+    Poll::Ready(read.is_ok() && !piece.filled().is_empty())
 }
 
 fn within(end: usize, limit: usize) -> Result<Option<usize>, Denial> {

@@ -18,14 +18,15 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep},
 };
 
-use super::{accept::Edge, entered::Entered};
+use super::{accept::Edge, entered::Entered, stream::EdgeStream};
 use crate::{
     policy::Reason,
     proxy::{Connection, Passing, Switched},
-    upstream::lent::{Returned, SharedStream},
+    upstream::lent::Returned,
 };
 
 /// Of one read; it lies on the stack.
@@ -34,7 +35,7 @@ const PIECE: usize = 16 << 10;
 pub struct Relay {
     connection: Arc<Connection>,
     passing: Passing,
-    ends: Ends<Stream, SharedStream>,
+    ends: Ends<Stream, TcpStream>,
 }
 
 impl Relay {
@@ -50,7 +51,7 @@ impl Relay {
             connection,
             passing,
             ends: Ends {
-                client: downstream,
+                client: bare(downstream),
                 upstream: stream,
                 up: Flow::new(from_client),
                 down: Flow::new(early),
@@ -90,6 +91,19 @@ impl Relay {
             polled.map(|broken| broken.map(|(reason, words)| (reason, Some(words.into()))))
         })
         .await
+    }
+}
+
+/// Without the layer that joins small writes: here each piece is passed on as it came.
+fn bare(stream: Stream) -> Stream {
+    let edge = (*stream).as_any().downcast_ref::<EdgeStream>();
+    if !edge.is_some_and(EdgeStream::is_flushed) {
+        return stream;
+    }
+    match stream.into_any().downcast::<EdgeStream>() {
+        Ok(edge) => Box::new(edge.into_inner()),
+        // It was one a line ago; anything else is at its end.
+        Err(_) => Box::new(io::Cursor::new(Box::<[u8]>::default())),
     }
 }
 
