@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::net::BaseUrl;
 
-use super::{FrontDoor, error::Errors, reader::Field, sections::Places};
+use super::{FrontDoor, error::Errors, places::Places, reader::Field};
 
 /// ComfyUI as a source of facts about nodes, templates and models.
 #[derive(Clone, Debug, PartialEq, Eq)]

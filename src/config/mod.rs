@@ -15,6 +15,7 @@ mod guards;
 mod identity;
 mod model;
 mod models;
+mod places;
 mod rates;
 mod reach;
 pub(crate) mod reader;

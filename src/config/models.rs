@@ -9,8 +9,9 @@ use std::{fs, path::PathBuf, sync::Arc};
 use super::{
     Secret,
     error::Errors,
+    places::Places,
     reader::{Field, Section},
-    sections::{self, Places},
+    sections,
 };
 use crate::{
     net::{AddressClass, BaseUrl, DomainPattern, Entry, Host, Port, Scheme, classify},
