@@ -1,6 +1,9 @@
 //! What a new policy opens, as tables over pairs of policies.
 
-use super::{super::testing::policy, *};
+use super::{
+    super::{secrets::SecretMode, testing::policy},
+    *,
+};
 
 #[test]
 fn a_path_pattern_covers_what_it_matches() {
