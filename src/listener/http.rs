@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use super::{
     accept::Edge,
     connect,
+    entered::Entered,
     head::{self, Head, KnownHost, Target},
     judge,
     relay::Relay,
@@ -43,16 +44,19 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Serves requests until the connection ends, or one of them makes it a WebSocket: the caller runs
 /// that, where it is best for something that lasts.
-pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) -> Option<Relay> {
-    let mut stream = Box::new(Turn::new(stream));
+pub async fn serve(
+    edge: &Arc<Edge>,
+    stream: Stream,
+    connection: Arc<Connection>,
+) -> Option<Box<Relay>> {
+    let mut stream = Box::new(Turn::new(stream, connection.clone()));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
     let leashed = connection.clone();
     let mut pulled = pin!(leashed.leash.pulled());
     let mut end = End {
-        pulled: pulled.as_mut(),
+        pulled: Entered::new(pulled.as_mut()),
         leash: &leashed.leash,
-        waits: false,
     };
     let mut known_host = KnownHost::default();
     loop {
@@ -135,7 +139,7 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         // Pingora's part of it is dropped by now.
         if let Some(switched) = gate.and_then(|gate| gate.take()) {
             let patience = edge.services.limits.upstream_timeout;
-            return Some(Relay::new(switched, connection, patience));
+            return Some(Box::new(Relay::new(switched, connection, patience)));
         }
         let (reused, kept) = served.map(ReusedHttpStream::consume)?;
         let mut turn = reused.into_any().downcast::<Turn>().ok()?;
@@ -164,23 +168,16 @@ async fn until_cut<T>(
     None
 }
 
-/// The end of a connection from outside. One for all its requests, which are one task: that is entered
-/// once among those who wait for it, and looks at a flag when it wakes. Entering it again on every wake
-/// costs more than judging a request.
+/// The end of a connection from outside. One for all its requests, which are one task.
 struct End<'p, 'l> {
-    pulled: Pin<&'p mut WaitForCancellationFuture<'l>>,
+    pulled: Entered<&'p mut WaitForCancellationFuture<'l>>,
     leash: &'l Leash,
-    waits: bool,
 }
 
 impl End<'_, '_> {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // The reason is set before anybody is woken.
-        if self.waits && self.leash.why().is_none() {
-            return Poll::Pending;
-        }
-        self.waits = true;
-        self.pulled.as_mut().poll(cx)
+        self.pulled.poll(cx, |_| self.leash.why().is_some())
     }
 }
 
@@ -243,21 +240,19 @@ async fn read_head(
 /// Waits for the next request of a connection. Its timers live as long as the connection: making
 /// and registering them anew for every request costs more than judging it.
 struct Patience<'e> {
-    closing: Pin<Box<WaitForCancellationFuture<'e>>>,
+    closing: Entered<Box<WaitForCancellationFuture<'e>>>,
     closes: &'e CancellationToken,
     /// Fires at the earliest when the connection may have idled out.
-    idle: Pin<Box<Sleep>>,
-    /// Both were entered among what wakes this task, as in [`End`].
-    waits: bool,
+    idle: Entered<Box<Sleep>>,
 }
 
 impl<'e> Patience<'e> {
     fn new(edge: &'e Edge) -> Self {
+        let idle = tokio::time::sleep(edge.services.limits.idle_timeout);
         Self {
-            closing: Box::pin(edge.closing.cancelled()),
+            closing: Entered::new(Box::pin(edge.closing.cancelled())),
             closes: &edge.closing,
-            waits: false,
-            idle: Box::pin(tokio::time::sleep(edge.services.limits.idle_timeout)),
+            idle: Entered::new(Box::pin(idle)),
         }
     }
 
@@ -278,20 +273,16 @@ impl<'e> Patience<'e> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>, due: tokio::time::Instant) -> Poll<()> {
-        let look = !self.waits || self.closes.is_cancelled();
-        if look && self.closing.as_mut().poll(cx).is_ready() {
+        let closing = self.closing.poll(cx, |_| self.closes.is_cancelled());
+        if closing.is_ready() {
             return Poll::Ready(());
         }
-        if self.waits && !self.idle.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.waits = true;
-        while self.idle.as_mut().poll(cx).is_ready() {
+        while self.idle.poll(cx, Sleep::is_elapsed).is_ready() {
             // Set for an earlier request: this one has waited for a part of it.
             if tokio::time::Instant::now() >= due {
                 return Poll::Ready(());
             }
-            self.idle.as_mut().reset(due);
+            self.idle.again().reset(due);
         }
         Poll::Pending
     }

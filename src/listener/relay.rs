@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::accept::Edge;
+use super::{accept::Edge, entered::Entered};
 use crate::{
     policy::Reason,
     proxy::{Connection, Passing, Switched},
@@ -60,26 +60,36 @@ impl Relay {
         }
     }
 
-    /// Until both sides are done, one is broken or takes nothing, or it is cut.
-    pub async fn run(self, edge: &Edge) {
+    /// Until both sides are done, one is broken or takes nothing, or it is cut. Boxed, and used where
+    /// it lies: the task of an idle WebSocket is nearly all of what that weighs.
+    pub async fn run(mut self: Box<Self>, edge: &Edge) {
+        let ended = self.until_the_end(edge).await;
+        let Self { passing, ends, .. } = *self;
+        passing.done(ends.up.passed, ends.down.passed, ended);
+    }
+
+    async fn until_the_end(&mut self, edge: &Edge) -> Option<(Reason, Option<String>)> {
         let Self {
             connection,
             passing,
-            mut ends,
+            ends,
         } = self;
-        let mut told = 0;
-        let ended = tokio::select! {
-            biased;
-            () = edge.closing.cancelled() => Some((Reason::ClientGone, Some("cut".into()))),
-            () = connection.leash.pulled() => connection.leash.why().map(|why| (why, None)),
-            broken = poll_fn(|cx| {
-                let polled = ends.poll(cx);
-                passing.sent_on(ends.up.passed - told);
-                told = ends.up.passed;
-                polled
-            }) => broken.map(|(reason, words)| (reason, Some(words.into()))),
-        };
-        passing.done(ends.up.passed, ends.down.passed, ended);
+        let leash = &connection.leash;
+        let (closing, pulled) = (pin!(edge.closing.cancelled()), pin!(leash.pulled()));
+        let (mut closing, mut pulled) = (Entered::new(closing), Entered::new(pulled));
+        poll_fn(|cx| {
+            if closing.poll(cx, |_| edge.closing.is_cancelled()).is_ready() {
+                return Poll::Ready(Some((Reason::ClientGone, Some("cut".into()))));
+            }
+            if pulled.poll(cx, |_| leash.why().is_some()).is_ready() {
+                return Poll::Ready(leash.why().map(|why| (why, None)));
+            }
+            let before = ends.up.passed;
+            let polled = ends.poll(cx);
+            passing.sent_on(ends.up.passed - before);
+            polled.map(|broken| broken.map(|(reason, words)| (reason, Some(words.into()))))
+        })
+        .await
     }
 }
 

@@ -365,6 +365,7 @@ mod tests {
             bound_to: None,
             visitor: None,
             leash: Leash::default(),
+            head_waits: Default::default(),
         })
     }
 

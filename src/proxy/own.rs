@@ -146,6 +146,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         bound_to: None,
         visitor: None,
         leash: Leash::default(),
+        head_waits: Default::default(),
     });
     // Its headers are ours.
     let search = Search::under(policy.secrets(), decision.terms.as_deref());
