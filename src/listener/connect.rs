@@ -238,7 +238,7 @@ async fn carry_on(
             {
                 return cut(finish, &judged.authority, Reason::EchRefused, why);
             }
-            tunnel::relay(edge, l4, &connection, &judged, finish).await;
+            tunnel::relay(edge, l4, &connection, &judged, hello.ech, finish).await;
         }
         ConnectionAction::Intercept => {
             drop(hello);

@@ -71,6 +71,8 @@ impl Pipeline {
                         address: None,
                         terms: context.terms.clone(),
                         who: who.clone(),
+                        looked: None,
+                        trusted: None,
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),

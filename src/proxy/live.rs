@@ -25,13 +25,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     arrival::{Arrival, Connection},
+    looked::LookedInto,
     services::Services,
 };
 use crate::{
     handler::EgressMeter,
     net::Authority,
     policy::{
-        Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms, guarded,
+        Action, ConnectionAction, Decision, Flow, Lockdown, Reason, RequestFacts, RequestSize,
+        Terms, guarded,
+        secrets::{Search, SecretMode},
     },
     token::Principal,
 };
@@ -70,12 +73,21 @@ pub struct Subject {
     pub terms: Option<Arc<Terms>>,
     /// Whose session or key it stands on.
     pub who: Option<Arc<Principal>>,
+    /// How it was looked into for secrets. `None`: not at all.
+    pub looked: Option<Arc<LookedInto>>,
+    /// The CAs that its server's certificate was judged by, as [`PrivateCas::generation`] counts.
+    ///
+    /// [`PrivateCas::generation`]: crate::upstream::private_ca::PrivateCas::generation
+    pub trusted: Option<u64>,
     pub doing: Doing,
 }
 
 #[derive(Clone, Debug)]
 pub enum Doing {
-    Tunnel,
+    Tunnel {
+        /// Its ClientHello had the extension that may hide a second name.
+        ech: bool,
+    },
     Forward(Asked),
     /// Sent on to the ComfyUI behind the front door, by Pingora or by the door itself.
     ComfyUi(Asked),
@@ -251,11 +263,13 @@ impl Services {
             address,
             terms,
             who,
+            looked,
+            trusted,
             doing,
         } = subject;
         let lockdown = self.dialer.gate().level();
         let locked = match doing {
-            Doing::Tunnel => lockdown.forbids_connection(ConnectionAction::Tunnel),
+            Doing::Tunnel { ech: _ } => lockdown.forbids_connection(ConnectionAction::Tunnel),
             Doing::Forward(_) => lockdown.forbids_request(Action::Forward),
             Doing::ComfyUi(_) => lockdown == Lockdown::All,
             Doing::Respond(_, egress) => match lockdown {
@@ -273,6 +287,10 @@ impl Services {
         if let Some(address) = address {
             self.dialer.still_open(authority, *address)?;
         }
+        let narrowed = |since| self.private_cas.load().narrowed_since(authority, since);
+        if trusted.is_some_and(narrowed) {
+            return Err(Reason::PolicyChanged);
+        }
         let (policy, now) = (self.policy.load(), OffsetDateTime::now_utc());
         let request = |asked: &Asked| {
             let facts = RequestFacts {
@@ -288,8 +306,9 @@ impl Services {
         };
         // A budget is drawn from by the terms of old: other ones want another tunnel or request.
         let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
+        let search = |now: &Decision<Action>| Search::under(policy.secrets(), now.terms.as_deref());
         let (allowed, reason) = match doing {
-            Doing::Tunnel => {
+            Doing::Tunnel { ech } => {
                 let flow = Flow {
                     entry: connection.entry,
                     client: connection.client.ip(),
@@ -298,13 +317,23 @@ impl Services {
                 let deny = ConnectionAction::Deny;
                 let now = guarded(deny, || policy.decide_connection(&flow, now));
                 let same = budget(&now.terms) == budget(terms);
-                (now.action == ConnectionAction::Tunnel && same, now.reason)
+                let seen = !(*ech && self.ech.load().refuses_all());
+                (
+                    now.action == ConnectionAction::Tunnel && same && seen,
+                    now.reason,
+                )
             }
             // An answer of ours in its place means: it is not to be sent on.
             Doing::Forward(asked) | Doing::ComfyUi(asked) => {
                 let now = request(asked);
                 let same = budget(&now.terms) == budget(terms);
-                (now.action == Action::Forward && same, now.reason)
+                let search = search(&now);
+                let clean = match looked {
+                    Some(looked) => looked.passes(&search, &authority.host, &asked.target),
+                    None => search.mode == SecretMode::Off,
+                };
+                let forward = now.action == Action::Forward;
+                (forward && same && clean, now.reason)
             }
             Doing::Respond(asked, _) => {
                 let now = request(asked);
@@ -348,7 +377,9 @@ mod tests {
             address: None,
             terms: None,
             who: None,
-            doing: Doing::Tunnel,
+            looked: None,
+            trusted: None,
+            doing: Doing::Tunnel { ech: false },
         }
     }
 
@@ -399,7 +430,9 @@ mod tests {
             address: None,
             terms: None,
             who: None,
-            doing: Doing::Tunnel,
+            looked: None,
+            trusted: None,
+            doing: Doing::Tunnel { ech: false },
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::Method;
+use http::{HeaderMap, Method};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ use super::{
     denial::Denial,
     finish::{Finish, Outcome},
     live::{Asked, Doing, Leash, Standing, Subject},
+    looked::LookedInto,
     services::Services,
 };
 use crate::{
@@ -35,7 +36,10 @@ use crate::{
         egress::{Checkpoint, Ended, OwnRequest, Passage, Refused},
     },
     net::{Authority, Entry},
-    policy::{Action, Decision, Reason, RequestFacts, RequestSize, Terms, guarded, path, secrets},
+    policy::{
+        Action, Decision, Reason, RequestFacts, RequestSize, Terms, guarded, path,
+        secrets::{self, Search, SecretMode},
+    },
 };
 
 /// Bytes of a request line and its Host, beside what the caller counts.
@@ -144,11 +148,16 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         leash: Leash::default(),
         head_waits: Default::default(),
     });
+    // Its headers are ours.
+    let search = Search::under(policy.secrets(), decision.terms.as_deref());
     let subject = Subject {
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
         who: None,
+        looked: (search.mode != SecretMode::Off)
+            .then(|| Arc::new(LookedInto::new(&search, &HeaderMap::new(), false))),
+        trusted: None,
         doing: Doing::Forward(Asked::reading(&target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {

@@ -184,6 +184,12 @@ impl ProxyHttp for Pipeline {
                 address: to.address,
                 terms: context.terms.clone(),
                 who: context.principal.clone(),
+                looked: context
+                    .outgoing
+                    .as_ref()
+                    .and_then(|out| out.looked_into(&session.req_header().headers, arrival))
+                    .map(Arc::new),
+                trusted: to.trusted,
                 doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self

@@ -125,6 +125,56 @@ fn run(target: &str, run: targets::Run) {
     }
 }
 
+/// Of a lock file: names with versions, and what the entry of our own package names.
+fn locked(text: &str) -> (BTreeSet<(&str, &str)>, BTreeSet<&str>) {
+    let (mut packages, mut ours) = (BTreeSet::new(), BTreeSet::new());
+    for entry in text.split("[[package]]").skip(1) {
+        let field = |key: &str| {
+            let line = entry.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_default().trim_matches([' ', '=', '"'])
+        };
+        packages.insert((field("name"), field("version")));
+        if field("name") == env!("CARGO_PKG_NAME") {
+            let named = entry.lines().filter_map(|l| l.trim().strip_prefix('"'));
+            ours.extend(named.filter_map(|l| l.split(['"', ' ']).next()));
+        }
+    }
+    (packages, ours)
+}
+
+/// `just fuzz` is to try what is built, and to begin without a word of the network.
+#[test]
+fn the_lock_file_of_libfuzzers_workspace_names_what_ours_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (lock, fuzz, manifest) = (
+        read("Cargo.lock"),
+        read("fuzz/Cargo.lock"),
+        read("Cargo.toml"),
+    );
+    let ((packages, ours), (theirs, seen)) = (locked(&lock), locked(&fuzz));
+    let foreign: Vec<_> = theirs
+        .difference(&packages)
+        .map(|(name, _)| *name)
+        .filter(|name| !["arbitrary", "comfy-airlock-fuzz", "libfuzzer-sys"].contains(name))
+        .collect();
+    assert!(
+        foreign.is_empty(),
+        "other versions in fuzz/Cargo.lock: {foreign:?}"
+    );
+    let dev = manifest.split("[dev-dependencies]").nth(1).unwrap();
+    let dev = dev.split("\n[").next().unwrap();
+    let only_for_tests = |name: &str| dev.contains(&format!("\n{name} = "));
+    let missing: Vec<_> = ours
+        .iter()
+        .filter(|name| !seen.contains(*name) && !only_for_tests(name))
+        .collect();
+    assert!(
+        !seen.is_empty() && missing.is_empty(),
+        "not in fuzz/Cargo.lock: {missing:?}"
+    );
+}
+
 macro_rules! targets {
     ($($name:ident)*) => {
         $(#[test]
