@@ -171,6 +171,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::UpstreamTimeout
         | Reason::Overloaded
         | Reason::AuditUnavailable
+        | Reason::StateUnavailable
         | Reason::PolicyFault
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),

@@ -296,6 +296,8 @@ reasons! {
     CircuitOpen = "circuit_open", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
+    /// Whose a chat or a saved workflow is cannot be written down, so nobody is told that it is theirs.
+    StateUnavailable = "state_unavailable", 503;
     /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.
     PolicyFault = "policy_fault", 503;
     /// The client went away before the answer was complete.

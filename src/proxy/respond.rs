@@ -16,9 +16,10 @@ use super::{
     body::ChunkFault,
     context::Seen,
     denial::DECISION_HEADER,
-    identity::Handed,
+    identity::{Handed, Unkept},
     live::{Leash, Standing},
     memory::Held,
+    outgoing::Stopped,
 };
 use crate::{
     handler::{Handler, LocalBody, LocalRequest, LocalResponse},
@@ -42,6 +43,13 @@ pub enum RespondError {
     Refuse(Reason, String),
     /// The client left or the answer broke: nothing more can be said on this connection.
     Broken(Reason, Box<Error>),
+}
+
+impl From<Unkept> for RespondError {
+    fn from(unkept: Unkept) -> Self {
+        let Stopped { reason, detail } = unkept.into();
+        Self::Refuse(reason, detail)
+    }
 }
 
 impl From<Box<Error>> for RespondError {

@@ -266,6 +266,10 @@ pub fn words(reason: Reason) -> Words {
             "The log cannot be written, and what cannot be written down is not let through.",
             "Make room on the disk.",
         ),
+        Reason::StateUnavailable => no_rule(
+            "It could not be written down whose chat or workflow this is.",
+            "Make room on the disk.",
+        ),
         Reason::PolicyFault => no_rule("The decision itself went wrong.", REPORT_IT),
         Reason::ClientGone => no_rule("The program that asked went away.", "Nothing to do."),
         Reason::Internal => no_rule("Airlock itself went wrong.", REPORT_IT),

@@ -93,6 +93,7 @@ pub fn of_the_plugin(
     if asks && token.is_none() && grant.is_none() {
         return Err(Reason::LoginRequired.into());
     }
+    let mut deed = None;
     if let Some(id) = chat_id(headers) {
         let own = token.as_ref().filter(|active| active.is_whole());
         match identity.sessions.bound(&id, now) {
@@ -111,17 +112,18 @@ pub fn of_the_plugin(
         }
         // Nobody's yet, or of a session that is over: a program's own token may take it.
         if let Some(active) = own {
-            identity.sessions.bind(active, &id, now)?;
+            deed = identity.sessions.bind(active, &id, now)?;
         }
     }
-    Ok(match (token, grant) {
+    let found = match (token, grant) {
         (Some(active), _) => match active.is_whole() {
             true => Identified::bearer(active),
             false => Identified::session(active, Via::Plugin),
         },
         (None, Some(grant)) => Identified::key(grant),
         (None, None) => Identified::default(),
-    })
+    };
+    Ok(Identified { deed, ..found })
 }
 
 /// None of our keys signed it as it is: nobody has such a token by mistake or by age.
