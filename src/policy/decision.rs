@@ -276,6 +276,8 @@ reasons! {
     AllowExpired = "allow_expired", 403;
     /// The rule is read-only: GET and HEAD without a body.
     ReadOnly = "read_only", 403;
+    /// The rule is for other users and API keys (`users`).
+    NotForYou = "not_for_you", 403;
     /// The query is over the rule's bound.
     QueryTooLarge = "query_too_large", 414;
     /// The headers are over the rule's bound.

@@ -286,6 +286,10 @@ impl Services {
         };
         // A budget is drawn from by the terms of old: other ones want another tunnel or request.
         let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
+        let theirs = |terms: &Option<Arc<Terms>>| {
+            let terms = terms.as_deref();
+            terms.is_none_or(|terms| terms.are_for(who.as_deref()))
+        };
         let (allowed, reason) = match doing {
             Doing::Tunnel => {
                 let flow = Flow {
@@ -296,17 +300,20 @@ impl Services {
                 let deny = ConnectionAction::Deny;
                 let now = guarded(deny, || policy.decide_connection(&flow, now));
                 let same = budget(&now.terms) == budget(terms);
+                let same = same && theirs(&now.terms);
                 (now.action == ConnectionAction::Tunnel && same, now.reason)
             }
             // An answer of ours in its place means: it is not to be sent on.
             Doing::Forward(asked) | Doing::ComfyUi(asked) => {
                 let now = request(asked);
                 let same = budget(&now.terms) == budget(terms);
+                let same = same && theirs(&now.terms);
                 (now.action == Action::Forward && same, now.reason)
             }
             Doing::Respond(asked, _) => {
                 let now = request(asked);
-                (now.action != Action::Deny, now.reason)
+                let same = theirs(&now.terms);
+                (now.action != Action::Deny && same, now.reason)
             }
         };
         if allowed {

@@ -237,6 +237,10 @@ pub fn words(reason: Reason) -> Words {
             "The rule that allowed it has ended.",
             "Give the rule a later `until`.",
         ),
+        Reason::NotForYou => no_rule(
+            "The rule for it is for other people and keys.",
+            "Name this one under users in the rule, if it may.",
+        ),
         Reason::ReadOnly => no_rule(
             "The rule lets things be fetched, and this would have sent something.",
             "If you want it, write a rule for it above that one.",

@@ -32,8 +32,11 @@ pub fn judge(
     let admitted = match (asks, arrival.connection.entry) {
         // A proxy's key is in a header of its own, for the connection or for each request.
         (true, Entry::Explicit) => Some(super::proxy_key::of(keeper, arrival, now)?),
-        (true, Entry::Reverse | Entry::Transparent | Entry::FrontDoor | Entry::Models)
-        | (false, _) => None,
+        (false, Entry::Explicit) => match &arrival.connection.visitor {
+            Some(_) => Some(super::proxy_key::of(keeper, arrival, now)?),
+            None => super::proxy_key::unasked(keeper, arrival.proxy_key.as_ref(), now)?,
+        },
+        (_, Entry::Reverse | Entry::Transparent | Entry::FrontDoor | Entry::Models) => None,
     };
     let asks = asks && admitted.is_none();
     if !asks && !arrival.carries.any(Carries::AUTHORIZATION | Carries::CHAT) {
