@@ -54,6 +54,17 @@ impl Places<'_> {
         })
     }
 
+    /// `dir`, a folder that is there; `which` says what to name.
+    pub(super) fn dir(&self, s: &mut Section, errors: &mut Errors, which: &str) -> Option<PathBuf> {
+        s.take("dir")?.parse(errors, "a folder", |text| {
+            let path = self.resolve(text);
+            match path.is_dir() {
+                true => Ok(path),
+                false => Err(format!("{} is no folder: name {which}", path.display())),
+            }
+        })
+    }
+
     pub(super) fn ca_file(&self, s: &mut Section, errors: &mut Errors) -> Option<PathBuf> {
         let field = s.take("ca_file")?;
         field.parse(errors, "a PEM file", |text| {

@@ -293,6 +293,7 @@ async fn intercept(
                 bound_to: Some(authority),
                 visitor: connection.visitor.clone(),
                 leash: Leash::default(),
+                head_waits: Default::default(),
             };
             // Boxed: the loop of the inner connection would make this future hold itself.
             let relay = Box::pin(http::serve(edge, Box::new(tls), Arc::new(inside))).await;

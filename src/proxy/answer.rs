@@ -106,7 +106,7 @@ impl Pipeline {
                     .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
                     handed: context.known.handed.take(),
-                    leash: &arrival.connection.leash,
+                    connection: &arrival.connection,
                     closing: &self.services.closing,
                     seen: &mut context.seen,
                 };

@@ -134,7 +134,8 @@ impl Asked {
 
 const SHARDS: usize = 16;
 
-type Shard = HashMap<u64, (Arc<Connection>, Subject)>;
+/// Boxed: a table has room for nearly twice what is in it.
+type Shard = HashMap<u64, Box<(Arc<Connection>, Subject)>>;
 
 /// Everything that is open and can be cut.
 #[derive(Default)]
@@ -156,7 +157,7 @@ impl Standing {
     /// What stands here, out of the lock.
     fn subject(&self) -> Option<Subject> {
         let shard = self.live.shard(self.key).lock();
-        shard.get(&self.key).map(|(_, subject)| subject.clone())
+        shard.get(&self.key).map(|entry| entry.1.clone())
     }
 }
 
@@ -191,7 +192,7 @@ impl Live {
 
     fn enter(self: &Arc<Self>, connection: &Arc<Connection>, subject: Subject) -> Standing {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = (connection.clone(), subject);
+        let entry = Box::new((connection.clone(), subject));
         self.shard(key).lock().insert(key, entry);
         Standing {
             live: self.clone(),
@@ -204,7 +205,8 @@ impl Live {
     fn cut(&self, judge: impl Fn(&Connection, &Subject) -> Result<(), Reason>) -> usize {
         let mut cut = 0;
         for shard in &self.shards {
-            for (connection, subject) in shard.lock().values() {
+            for entry in shard.lock().values() {
+                let (connection, subject) = &**entry;
                 if let Err(why) = judge(connection, subject) {
                     connection.leash.pull(why);
                     cut += 1;
@@ -343,6 +345,7 @@ mod tests {
             bound_to: None,
             visitor: None,
             leash: Leash::default(),
+            head_waits: Default::default(),
         })
     }
 

@@ -146,6 +146,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         bound_to: None,
         visitor: None,
         leash: Leash::default(),
+        head_waits: Default::default(),
     });
     let subject = Subject {
         authority: authority.clone(),

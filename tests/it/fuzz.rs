@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::Dice;
+
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -28,18 +30,6 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     // In the order of names, whatever the file system's is.
     files.sort();
     files.iter().map(|f| std::fs::read(f).unwrap()).collect()
-}
-
-/// Xorshift: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % n.max(1)
-    }
 }
 
 /// Bytes that parsers trip over.

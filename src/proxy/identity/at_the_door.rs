@@ -100,6 +100,7 @@ fn arrival(target: &str) -> Arrival {
             bound_to: None,
             visitor: None,
             leash: Leash::default(),
+            head_waits: Default::default(),
         }),
         id: Uuid::nil(),
         started: Instant::now(),
