@@ -33,6 +33,16 @@ fn jpeg(width: u16, height: u16, before: usize) -> Vec<u8> {
     out
 }
 
+/// An archive of one link by this name.
+fn tar(name: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 512];
+    out[..name.len()].copy_from_slice(name);
+    out[156] = b'2';
+    out[157..168].copy_from_slice(b"/etc/passwd");
+    out[257..265].copy_from_slice(b"ustar\x0000");
+    out
+}
+
 fn upload(name: &str, content: &[u8]) -> Sent {
     Sent::file("/upload/image", name, content)
 }
@@ -75,6 +85,16 @@ fn an_upload_is_what_it_is_named_and_nothing_that_runs() {
             "a latent with a long header",
             upload("a.latent", b"\x80\x03\0\0\0\0\0\0{\"a\""),
             None,
+        ),
+        (
+            "an archive with a link in it, named like a text",
+            upload("a.txt", &tar(b"x")),
+            no,
+        ),
+        (
+            "one whose first file is named like a song",
+            upload("a.mp3", &tar(b"ID3")),
+            no,
         ),
         ("a page", upload("a.html", b"<html>"), no),
         ("a page in capitals", upload("A.HTML", b"<html>"), no),
