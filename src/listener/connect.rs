@@ -138,7 +138,14 @@ fn judge(
     let mut decision = guarded(ConnectionAction::Deny, || {
         policy.decide_connection(&flow, now)
     });
-    if let Some(reason) = edge.services.overrules_connection(decision.action) {
+    let who = connection.visitor.as_ref().map(|v| &*v.principal);
+    let foreign = match decision.action {
+        ConnectionAction::Tunnel => decision.terms.as_ref().is_some_and(|t| !t.are_for(who)),
+        // Each request in it is judged for itself.
+        ConnectionAction::Intercept | ConnectionAction::Deny => false,
+    };
+    let overruled = edge.services.overrules_connection(decision.action);
+    if let Some(reason) = overruled.or(foreign.then_some(Reason::NotForYou)) {
         decision.action = ConnectionAction::Deny;
         decision.reason = reason;
     }

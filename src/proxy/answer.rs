@@ -56,7 +56,15 @@ impl Pipeline {
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
         let mut held = self.services.memory.hold();
-        let outcome = match respond::read_body(session, limit, &mut held).await {
+        let read = match respond::read_body(session, limit, &mut held).await {
+            Ok(body) => {
+                let deed = context.known.deed.take();
+                let kept = self.services.doorkeeper.keep(deed).await;
+                kept.map(|()| body).map_err(RespondError::from)
+            }
+            Err(e) => Err(e),
+        };
+        let outcome = match read {
             Err(e) => {
                 held.release();
                 Err(e)

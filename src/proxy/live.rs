@@ -307,6 +307,10 @@ impl Services {
         // A budget is drawn from by the terms of old: other ones want another tunnel or request.
         let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
         let search = |now: &Decision<Action>| Search::under(policy.secrets(), now.terms.as_deref());
+        let theirs = |terms: &Option<Arc<Terms>>| {
+            let terms = terms.as_deref();
+            terms.is_none_or(|terms| terms.are_for(who.as_deref()))
+        };
         let (allowed, reason) = match doing {
             Doing::Tunnel { ech } => {
                 let flow = Flow {
@@ -316,7 +320,7 @@ impl Services {
                 };
                 let deny = ConnectionAction::Deny;
                 let now = guarded(deny, || policy.decide_connection(&flow, now));
-                let same = budget(&now.terms) == budget(terms);
+                let same = budget(&now.terms) == budget(terms) && theirs(&now.terms);
                 let seen = !(*ech && self.ech.load().refuses_all());
                 (
                     now.action == ConnectionAction::Tunnel && same && seen,
@@ -326,7 +330,7 @@ impl Services {
             // An answer of ours in its place means: it is not to be sent on.
             Doing::Forward(asked) | Doing::ComfyUi(asked) => {
                 let now = request(asked);
-                let same = budget(&now.terms) == budget(terms);
+                let same = budget(&now.terms) == budget(terms) && theirs(&now.terms);
                 let search = search(&now);
                 let clean = match looked {
                     Some(looked) => looked.passes(&search, &authority.host, &asked.target),
@@ -337,7 +341,8 @@ impl Services {
             }
             Doing::Respond(asked, _) => {
                 let now = request(asked);
-                (now.action != Action::Deny, now.reason)
+                let same = theirs(&now.terms);
+                (now.action != Action::Deny && same, now.reason)
             }
         };
         if allowed {

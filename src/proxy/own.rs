@@ -128,6 +128,10 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         Action::Respond(_) => Some(Reason::RuleDenies),
     };
     let refusal = refusal.or_else(|| services.overrules_request(decision.action, false));
+    // Nobody's of whom a rule could know.
+    let terms = decision.terms.as_deref();
+    let foreign = terms.is_some_and(|terms| !terms.are_for(None));
+    let refusal = refusal.or(foreign.then_some(Reason::NotForYou));
     if let Some(reason) = refusal {
         return refuse(finish, Some(&decision), reason, "");
     }

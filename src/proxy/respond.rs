@@ -13,8 +13,14 @@ use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    arrival::Connection, body::ChunkFault, context::Seen, denial::DECISION_HEADER,
-    identity::Handed, live::Standing, memory::Held,
+    arrival::Connection,
+    body::ChunkFault,
+    context::Seen,
+    denial::DECISION_HEADER,
+    identity::{Handed, Unkept},
+    live::Standing,
+    memory::Held,
+    outgoing::Stopped,
 };
 use crate::{
     handler::{ByteStream, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort},
@@ -38,6 +44,13 @@ pub enum RespondError {
     Refuse(Reason, String),
     /// The client left or the answer broke: nothing more can be said on this connection.
     Broken(Reason, Box<Error>),
+}
+
+impl From<Unkept> for RespondError {
+    fn from(unkept: Unkept) -> Self {
+        let Stopped { reason, detail } = unkept.into();
+        Self::Refuse(reason, detail)
+    }
 }
 
 impl From<Box<Error>> for RespondError {

@@ -195,6 +195,24 @@ fn what_is_looser_is_named_and_what_is_not_is_quiet() {
         ),
         ("a budget", &[ONE], &["a a.test tunnel budget=1024"], &[]),
         (
+            "for everybody",
+            &["a a.test tunnel users=ada"],
+            &[ONE],
+            &["rule a allows more (tunnel)"],
+        ),
+        (
+            "for one more",
+            &["a a.test tunnel users=ada"],
+            &["a a.test tunnel users=ada,bob"],
+            &["rule a allows more (tunnel)"],
+        ),
+        (
+            "for one of them",
+            &["a a.test tunnel users=ada,bob"],
+            &["a a.test tunnel users=bob"],
+            &[],
+        ),
+        (
             "another reason given",
             &[ONE],
             &["a a.test tunnel reason=because"],

@@ -235,6 +235,21 @@ fn guessing_is_slowed_down() {
     assert!(told.is_some_and(|wait| wait.parse::<u64>().unwrap() > 0));
     let reply = log_in(&airlock, "ada", &password, "/");
     assert_eq!(reply.status, 429, "the right one has to wait as well");
+
+    // Who guesses, at which account, stands in the log; what is nobody's name does not.
+    let typed = "a-password-in-the-wrong-field";
+    log_in(&airlock, typed, "x", "/");
+    eventually("each attempt is in the log", || {
+        let records = airlock.records();
+        let logins = records.iter().filter(|r| r["path"] == "/airlock/login");
+        let of = |ended: &str| {
+            let mut all = logins.clone().filter(|r| r["ended"] == ended);
+            all.any(|r| r["detail"] == "tried as ada" && r["client"] == "127.0.0.1")
+        };
+        of("login_wrong") && of("login_throttled") && logins.count() >= 8
+    });
+    let log = airlock.records();
+    assert!(log.iter().all(|r| !r.to_string().contains(typed)));
 }
 
 #[test]
