@@ -148,12 +148,14 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let tools = comfyui
         .as_ref()
         .map(|c| super::comfyui::tools(c, &library, &cards, &asking, &made, web));
+    let providers = super::llm::providers(config, &dialer, &client_tls, &own_requests, &metrics)?;
     let copilot = Arc::new(CopilotResponder::new(
         &config.state_dir,
         CopilotDeps {
             origins: origins.clone(),
             metrics: metrics.clone(),
             asking,
+            providers,
             comfyui: comfyui.clone(),
             manager_lists: ManagerLists::below(super::comfyui::folder(config)),
             made,

@@ -14,6 +14,7 @@ use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
+    providers,
     rates::rates,
     reach,
     reader::{Field, Section},
@@ -253,6 +254,9 @@ pub(super) fn llm(field: Field, places: &Places<'_>, errors: &mut Errors) -> Llm
         })
     });
     out.errors = error_form.unwrap_or_default();
+    if let Some(field) = s.take("providers") {
+        out.providers = providers::providers(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -234,6 +234,7 @@ impl Hub {
                     .iter()
                     .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
                     .sum(),
+                body: None,
             })
             .map_err(|refused| self.refused(authority, refused.0))?;
         let mut request = Request::new(Bytes::new());

@@ -14,12 +14,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CopilotResponder, invoke::NO_COMFYUI};
+use super::{CopilotResponder, invoke::NO_COMFYUI, own_key::OwnKey};
 use crate::{
     comfy::{Catalogue, Kind, WorkflowId, sound},
     comfyui::{Knowledge, Unavailable},
     emulator::{
-        asking::{Cost, Question, Unanswered},
+        asking::{Cost, Question, Unanswered, Whom},
         fields::Fields,
         http::{failure, json as json_answer, note},
         language::{Language, Phrase},
@@ -90,6 +90,7 @@ impl CopilotResponder {
     pub(super) async fn optimized(
         &self,
         fields: Option<Fields<'_>>,
+        own_key: OwnKey,
         exchange: &Exchange,
         language: Language,
     ) -> LocalResponse {
@@ -149,7 +150,8 @@ impl CopilotResponder {
         let mut dropped = Vec::new();
         let mut without = None;
         if !said.is_empty() {
-            match self.proposed(&after, &said, &known, exchange).await {
+            let whom = own_key.whom();
+            match self.proposed(&after, &said, &known, &whom, exchange).await {
                 Ok(proposed) => {
                     after = proposed.prompt;
                     dropped = proposed.dropped;
@@ -170,6 +172,28 @@ impl CopilotResponder {
                 dropped.len()
             ),
         };
+        let detail = match &own_key {
+            OwnKey::None => detail,
+            OwnKey::Unused(unused) => format!("{detail}; {}", unused.detail()),
+            OwnKey::For(keyed) => format!("{detail}; the page's own key was for {}", keyed.url()),
+        };
+        let mut left_out = Vec::new();
+        if let OwnKey::Unused(unused) = &own_key {
+            left_out.push(unused.words(language).to_owned());
+        }
+        if let (OwnKey::For(keyed), Some(why)) = (&own_key, &without) {
+            left_out.push(format!(
+                "{} was asked with your key and gave no answer that could be used ({})",
+                keyed.url(),
+                why.code()
+            ));
+        }
+        if !dropped.is_empty() {
+            left_out.push(format!(
+                "not changed, because it does not fit: {}",
+                dropped.join("; ")
+            ));
+        }
         exchange.note.set(|note| {
             if without.is_some() || note.answered_by.is_none() {
                 note.answered_by = Some("stand-in".into());
@@ -185,7 +209,7 @@ impl CopilotResponder {
                 false => (renumbered(&after).to_value(), &[][..]),
             },
         };
-        answer(workflow, set, &dropped)
+        answer(workflow, set, &left_out.join(". "))
     }
 
     async fn proposed(
@@ -193,6 +217,7 @@ impl CopilotResponder {
         prompt: &Prompt,
         said: &str,
         known: &Knowledge,
+        whom: &Whom,
         exchange: &Exchange,
     ) -> Result<Proposed, Unanswered> {
         let catalogue = &known.catalogue;
@@ -204,23 +229,18 @@ impl CopilotResponder {
         };
         let check = |answer: Said| checked(answer, prompt, catalogue);
         let shape = shape();
-        self.asking.object(&question, &shape, exchange, check).await
+        self.asking
+            .object_by(whom, &question, &shape, exchange, check)
+            .await
     }
 }
 
 /// A success, with words about what was left out; the page shows none, a person who looks does.
-fn answer(workflow: Value, tuned: &[Tuned], dropped: &[String]) -> LocalResponse {
+fn answer(workflow: Value, tuned: &[Tuned], message: &str) -> LocalResponse {
     let params: Vec<Value> = tuned
         .iter()
         .map(|t| json!([t.node.as_str(), t.class, t.at, t.input, t.value]))
         .collect();
-    let message = match dropped.is_empty() {
-        true => String::new(),
-        false => format!(
-            "not changed, because it does not fit: {}",
-            dropped.join("; ")
-        ),
-    };
     json_answer(
         StatusCode::OK,
         &json!({
