@@ -11,6 +11,7 @@
 //! | `announcement` | what Airlock did for whoever asks (11) |
 //! | `account` | a signed key in place of an account (17) |
 //! | `upload` | a picture for the chat (16) |
+//! | `picture` | the picture on the card of a workflow that was made here |
 //! | `own_key` | the OpenAI key of the plugin's settings, sealed for us: for whom it is opened (10, 14) |
 //!
 //! Facts come from the user's own ComfyUI, words from the user's own LLM, and each feature has a floor
@@ -25,6 +26,7 @@ mod invoke;
 mod node_info;
 mod optimize;
 mod own_key;
+mod picture;
 mod route;
 mod sd_prompts;
 mod upload;
@@ -192,6 +194,10 @@ impl CopilotResponder {
                     failure(StatusCode::OK, say(why))
                 }
             },
+            Route::Picture => {
+                let path = request.parts.uri.path();
+                self.picture(path, &request.parts.method, exchange)
+            }
             Route::UserCreate => self.account(exchange, language).await,
             Route::SdPrompts => self.sd_prompts(fields, exchange, language).await,
         }

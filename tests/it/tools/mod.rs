@@ -2,6 +2,7 @@
 
 mod cards;
 mod generate;
+mod news;
 mod own_key;
 mod page;
 mod web;

@@ -34,7 +34,7 @@ use crate::{
     comfyui::{ComfyUi, Knowledge},
     emulator::{
         asking::{Asking, Unanswered},
-        made::{Made, MadeWorkflows},
+        made::{Made, MadeWorkflows, picture_of},
     },
     front_door::GENERATES,
     mcp::Tool,
@@ -51,6 +51,8 @@ pub struct GenWorkflow {
     comfyui: Arc<ComfyUi>,
     asking: Arc<Asking>,
     made: Arc<MadeWorkflows>,
+    /// Where the page finds the stand-in's pictures; `None`: nowhere.
+    pictures: Option<String>,
 }
 
 /// A workflow that ComfyUI would accept, and how it came to be.
@@ -59,7 +61,7 @@ pub struct Draft {
     pub name: String,
     pub prompt: Prompt,
     /// The workflow that it was made from; `None` for one that is new.
-    pub from: Option<String>,
+    pub from: Option<Origin>,
     /// What was set, in words.
     pub changes: Vec<String>,
     pub repairs: Vec<Repair>,
@@ -67,12 +69,40 @@ pub struct Draft {
     pub remark: String,
 }
 
+/// What a workflow was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub id: WorkflowId,
+    pub title: String,
+}
+
 impl GenWorkflow {
-    pub fn new(comfyui: Arc<ComfyUi>, asking: Arc<Asking>, made: Arc<MadeWorkflows>) -> Self {
+    /// `pictures`: the address of the stand-in for the vendor, as the page reaches it.
+    pub fn new(
+        comfyui: Arc<ComfyUi>,
+        asking: Arc<Asking>,
+        made: Arc<MadeWorkflows>,
+        pictures: Option<String>,
+    ) -> Self {
         Self {
             comfyui,
             asking,
             made,
+            pictures,
+        }
+    }
+
+    /// The template's own picture, as ComfyUI has it, or one that is drawn here.
+    fn picture(&self, from: Option<&Origin>, key: &str, catalogue: &Catalogue) -> String {
+        let template = match from.map(|from| &from.id) {
+            Some(WorkflowId::Template(name)) => catalogue.template(name),
+            Some(WorkflowId::Saved(_) | WorkflowId::Generated(_)) | None => None,
+        };
+        match (template, &self.pictures) {
+            (Some(template), _) => template.picture(),
+            (None, Some(at)) => format!("{at}{}", picture_of(key)),
+            // The page shows a placeholder of its own.
+            (None, None) => String::new(),
         }
     }
 
@@ -132,10 +162,11 @@ impl GenWorkflow {
         };
         let key = self.made.keep(made);
         let key = key.ok_or_else(|| Failure("the workflow that was made is too large".into()))?;
+        let image = self.picture(from.as_ref(), &key, catalogue);
         let id = WorkflowId::Generated(key);
         let origin = match (&from, wish.chinese()) {
-            (Some(from), false) => format!("Made from \"{from}\"."),
-            (Some(from), true) => format!("由「{from}」改编。"),
+            (Some(from), false) => format!("Made from \"{}\".", from.title),
+            (Some(from), true) => format!("由「{}」改编。", from.title),
             (None, false) => "Written anew.".to_owned(),
             (None, true) => "全新编写。".to_owned(),
         };
@@ -157,7 +188,7 @@ impl GenWorkflow {
             "id": id.to_string(),
             "name": name,
             "description": described,
-            "image": "",
+            "image": image,
             "source": "AI Generated",
             "tags": [],
         });

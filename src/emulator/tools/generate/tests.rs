@@ -66,7 +66,7 @@ async fn bench(answers: &[&str], template: &str) -> Bench {
     let llm = answering(answers).await;
     let (asking, _) = asking_of(&llm);
     Bench {
-        tool: GenWorkflow::new(comfyui, asking, Arc::default()),
+        tool: GenWorkflow::new(comfyui, asking, Arc::default(), Some("/at".into())),
         known,
         llm,
         _fake: fake,
@@ -141,7 +141,12 @@ async fn a_template_is_adapted_with_the_values_that_the_llm_sets() {
         let card = &answer.data[0];
         assert_eq!(
             (&card["name"], &card["source"], &card["image"]),
-            (&json!("Astronaut cat"), &json!("AI Generated"), &json!("")),
+            (
+                &json!("Astronaut cat"),
+                &json!("AI Generated"),
+                // The picture of the template that it was made from.
+                &json!("/templates/text_to_image-1.webp")
+            ),
             "{row}"
         );
         assert_eq!(
@@ -245,6 +250,13 @@ async fn where_no_template_fits_a_new_one_is_written_and_put_right() {
             .expect(row);
         let workflow = bench.behind(&answer);
         assert!(bench.accepted(&workflow), "{row}");
+        let id = answer.data[0]["id"].as_str().expect("a text");
+        let key = id.trim_start_matches("generated:");
+        assert_eq!(
+            answer.data[0]["image"],
+            format!("/at/api/chat/picture/{key}.svg"),
+            "{row}: none has a picture of it, so one is drawn"
+        );
         assert_eq!(
             of_class(&workflow, "ImageUpscaleWithModel").len(),
             1,
