@@ -59,8 +59,9 @@ pub fn build(
     };
     let local = Arc::new(Local::new(shelf));
 
-    let newer = known.cloned();
+    let (newer, shelf) = (known.cloned(), local.clone());
     let landed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        shelf.expect();
         if let Some(comfyui) = &newer {
             comfyui.news(News::Coming);
         }

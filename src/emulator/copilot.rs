@@ -5,6 +5,7 @@
 //! | `route` | which endpoint, and what is expected of a request to it |
 //! | `invoke` | intents: lines of JSON, the last one finished (13) |
 //! | `explained`, `downstream` | a node explained; what fits behind a node |
+//! | `chains` | what people put behind a node, as the workflows here have it |
 //! | `node_info` | where nodes come from that are not installed (15) |
 //! | `optimize` | the workflow behind a card, its settings fitted to a request (14) |
 //! | `sd_prompts` | variations of a prompt (18) |
@@ -20,6 +21,7 @@
 
 mod account;
 mod announcement;
+mod chains;
 mod downstream;
 mod explained;
 mod invoke;

@@ -8,7 +8,7 @@
 //! the rules are all, and where they find nothing the list is empty: that is what the page takes for
 //! "nothing to change".
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -50,6 +50,9 @@ const MAX_VALUE: usize = 400;
 /// Allowed values of a choice that are listed.
 const MAX_ALLOWED: usize = 12;
 const MAX_CHANGES: usize = 24;
+/// Missing classes that are named, and letters of each.
+const MAX_NAMED: usize = 8;
+const MAX_CLASS: usize = 100;
 /// Nodes of the page that have no links, and no meaning for ComfyUI.
 const NOTES: [&str; 2] = ["MarkdownNote", "Note"];
 
@@ -61,6 +64,11 @@ pub const NO_ID: Phrase = Phrase {
 pub const GONE: Phrase = Phrase {
     en: "Your ComfyUI does not have this workflow any more. Ask in the chat for another one.",
     zh: "您的 ComfyUI 中已没有此工作流。请在聊天中重新查找。",
+};
+const LACKS: Phrase = Phrase {
+    en: "This workflow was saved in the API's form, which ComfyUI's page can load only with all of its nodes, and \
+         these are not installed here: ",
+    zh: "此工作流以 API 格式保存，只有在其所有节点都已安装时页面才能加载，而以下节点未安装：",
 };
 const BROKEN: Phrase = Phrase {
     en: "This file is no workflow that Airlock can read: ",
@@ -141,6 +149,11 @@ impl CopilotResponder {
         };
         // As the page has it, where the page can: its layout, its groups and its colours stay.
         let shown = page_form(file, &before, &known.catalogue);
+        if shown.is_none() && lacks_class(&before, &known.catalogue) {
+            // The page loads nothing of it, and guides nobody to the nodes.
+            let words = self.not_loadable(&before, &known.catalogue, language);
+            return refuse("api form with missing nodes", &words.await);
+        }
         let before = match shown {
             Some(_) => before,
             None => renumbered(&before),
@@ -210,6 +223,34 @@ impl CopilotResponder {
             },
         };
         answer(workflow, set, &left_out.join(". "))
+    }
+
+    /// Which nodes a workflow in the API's form lacks, and where they are from.
+    async fn not_loadable(
+        &self,
+        prompt: &Prompt,
+        catalogue: &Catalogue,
+        language: Language,
+    ) -> String {
+        let missing = missing_classes(prompt, catalogue);
+        let lists = self.manager_lists.clone();
+        let packs = tokio::task::spawn_blocking(move || lists.packs()).await;
+        let packs = packs.unwrap_or_default();
+        let mut named: Vec<String> = missing
+            .iter()
+            .take(MAX_NAMED)
+            .map(|class| {
+                let class = sound::text(class, MAX_CLASS);
+                match packs.repository(&class) {
+                    Some(address) => format!("{class} ({address})"),
+                    None => class,
+                }
+            })
+            .collect();
+        if missing.len() > MAX_NAMED {
+            named.push(format!("+{}", missing.len() - MAX_NAMED));
+        }
+        format!("{}{}.", LACKS.in_language(language), named.join(", "))
     }
 
     async fn proposed(
@@ -369,8 +410,14 @@ fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<
 }
 
 fn lacks_class(prompt: &Prompt, catalogue: &Catalogue) -> bool {
-    let mut classes = prompt.nodes.values().map(|node| &node.class);
-    classes.any(|class| catalogue.node(class).is_none())
+    !missing_classes(prompt, catalogue).is_empty()
+}
+
+fn missing_classes<'p>(prompt: &'p Prompt, catalogue: &Catalogue) -> BTreeSet<&'p str> {
+    let classes = prompt.nodes.values().map(|node| node.class.as_str());
+    classes
+        .filter(|class| catalogue.node(class).is_none())
+        .collect()
 }
 
 /// Puts the settings into the page's form. False where it has no place for one of them.

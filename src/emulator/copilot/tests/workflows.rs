@@ -165,12 +165,6 @@ async fn a_workflow_comes_in_the_form_that_the_page_can_load() {
             "/2/inputs/clip",
             json!(["1", 1]),
         ),
-        (
-            "the API's form of a saved one, a missing node included",
-            "saved:mine/api.json",
-            "/2/class_type",
-            json!("NodeOfNobody"),
-        ),
     ] {
         let rig = rig_with(None, Some(&fake)).await;
         let (answer, _) = rig.post(PATH, "en", body(id, "")).await;
@@ -284,6 +278,12 @@ async fn what_cannot_be_loaded_is_said_in_words() {
             true,
             body("template:gone", "x"),
             GONE.en,
+        ),
+        (
+            "the API's form with a class that is missing",
+            true,
+            body("saved:mine/api.json", "x"),
+            "not installed here: NodeOfNobody.",
         ),
         (
             "a path that climbs",

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use self::{adapt::Adapted, bases::Bases, wish::Wish};
 use super::{Answer, Failure, Run, ToolCaller};
 use crate::{
-    comfy::{Catalogue, WorkflowId},
+    comfy::{Catalogue, Queue, WorkflowId},
     comfyui::{ComfyUi, Knowledge},
     emulator::{
         asking::{Asking, Unanswered},
@@ -44,6 +44,8 @@ use crate::{
 /// All of it, but for waiting for a ComfyUI that is looked at for the first time. The plugin waits for five
 /// minutes, the transport for four.
 const TIME: Duration = Duration::from_secs(200);
+/// For a look at the queue, which is worth no wait.
+const QUEUE_TIME: Duration = Duration::from_millis(500);
 /// Repairs and changes that are told.
 const MAX_TOLD: usize = 12;
 
@@ -246,7 +248,24 @@ impl Run for GenWorkflow {
     ) -> Result<Answer, Failure> {
         let wish = Wish::read(arguments).map_err(Failure)?;
         let draft = self.draft(&wish, known, caller).await?;
-        self.answer(draft, &known.catalogue, &wish)
+        let mut answer = self.answer(draft, &known.catalogue, &wish)?;
+        let queue = tokio::time::timeout(QUEUE_TIME, self.comfyui.queue()).await;
+        if let Ok(Ok(queue)) = queue {
+            answer.text.push_str(&busy(queue));
+        }
+        Ok(answer)
+    }
+}
+
+/// What the user will wait for; empty where nothing is under way.
+fn busy(queue: Queue) -> String {
+    let Queue { running, pending } = queue;
+    match running + pending {
+        0 => String::new(),
+        jobs => format!(
+            "\nThe queue of this ComfyUI holds {jobs} {} already: what the user runs now comes after.",
+            if jobs == 1 { "job" } else { "jobs" }
+        ),
     }
 }
 
