@@ -138,7 +138,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let own_requests = Arc::new(OwnRequests::default());
     let cards = Arc::new(Cards::default());
     let comfyui = super::comfyui::comfyui(config, &dialer, &client_tls, &metrics)?;
-    let known = comfyui.as_ref().map(|c| c.client());
+    let known = comfyui.as_ref();
     let models =
         super::models::build(config, &dialer, &client_tls, &own_requests, &metrics, known)?;
     let library = models.library;
@@ -147,13 +147,15 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
     let made = Arc::new(MadeWorkflows::default());
     let tools = comfyui
         .as_ref()
-        .map(|c| super::comfyui::tools(c, &library, &cards, &asking, &made, web));
+        .map(|c| super::comfyui::tools(config, c, &library, &cards, &asking, &made, web));
+    let providers = super::llm::providers(config, &dialer, &client_tls, &own_requests, &metrics)?;
     let copilot = Arc::new(CopilotResponder::new(
         &config.state_dir,
         CopilotDeps {
             origins: origins.clone(),
             metrics: metrics.clone(),
             asking,
+            providers,
             comfyui: comfyui.clone(),
             manager_lists: ManagerLists::below(super::comfyui::folder(config)),
             made,
@@ -171,7 +173,8 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         front_door: Arc::new(own),
     };
     let breaker = breaker(config, &metrics);
-    let front_door = front_door(config, &dialer, &client_tls, cards, &metrics, &breaker)?;
+    let kept = (cards, comfyui.clone());
+    let front_door = front_door(config, &dialer, &client_tls, kept, &metrics, &breaker)?;
     notes.extend(front_door.iter().flat_map(|door| door.notes()));
     let private_cas = private_cas(config, &client_tls)?;
     let ech = ech_guard(config, &dialer, &client_tls)?;
@@ -374,7 +377,7 @@ fn front_door(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
-    cards: Arc<Cards>,
+    (cards, known): (Arc<Cards>, Option<Arc<ComfyUi>>),
     metrics: &Arc<Metrics>,
     breaker: &Arc<Breaker>,
 ) -> Result<Option<Arc<FrontDoor>>, StartError> {
@@ -392,6 +395,7 @@ fn front_door(
         breaker: breaker.clone(),
         metrics: metrics.clone(),
         cards,
+        known,
     };
     Ok(Some(Arc::new(FrontDoor::new(deps, &config.policy))))
 }

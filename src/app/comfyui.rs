@@ -8,7 +8,7 @@ use std::{
 use super::StartError;
 use crate::{
     comfyui::{ComfyUi, client::Client},
-    config::{ComfyUiConfig, Config},
+    config::{ComfyUiConfig, Config, Listeners},
     emulator::{
         Asking, MadeWorkflows,
         mcp_transport::Toolbox,
@@ -22,6 +22,7 @@ use crate::{
     handler::egress::Checkpoint,
     metrics::Metrics,
     models::Library,
+    page::COPILOT_PATH,
     proxy::OwnRequests,
     tls::ClientTls,
     upstream::{dial::Dialer, http_client::HttpClient},
@@ -78,8 +79,25 @@ pub fn folder(config: &Config) -> Option<PathBuf> {
     named.or_else(models)
 }
 
+/// Where the page finds what is drawn here: by the front door on its own origin, else at the base URL, where
+/// that is on the browser's machine as well as on ours. A picture that does not load is a placeholder.
+fn pictures(config: &Config) -> Option<String> {
+    let Listeners {
+        front_door,
+        reverse,
+        ..
+    } = &config.listeners;
+    let at = reverse.as_ref().map(|reverse| reverse.listen);
+    match (front_door, at) {
+        (Some(_), _) => Some(COPILOT_PATH.to_owned()),
+        (None, Some(at)) if at.ip().is_loopback() && at.port() != 0 => Some(format!("http://{at}")),
+        (None, Some(_) | None) => None,
+    }
+}
+
 /// In the order of `tools/list`: it stands in every prompt, so it changes between versions alone.
 pub fn tools(
+    config: &Config,
     comfyui: &Arc<ComfyUi>,
     library: &Arc<Library>,
     cards: &Arc<Cards>,
@@ -93,6 +111,7 @@ pub fn tools(
             comfyui.clone(),
             asking.clone(),
             made.clone(),
+            pictures(config),
         )),
         Arc::new(SearchNode),
         Arc::new(ExplainNode),

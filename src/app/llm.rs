@@ -1,10 +1,43 @@
-//! From the configuration's words about the LLM to the gateway's settings.
+//! From the configuration's words about the LLM to the gateway's settings and its providers.
 
+use std::sync::Arc;
+
+use super::StartError;
 use crate::{
     config::{Config, LlmConfig, LlmErrors},
-    gateway::settings::{ApiKey, ErrorStyle, GatewaySettings, Timeouts},
+    gateway::{
+        provider::Provider,
+        settings::{ApiKey, ErrorStyle, GatewaySettings, Timeouts},
+    },
+    handler::egress::Checkpoint,
     llm::models::{Aliases, CatchAll},
+    metrics::Metrics,
+    proxy::OwnRequests,
+    tls::ClientTls,
+    upstream::{dial::Dialer, http_client::HttpClient},
 };
+
+/// Whom the page's own key may be shown to.
+pub fn providers(
+    config: &Config,
+    dialer: &Arc<Dialer>,
+    tls: &ClientTls,
+    own_requests: &Arc<OwnRequests>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Arc<Provider>>, StartError> {
+    let provider = |of: &crate::config::Provider| {
+        let ca_file = config.ca_file_for(&of.base_url.authority);
+        let tls = tls.config_for(ca_file.map(|p| p.as_path()))?;
+        Ok(Arc::new(Provider {
+            base: of.base_url.clone(),
+            model: of.model.clone(),
+            client: HttpClient::outward(dialer.clone(), tls, config.llm.connect_timeout),
+            checkpoint: own_requests.clone() as Arc<dyn Checkpoint>,
+            metrics: metrics.clone(),
+        }))
+    };
+    config.llm.providers.iter().map(provider).collect()
+}
 
 pub fn gateway_settings(config: &Config) -> GatewaySettings {
     let LlmConfig {
@@ -22,6 +55,7 @@ pub fn gateway_settings(config: &Config) -> GatewaySettings {
         models_timeout,
         strip_think,
         errors,
+        providers: _,
     } = &config.llm;
     let catch_all = match (catch_all, model) {
         (false, _) => CatchAll::Off,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::{
-    comfyui::client::Client,
+    comfyui::{self, News, client::Client},
     config::Config,
     handler::egress::Checkpoint,
     metrics::Metrics,
@@ -26,14 +26,14 @@ pub struct Models {
     pub local: Arc<Local>,
 }
 
-/// `known`: the client of the ComfyUI that everything else is asked of, where there is one.
+/// `known`: the ComfyUI that everything else is asked of, where there is one.
 pub fn build(
     config: &Config,
     dialer: &Arc<Dialer>,
     tls: &ClientTls,
     own_requests: &Arc<OwnRequests>,
     metrics: &Arc<Metrics>,
-    known: Option<&Arc<Client>>,
+    known: Option<&Arc<comfyui::ComfyUi>>,
 ) -> Result<Models, StartError> {
     let models = &config.models;
     let patience = config.limits.connect_timeout;
@@ -44,7 +44,8 @@ pub fn build(
         _ if !is_on(Source::Local) => None,
         (Some(dir), _) => Some(Arc::new(Folder(dir.clone())) as Arc<dyn Shelf>),
         (None, Some(base)) => {
-            let client = match known.filter(|client| client.base() == base) {
+            let client = known.map(|comfyui| comfyui.client());
+            let client = match client.filter(|client| client.base() == base) {
                 Some(client) => client.clone(),
                 None => {
                     let ca_file = config.ca_file_for(&base.authority).map(|p| p.as_path());
@@ -57,6 +58,14 @@ pub fn build(
         (None, None) => None,
     };
     let local = Arc::new(Local::new(shelf));
+
+    let (newer, shelf) = (known.cloned(), local.clone());
+    let landed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        shelf.expect();
+        if let Some(comfyui) = &newer {
+            comfyui.news(News::Coming);
+        }
+    });
 
     let mut sources: Vec<Arc<dyn ModelSource>> = Vec::new();
     if is_on(Source::Local) {
@@ -74,6 +83,7 @@ pub fn build(
             client,
             checkpoint: own_requests.clone() as Arc<dyn Checkpoint>,
             metrics: metrics.clone(),
+            landed: landed.clone(),
         });
         let formats = models.formats.clone();
         sources.push(match source {

@@ -2,23 +2,33 @@
 //!
 //! `extension-node-map.json` maps a repository, or a single file, to the classes in it;
 //! `custom-node-list.json` says which repository a file belongs to. Both are written by many hands: names
-//! are bounded, and an address that a person should not be sent to is left out. Patterns of names
-//! (`nodename_pattern`) are not read.
+//! are bounded, and an address that a person should not be sent to is left out. A pack may name its nodes by
+//! a pattern (`nodename_pattern`), which counts where no pack lists the class; patterns are bounded, and run
+//! in linear time.
 
 use std::collections::{BTreeMap, HashMap};
 
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::sound;
 
 const MAX_CLASSES: usize = 500_000;
 const MAX_ADDRESS: usize = 300;
+/// The real lists have about a hundred.
+const MAX_PATTERNS: usize = 1_000;
+const MAX_PATTERN: usize = 200;
+/// Bytes of one that is compiled.
+const MAX_COMPILED: usize = 64 << 10;
+const MAX_DEPTH: u32 = 16;
 
 /// Classes, each with the address of its repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct NodePacks {
     addresses: Vec<String>,
     by_class: HashMap<String, u32>,
+    /// In the order of the packs.
+    by_pattern: Vec<(Regex, u32)>,
 }
 
 impl NodePacks {
@@ -45,6 +55,11 @@ impl NodePacks {
             let Ok(number) = u32::try_from(number) else {
                 break;
             };
+            let pattern = entry.pointer("/1/nodename_pattern").and_then(Value::as_str);
+            let room = out.by_pattern.len() < MAX_PATTERNS;
+            if let Some(pattern) = pattern.filter(|_| room).and_then(pattern_of) {
+                out.by_pattern.push((pattern, number));
+            }
             let classes = entry.get(0).and_then(Value::as_array);
             for class in classes.into_iter().flatten().filter_map(Value::as_str) {
                 if out.by_class.len() >= MAX_CLASSES {
@@ -60,7 +75,13 @@ impl NodePacks {
 
     /// The address of the repository that has this class.
     pub fn repository(&self, class: &str) -> Option<&str> {
-        let number = usize::try_from(*self.by_class.get(class)?).ok()?;
+        let by_pattern = || {
+            let mut patterns = self.by_pattern.iter();
+            let found = patterns.find(|(pattern, _)| pattern.is_match(class));
+            found.map(|(_, number)| *number)
+        };
+        let number = self.by_class.get(class).copied().or_else(by_pattern)?;
+        let number = usize::try_from(number).ok()?;
         self.addresses.get(number).map(String::as_str)
     }
 
@@ -71,6 +92,21 @@ impl NodePacks {
     pub fn is_empty(&self) -> bool {
         self.by_class.is_empty()
     }
+}
+
+/// As the Manager takes it: found anywhere in a name. `None`: it is none, is too large, or names everything.
+fn pattern_of(text: &str) -> Option<Regex> {
+    if text.len() > MAX_PATTERN {
+        return None;
+    }
+    let mut builder = RegexBuilder::new(text);
+    builder
+        .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED)
+        .nest_limit(MAX_DEPTH);
+    let pattern = builder.build().ok()?;
+    let names_everything = pattern.is_match("") || pattern.is_match("\u{1}");
+    (!names_everything).then_some(pattern)
 }
 
 /// From what the map may name (a repository, one of its files) to the repository.
@@ -124,6 +160,16 @@ mod tests {
             "https://github.com/a/<b>": [["Odd"], {}],
             "https://github.com/a/broken": {"no": "list"},
             "a-registry-id": [["ById"], {}],
+            "https://github.com/kim/suffix": [[], {"nodename_pattern": " \\(kim\\)$"}],
+            "https://github.com/lee/prefix": [["LeeOwn"], {"nodename_pattern": "^Lee"}],
+            "https://github.com/a/all": [[], {"nodename_pattern": ".*"}],
+            "https://github.com/a/any": [[], {"nodename_pattern": "."}],
+            "https://github.com/a/none": [[], {"nodename_pattern": ""}],
+            "https://github.com/a/looks": [[], {"nodename_pattern": "Unknown(?!x)"}],
+            "https://github.com/a/half": [[], {"nodename_pattern": "(Unknown"}],
+            "https://github.com/a/huge": [[], {"nodename_pattern": "(Unknown{1000}){1000}|Unknown"}],
+            "https://github.com/a/long": [[], {"nodename_pattern": format!("Unknown|{}", "x".repeat(300))}],
+            "https://github.com/a/number": [[], {"nodename_pattern": 7}],
         });
         let list = json!({"custom_nodes": [
             {"reference": "https://github.com/ann/pack", "files": ["https://github.com/ann/pack"]},
@@ -169,7 +215,26 @@ mod tests {
             ("odd letters", "Odd", None),
             ("no address", "ById", None),
             ("a name over two lines", "a\nb", None),
-            ("nobody's", "Unknown", None),
+            (
+                "one that a pattern names",
+                "Any Switch (kim)",
+                Some("https://github.com/kim/suffix"),
+            ),
+            (
+                "the pattern somewhere else in the name",
+                "(kim) Switch",
+                None,
+            ),
+            (
+                "one that a pattern names, and a list of another pack",
+                "LeeOwn",
+                Some("https://github.com/lee/prefix"),
+            ),
+            (
+                "nobody's: patterns that name everything, or are none, or too large",
+                "Unknown",
+                None,
+            ),
         ] {
             assert_eq!(packs.repository(class), want, "{row}");
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | [`ComfyUi`]: what everyone else holds; [`Knowledge`]: one state of it, with its index |
 //! | [`watch`] | when it is asked again |
+//! | [`news`] | word that it has something new |
 //! | [`gather`] | one round of questions, and what is remembered between two |
 //! | [`client`] | one question: its bounds, its validators |
 //! | [`trouble`] | why it could not be asked |
@@ -15,6 +16,7 @@
 
 pub mod client;
 mod gather;
+mod news;
 pub mod status;
 pub mod trouble;
 mod watch;
@@ -29,6 +31,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Notify, watch as channel};
 
+pub use self::news::News;
 use self::{
     client::{Client, parse},
     gather::Memory,
@@ -105,12 +108,17 @@ impl ComfyUi {
         &self.client
     }
 
-    /// The newest state; waits for the first one, within bounds. Keeps it fresh for a while.
+    /// The newest state; waits for the first one, and for a look at news, within bounds. Keeps it fresh
+    /// for a while.
     pub async fn knowledge(self: &Arc<Self>) -> Result<Arc<Knowledge>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
         let asking = self.need();
         if let Some(known) = self.known.load_full() {
-            return Ok(known);
+            let behind = self.clock.lock().noticed.is_behind();
+            return Ok(match behind {
+                false => known,
+                true => self.behind(known, rounds).await,
+            });
         }
         if let Some(trouble) = self.trouble().filter(|_| !asking) {
             // It has only just failed, and is left alone for a moment.
@@ -129,6 +137,21 @@ impl ComfyUi {
         });
         let outcome = waited.await.unwrap_or(Err(Trouble::Slow));
         outcome.map_err(|trouble| self.unavailable(trouble))
+    }
+
+    /// What is known once the news was looked at, or what was known before.
+    async fn behind(
+        &self,
+        known: Arc<Knowledge>,
+        mut rounds: channel::Receiver<u64>,
+    ) -> Arc<Knowledge> {
+        let looked = async {
+            let waits = || self.trouble().is_none() && self.clock.lock().noticed.is_behind();
+            while waits() && rounds.changed().await.is_ok() {}
+        };
+        // Late is as good as never: what was known before serves.
+        let _ = tokio::time::timeout(news::PATIENCE, looked).await;
+        self.known.load_full().unwrap_or(known)
     }
 
     /// What is known now, without asking or waiting.

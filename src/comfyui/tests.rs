@@ -329,3 +329,42 @@ async fn answers_that_are_not_comfyuis_are_an_end_of_the_round_or_of_their_part(
         assert_eq!(comfyui.known().is_none(), fails, "{row}");
     }
 }
+
+#[tokio::test]
+async fn what_is_saved_is_known_to_whoever_asks_next() {
+    let fake = Fake::start(FILES).await;
+    let comfyui = comfyui_at(&fake.url());
+    comfyui.knowledge().await.expect("it answers");
+    until("all is read", || {
+        comfyui.known().is_some_and(|k| k.generation == 2)
+    })
+    .await;
+    let saved = |known: &Knowledge| known.catalogue.saved().len();
+    fake.put(
+        "/userdata",
+        r#"[{"path":"cat.json","size":20,"modified":1.5},{"path":"new.json","size":20,"modified":2.5}]"#,
+    );
+    let before = comfyui.knowledge().await.expect("it answers");
+    assert_eq!(saved(&before), 1, "nobody said that there is news");
+    comfyui.news(News::There);
+    let after = comfyui.knowledge().await.expect("it answers");
+    assert_eq!(saved(&after), 2);
+
+    // What is coming is not waited for, and found when it is there.
+    let asked = fake.asked("/models");
+    comfyui.news(News::Coming);
+    until("it was looked for, and was not there", || {
+        fake.asked("/models") > asked
+    })
+    .await;
+    let models = comfyui.known().map(|k| k.catalogue.models().len());
+    fake.put(
+        "/models/checkpoints",
+        r#"["a.safetensors","b.safetensors"]"#,
+    );
+    until("the model that was moved into its folder is known", || {
+        let now = comfyui.known().map(|k| k.catalogue.models().len());
+        now > models
+    })
+    .await;
+}

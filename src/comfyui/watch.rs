@@ -12,6 +12,7 @@ use std::{
 use super::{
     ComfyUi, Knowledge,
     gather::{self, Outline, Progress},
+    news::Noticed,
     trouble::Trouble,
 };
 use crate::{
@@ -41,6 +42,7 @@ pub(super) struct Clock {
     outlined: Option<Instant>,
     print: u64,
     failures: u32,
+    pub(super) noticed: Noticed,
 }
 
 impl Clock {
@@ -55,7 +57,10 @@ impl Clock {
     /// Until the next question.
     fn pause(&self) -> Duration {
         match self.failures.checked_sub(1) {
-            None => POLL,
+            None => match self.noticed.due(Instant::now()) {
+                Some(due) => due.min(POLL),
+                None => POLL,
+            },
             Some(before) => AGAIN.saturating_mul(1 << before.min(5)).min(AGAIN_AT_MOST),
         }
     }
@@ -69,6 +74,7 @@ impl ComfyUi {
             clock.needed = Some(Instant::now());
             let waited = clock.asked.is_none_or(|at| at.elapsed() >= AGAIN);
             let urgent = waited && (clock.failures > 0 || clock.is_stale());
+            let urgent = urgent || (clock.failures == 0 && clock.noticed.is_behind());
             (clock.asking, urgent)
         };
         if !self.watching.swap(true, Ordering::AcqRel) {
@@ -107,7 +113,15 @@ impl ComfyUi {
                 }
             }
             // A pause and a need, whichever comes first.
-            let _ = tokio::time::timeout(pause, self.wake.notified()).await;
+            let woken = tokio::time::timeout(pause, self.wake.notified()).await;
+            let gap = {
+                let noticed = &self.clock.lock().noticed;
+                noticed.due(Instant::now()).filter(|_| noticed.is_behind())
+            };
+            if let (Ok(()), Some(gap)) = (woken, gap) {
+                // Of many news at once the first is not all.
+                tokio::time::sleep(gap).await;
+            }
         }
     }
 
@@ -120,7 +134,11 @@ impl ComfyUi {
             .is_some_and(|known| *known.catalogue.system() == system);
         let worth = {
             let clock = self.clock.lock();
-            !same || clock.failures > 0 || (clock.is_stale() && clock.needed_within(STALE))
+            let news = clock.noticed.due(Instant::now());
+            !same
+                || clock.failures > 0
+                || (clock.is_stale() && clock.needed_within(STALE))
+                || news.is_some_and(|due| due.is_zero())
         };
         match worth {
             true => self.refresh().await,
@@ -131,6 +149,7 @@ impl ComfyUi {
     /// Asks for everything; a state is made where something changed.
     pub(crate) async fn refresh(&self) -> Result<(), Trouble> {
         let mut memory = self.memory.lock().await;
+        let began = Instant::now();
         let mut outline = gather::outline(&self.client, &mut memory, self).await?;
         let changed = {
             let mut clock = self.clock.lock();
@@ -142,6 +161,9 @@ impl ComfyUi {
             self.publish(&outline).await?;
             self.told(outline.parts.left_out);
         }
+        self.clock.lock().noticed.looked(began, changed);
+        // For who waits for it.
+        self.rounds.send_modify(|n| *n += 1);
         let more = gather::details(&self.client, &mut memory, &mut outline, self).await?;
         match more {
             true => self.publish(&outline).await,

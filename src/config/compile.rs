@@ -24,7 +24,7 @@ use super::{
     error::Errors,
     front_door, identity, models,
     places::Places,
-    reach,
+    providers, reach,
     reader::Field,
     rules::{read_mode, read_rules},
     sections, terms, tree, web_search,
@@ -204,6 +204,9 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     web_search
         .iter()
         .for_each(|s| addresses.permit_private(s.endpoint.authority.clone()));
+    llm.providers
+        .iter()
+        .for_each(|p| addresses.permit_private(p.base_url.authority.clone()));
     if let Some(proxy) = &egress.upstream_proxy {
         addresses.permit_private(proxy.authority.clone());
     }
@@ -219,10 +222,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
     }
     all.extend(models::rules(&models));
     all.extend(web_search.as_ref().and_then(web_search::rule));
+    all.extend(providers::rules(&llm.providers));
     if no_external {
         addresses.close_public();
         models.sources.retain(|s| *s == Source::Local);
         web_search = None;
+        llm.providers.clear();
         all.retain(|rule| match rule.action {
             RuleAction::Deny | RuleAction::Respond(_) => true,
             RuleAction::Tunnel | RuleAction::Forward => {
@@ -234,6 +239,12 @@ fn read(root: Field, source: &str, places: &Places<'_>, errors: &mut Errors) -> 
             }
         });
     }
+    notes.extend(llm.providers.iter().map(|p| {
+        format!(
+            "cards of workflows may ask {}, with the key of the plugin's settings: what a card holds goes there",
+            p.base_url.authority.host
+        )
+    }));
     // Its own server, whatever is closed outside; the addresses above hold for it, too.
     all.extend(listeners.front_door.iter().flat_map(front_door::rules));
     note_closed_addresses(&all, &addresses, &mut notes);

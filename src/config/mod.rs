@@ -16,6 +16,7 @@ mod identity;
 mod model;
 mod models;
 mod places;
+mod providers;
 mod rates;
 mod reach;
 pub(crate) mod reader;
@@ -36,10 +37,12 @@ pub use error::{ConfigError, ConfigErrors};
 pub use front_door::{FRONT_DOOR_SWITCH, FrontDoor};
 pub use model::{
     AuditConfig, Config, DISCOVER, EgressConfig, EncryptedClientHello, Exemption, Limits,
-    Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Reverse, ReverseRoute, SecretsConfig,
-    SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST, Whereabouts,
+    Listeners, LlmConfig, LlmErrors, NamedUpstream, OnEscape, Provider, Reverse, ReverseRoute,
+    SecretsConfig, SelftestConfig, SessionConfig, SiteProxy, SourceFile, UsersConfig, VENDOR_HOST,
+    Whereabouts,
 };
 pub use models::{HubConfig, ModelsConfig};
+pub use providers::COMPLETIONS;
 pub use rates::{BreakerConfig, LaneQuotas, Quota, Rate, RatesConfig};
 pub use reach::TrustedNetworks;
 pub use secret::Secret;

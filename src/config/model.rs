@@ -234,6 +234,17 @@ pub struct LlmConfig {
     /// Remove `<think>` text from answers.
     pub strip_think: bool,
     pub errors: LlmErrors,
+    /// Whom the key that the page seals may be shown to (WIRE.md 10, 14); empty: nobody.
+    pub providers: Vec<Provider>,
+}
+
+/// An LLM that is asked with a key that comes with the question, and with no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// As it stands in the plugin's settings.
+    pub base_url: BaseUrl,
+    /// The page names none.
+    pub model: String,
 }
 
 /// vLLM, llama.cpp, Ollama, LM Studio.
@@ -264,6 +275,7 @@ impl Default for LlmConfig {
             models_timeout: Duration::from_secs(2),
             strip_think: true,
             errors: LlmErrors::Auto,
+            providers: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
     places::Places,
+    providers,
     rates::rates,
     reach,
     reader::{Field, Section},
@@ -201,6 +202,9 @@ pub(super) fn llm(field: Field, places: &Places<'_>, errors: &mut Errors) -> Llm
         })
     });
     out.errors = error_form.unwrap_or_default();
+    if let Some(field) = s.take("providers") {
+        out.providers = providers::providers(field, errors);
+    }
     s.close(errors);
     out
 }

@@ -249,7 +249,8 @@ fn without_any_home_the_state_folder_is_asked_for() {
 
 #[test]
 fn disabling_external_connections_drops_what_goes_out() {
-    let yaml = "version: 1\npacks: [comfyui-copilot, model-downloads]\nrules:\n  \
+    let yaml = "version: 1\npacks: [comfyui-copilot, model-downloads]\n\
+                llm: { providers: [{ base_url: 'https://api.test/v1', model: m }] }\nrules:\n  \
                 - { name: t, hosts: [t.test], action: tunnel }\n  \
                 - { name: d, hosts: [d.test], action: deny }\n";
     let config = good(yaml, &[("DISABLE_EXTERNAL_CONNECTIONS", "True")]);
@@ -259,6 +260,7 @@ fn disabling_external_connections_drops_what_goes_out() {
             .all(|a| matches!(a, RuleAction::Deny | RuleAction::Respond(_)))
     );
     assert!(left.contains(&RuleAction::Deny));
+    assert!(config.llm.providers.is_empty());
     assert!(
         config
             .notes
@@ -267,6 +269,30 @@ fn disabling_external_connections_drops_what_goes_out() {
     let public = Authority::parse("8.8.8.8:443", None).unwrap();
     let addr: SocketAddr = "8.8.8.8:443".parse().unwrap();
     assert!(crate::policy::address::check(&public, addr, &config.addresses, &[]).is_err());
+}
+
+#[test]
+fn a_provider_opens_one_path_to_airlock_itself_alone() {
+    let good_one =
+        "version: 1\nllm: { providers: [{ base_url: 'https://API.test/v1/', model: m }] }\n";
+    let config = good(good_one, &[]);
+    let [provider] = &*config.llm.providers else {
+        panic!("one provider")
+    };
+    assert_eq!(provider.base_url.to_string(), "https://api.test/v1");
+    let rules = config.policy.rules();
+    let named = rules.iter().filter(|r| r.name.as_str().starts_with("llm."));
+    let [rule] = &*named.collect::<Vec<_>>() else {
+        panic!("one rule")
+    };
+    assert_eq!(rule.entries, [Entry::Models]);
+    assert_eq!(rule.methods, ["POST".into()]);
+    assert_eq!(rule.paths.len(), 1);
+    assert_eq!(rule.paths[0].to_string(), "/v1/chat/completions");
+    assert!(
+        good("version: 1\n", &[]).llm.providers.is_empty(),
+        "off by default"
+    );
 }
 
 #[test]

@@ -5,35 +5,35 @@
 //! | `route` | which endpoint, and what is expected of a request to it |
 //! | `invoke` | intents: lines of JSON, the last one finished (13) |
 //! | `explained`, `downstream` | a node explained; what fits behind a node |
+//! | `chains` | what people put behind a node, as the workflows here have it |
 //! | `node_info` | where nodes come from that are not installed (15) |
 //! | `optimize` | the workflow behind a card, its settings fitted to a request (14) |
 //! | `sd_prompts` | variations of a prompt (18) |
 //! | `announcement` | what Airlock did for whoever asks (11) |
 //! | `account` | a signed key in place of an account (17) |
 //! | `upload` | a picture for the chat (16) |
+//! | `picture` | the picture on the card of a workflow that was made here |
+//! | `own_key` | the OpenAI key of the plugin's settings, sealed for us: for whom it is opened (10, 14) |
 //!
 //! Facts come from the user's own ComfyUI, words from the user's own LLM, and each feature has a floor
 //! without one. What cannot be done is said in the words and the shape that the page shows, never by a
-//! silence that leaves a spinner. No credential that the page sends along is read here.
+//! silence that leaves a spinner. Of the credentials that the page sends along none is read here but that one.
 
 mod account;
 mod announcement;
+mod chains;
 mod downstream;
 mod explained;
 mod invoke;
 mod node_info;
 mod optimize;
+mod own_key;
+mod picture;
 mod route;
 mod sd_prompts;
 mod upload;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use http::{Method, StatusCode};
@@ -53,6 +53,7 @@ use super::{
 use crate::{
     comfyui::ComfyUi,
     front_door::ReceiptSource,
+    gateway::provider::Provider,
     handler::{
         Handler, LocalBody, LocalRequest, LocalResponse,
         cors::{self, Caller, OriginPolicy},
@@ -63,8 +64,6 @@ use crate::{
     },
     session::Identity,
 };
-
-const OWN_KEY_HEADER: &str = "encrypted-openai-api-key";
 
 const BAD_REQUEST: Phrase = Phrase {
     en: "Airlock could not read this request.",
@@ -85,6 +84,8 @@ pub struct CopilotDeps {
     pub origins: OriginPolicy,
     pub metrics: Arc<Metrics>,
     pub asking: Arc<Asking>,
+    /// Whom the page's own key may be shown to.
+    pub providers: Vec<Arc<Provider>>,
     /// `None`: it is turned off.
     pub comfyui: Option<Arc<ComfyUi>>,
     pub manager_lists: ManagerLists,
@@ -99,14 +100,14 @@ pub struct CopilotResponder {
     origins: OriginPolicy,
     metrics: Arc<Metrics>,
     asking: Arc<Asking>,
+    providers: Vec<Arc<Provider>>,
     comfyui: Option<Arc<ComfyUi>>,
     manager_lists: Arc<ManagerLists>,
     made: Arc<MadeWorkflows>,
     identity: Arc<Identity>,
     receipts: Arc<dyn ReceiptSource>,
     announced: Announced,
-    /// A key of the page was dropped, and that was said.
-    key_dropped: AtomicBool,
+    keys_left: own_key::Left,
 }
 
 impl CopilotResponder {
@@ -116,6 +117,7 @@ impl CopilotResponder {
             origins,
             metrics,
             asking,
+            providers,
             comfyui,
             manager_lists,
             made,
@@ -127,13 +129,14 @@ impl CopilotResponder {
             origins,
             metrics,
             asking,
+            providers,
             comfyui,
             manager_lists: Arc::new(manager_lists),
             made,
             identity,
             receipts,
             announced: Announced::default(),
-            key_dropped: AtomicBool::new(false),
+            keys_left: own_key::Left::default(),
         }
     }
 
@@ -158,7 +161,6 @@ impl CopilotResponder {
             note(exchange, "stand-in", "method refused");
             return method_not_allowed(route.allow());
         }
-        self.drop_own_key(request);
         let fields = self.fields(route, request);
         let tell = |detail: &str| note(exchange, "stand-in", detail);
         match route {
@@ -176,8 +178,14 @@ impl CopilotResponder {
             Route::Announcement => self.announcement(exchange, language),
             Route::TrackEvent => sink::drop_event(request, &self.metrics),
             Route::Invoke => self.invoke(fields, exchange, language),
-            Route::OptimizedWorkflow => self.optimized(fields, exchange, language).await,
-            Route::NodeInfo => self.node_info(fields, exchange, language).await,
+            Route::OptimizedWorkflow => {
+                let own_key = self.own_key(request).await;
+                self.optimized(fields, own_key, exchange, language).await
+            }
+            Route::NodeInfo => {
+                self.drop_own_key(request);
+                self.node_info(fields, exchange, language).await
+            }
             Route::ImageUpload => match upload::data_url(request) {
                 Ok(url) => {
                     tell("1 image kept local");
@@ -188,20 +196,12 @@ impl CopilotResponder {
                     failure(StatusCode::OK, say(why))
                 }
             },
+            Route::Picture => {
+                let path = request.parts.uri.path();
+                self.picture(path, &request.parts.method, exchange)
+            }
             Route::UserCreate => self.account(exchange, language).await,
             Route::SdPrompts => self.sd_prompts(fields, exchange, language).await,
-        }
-    }
-
-    /// The page seals the user's own OpenAI key for us and sends it along (WIRE.md 14, 15). It is not
-    /// opened: every question goes to the LLM of the configuration, with the key that stands there.
-    fn drop_own_key(&self, request: &LocalRequest) {
-        let sent = request.parts.headers.contains_key(OWN_KEY_HEADER);
-        if sent && !self.key_dropped.swap(true, Ordering::Relaxed) {
-            tracing::info!(
-                "the page sent an own OpenAI key, sealed; it is dropped unopened, the configured LLM is asked \
-                 with the configured key"
-            );
         }
     }
 

@@ -15,6 +15,22 @@ const MAX_KEPT: usize = 128;
 /// JSON text of one workflow.
 pub const MAX_BYTES: usize = 512 << 10;
 
+/// Pictures of them, below an address that leads here.
+const PICTURES: &str = "/api/chat/picture/";
+const PICTURE_ENDS: &str = ".svg";
+
+/// Where the page finds the picture of a workflow, below the address of the stand-in.
+pub fn picture_of(key: &str) -> String {
+    format!("{PICTURES}{key}{PICTURE_ENDS}")
+}
+
+/// `None`: the path is no picture's.
+pub fn key_of_picture(path: &str) -> Option<&str> {
+    let key = path.strip_prefix(PICTURES)?.strip_suffix(PICTURE_ENDS)?;
+    let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_key.then_some(key)
+}
+
 /// One workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
@@ -66,6 +82,19 @@ mod tests {
         Made {
             name: name.to_string(),
             workflow: json!({}),
+        }
+    }
+
+    #[test]
+    fn a_picture_is_found_by_its_path() {
+        assert_eq!(key_of_picture(&picture_of("0a1b")), Some("0a1b"));
+        for path in [
+            "/api/chat/picture/",
+            "/api/chat/picture/.svg",
+            "/api/chat/picture/a/b.svg",
+            "/x/a.svg",
+        ] {
+            assert_eq!(key_of_picture(path), None, "{path}");
         }
     }
 

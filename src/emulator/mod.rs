@@ -16,6 +16,7 @@
 
 pub mod asking;
 pub mod copilot;
+pub mod drawing;
 pub mod fields;
 pub mod http;
 pub mod image;

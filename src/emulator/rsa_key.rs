@@ -3,7 +3,9 @@
 //! Without it the page sends the user's own OpenAI key in clear to the vendor's host (WIRE.md 9),
 //! so an answer matters more than a file: a state folder that cannot be used costs a warning and
 //! gives a key that lives as long as the process. The page keeps the public half for good, so the
-//! private one is kept too: 0600, in the state folder, made once.
+//! private one is kept too: 0600, in the state folder, made once. What it opens is [`opening`]'s.
+
+mod opening;
 
 use std::{
     fs, io,
@@ -11,6 +13,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use aws_lc_rs::{
@@ -20,6 +23,9 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
+
+use self::opening::Opener;
+use crate::gateway::settings::ApiKey;
 
 /// In the state folder: PKCS#8, DER.
 const FILE_NAME: &str = "copilot-rsa.pkcs8";
@@ -40,32 +46,50 @@ pub enum RsaKeyError {
 #[derive(Debug)]
 pub struct RsaKey {
     path: PathBuf,
-    public_pem: OnceCell<Arc<str>>,
+    halves: OnceCell<Halves>,
+}
+
+#[derive(Clone, Debug)]
+struct Halves {
+    public_pem: Arc<str>,
+    opener: Arc<Opener>,
 }
 
 impl RsaKey {
     pub fn in_folder(state_dir: &Path) -> Self {
         Self {
             path: state_dir.join(FILE_NAME),
-            public_pem: OnceCell::new(),
+            halves: OnceCell::new(),
         }
     }
 
     /// SPKI PEM of the public half. Takes a fraction of a second the first time ever.
     pub async fn public_pem(&self) -> Result<Arc<str>, RsaKeyError> {
-        self.public_pem
+        Ok(self.halves().await?.public_pem.clone())
+    }
+
+    /// The key that the page sealed with the public half; `None` for whatever is no such key.
+    pub async fn open(&self, sealed: &[u8]) -> Option<ApiKey> {
+        let opener = self.halves().await.ok()?.opener.clone();
+        let sealed = sealed.to_vec();
+        // A private operation takes its time.
+        let opening = tokio::task::spawn_blocking(move || opener.open(&sealed, Instant::now()));
+        opening.await.ok()?
+    }
+
+    async fn halves(&self) -> Result<&Halves, RsaKeyError> {
+        self.halves
             .get_or_try_init(|| async {
                 let path = self.path.clone();
-                tokio::task::spawn_blocking(move || public_pem_of(&path))
+                tokio::task::spawn_blocking(move || halves_of(&path))
                     .await
                     .map_err(|_| RsaKeyError::Generate)?
             })
             .await
-            .cloned()
     }
 }
 
-fn public_pem_of(path: &Path) -> Result<Arc<str>, RsaKeyError> {
+fn halves_of(path: &Path) -> Result<Halves, RsaKeyError> {
     let key = match load(path) {
         Ok(Some(key)) => key,
         Ok(None) => {
@@ -92,7 +116,10 @@ fn public_pem_of(path: &Path) -> Result<Arc<str>, RsaKeyError> {
         .public_key()
         .as_der()
         .map_err(|_| RsaKeyError::Generate)?;
-    Ok(pem("PUBLIC KEY", der.as_ref()).into())
+    Ok(Halves {
+        public_pem: pem("PUBLIC KEY", der.as_ref()).into(),
+        opener: Arc::new(Opener::new(&key).ok_or(RsaKeyError::Generate)?),
+    })
 }
 
 fn generate() -> Result<PrivateDecryptingKey, RsaKeyError> {

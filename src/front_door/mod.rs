@@ -20,11 +20,12 @@ mod reports;
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
+    comfyui::{ComfyUi, News},
     limit::breaker::Breaker,
     metrics::Metrics,
     net::{DomainPattern, Host},
@@ -58,6 +59,8 @@ pub struct FrontDoorDeps {
     pub metrics: Arc<Metrics>,
     /// What the tools of the chat gave, for its last line.
     pub cards: Arc<Cards>,
+    /// What the tools answer from; told of what the page saves.
+    pub known: Option<Arc<ComfyUi>>,
 }
 
 pub struct FrontDoor {
@@ -68,6 +71,7 @@ pub struct FrontDoor {
     settings: PageSettings,
     metrics: Arc<Metrics>,
     cards: Arc<Cards>,
+    known: Option<Arc<ComfyUi>>,
     told: ArcSwap<Told>,
     rewrites: Semaphore,
 }
@@ -123,6 +127,7 @@ impl FrontDoor {
             settings,
             metrics,
             cards,
+            known,
         } = deps;
         Self {
             clean,
@@ -132,6 +137,7 @@ impl FrontDoor {
             settings,
             metrics,
             cards,
+            known,
             told: ArcSwap::from_pointee(Told::of(policy, settings)),
             rewrites: Semaphore::new(REWRITES),
         }
@@ -153,6 +159,17 @@ impl FrontDoor {
         self.cards.take(session, since)
     }
 
+    /// ComfyUI did what the page asked of it; a workflow that it saved is news for the chat.
+    pub fn done(&self, method: &Method, path: &str) {
+        if let Some(known) = self
+            .known
+            .as_ref()
+            .filter(|_| changes_workflows(method, path))
+        {
+            known.news(News::There);
+        }
+    }
+
     /// Calls `add` with each header for a response that is no rewritten document.
     pub fn tell<E>(
         &self,
@@ -162,5 +179,43 @@ impl FrontDoor {
         told.headers
             .iter()
             .try_for_each(|(name, value)| add(name, value))
+    }
+}
+
+/// Saved, moved or removed, below the folder of workflows in a user's data.
+fn changes_workflows(method: &Method, path: &str) -> bool {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let Some(file) = path.strip_prefix("/userdata/workflows") else {
+        return false;
+    };
+    let below =
+        file.starts_with('/') || file.get(..3).is_some_and(|s| s.eq_ignore_ascii_case("%2f"));
+    below && [Method::POST, Method::PUT, Method::DELETE].contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workflow_that_is_saved_is_told_from_everything_else() {
+        for (method, path, want) in [
+            (Method::POST, "/api/userdata/workflows%2Fcat.json", true),
+            (Method::POST, "/userdata/workflows%2fa%2Fcat.json", true),
+            (Method::POST, "/userdata/workflows/cat.json", true),
+            (
+                Method::POST,
+                "/api/userdata/workflows%2Fa.json/move/workflows%2Fb.json",
+                true,
+            ),
+            (Method::DELETE, "/api/userdata/workflows%2Fcat.json", true),
+            (Method::GET, "/api/userdata/workflows%2Fcat.json", false),
+            (Method::POST, "/api/userdata/comfy.settings.json", false),
+            (Method::POST, "/api/userdata/workflows.json", false),
+            (Method::POST, "/api/userdata/workflows%2", false),
+            (Method::POST, "/api/prompt", false),
+        ] {
+            assert_eq!(changes_workflows(&method, path), want, "{method} {path}");
+        }
     }
 }

@@ -38,6 +38,17 @@ pub struct Ask {
     pub note: Note,
 }
 
+impl Ask {
+    pub(super) fn max_whole(&self) -> usize {
+        max_whole(self.max_answer)
+    }
+}
+
+/// Bytes of an answer whose text has so many: it is JSON.
+fn max_whole(max_answer: usize) -> usize {
+    max_answer.saturating_mul(2).saturating_add(AROUND)
+}
+
 /// What the LLM said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -115,7 +126,7 @@ impl Gateway {
             stream,
             body,
             first_byte: left.min(self.caller.settings.timeouts.first_byte),
-            max_whole: max_answer.saturating_mul(2).saturating_add(AROUND),
+            max_whole: max_whole(max_answer),
             egress,
             note,
         }
@@ -128,7 +139,7 @@ impl Gateway {
 }
 
 /// Nothing is offered, so a call of a tool becomes text; thoughts are no answer.
-fn options() -> AnswerOptions {
+pub(super) fn options() -> AnswerOptions {
     AnswerOptions {
         operation: Operation::Chat,
         meta: new_meta("local"),
@@ -138,14 +149,14 @@ fn options() -> AnswerOptions {
     }
 }
 
-fn too_large(url: String) -> Problem {
+pub(super) fn too_large(url: String) -> Problem {
     let detail = "its answer is too large".to_owned();
     Problem::NotOpenAi { url, detail }
 }
 
 /// The text of a whole completion. Some servers that keep a model to a schema put all of it where
 /// thoughts go; that is taken where there is nothing else.
-fn text_of(completion: &str) -> String {
+pub(super) fn text_of(completion: &str) -> String {
     let Ok(mut whole) = serde_json::from_str::<Value>(completion) else {
         return String::new();
     };

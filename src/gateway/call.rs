@@ -169,7 +169,7 @@ impl Caller {
                 .into_iter()
                 .flat_map(|l| l.models.iter().map(|m| m.id.clone()))
                 .collect();
-            return Err(fail(refusal(response, url, model, known).await));
+            return Err(fail(refused(response, url, model, known).await));
         }
         self.sort(call, response, &url)
             .await
@@ -243,7 +243,8 @@ fn clip(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-async fn refusal(
+/// What an answer that is an error says.
+pub(super) async fn refused(
     mut response: Response,
     url: String,
     model: String,
@@ -277,7 +278,7 @@ async fn refusal(
     })
 }
 
-fn content_type(headers: &HeaderMap) -> String {
+pub(super) fn content_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())

@@ -14,6 +14,7 @@
 //! | `live`, `whole` | an answer streamed, and in one piece |
 //! | `record` | metrics of one call |
 //! | [`ask`] | the same calls for the stand-ins of this process |
+//! | [`provider`] | their questions to an LLM of the world, with a key that came along |
 
 mod answer;
 pub mod ask;
@@ -21,6 +22,7 @@ mod call;
 pub mod directory;
 pub mod discovery;
 mod live;
+pub mod provider;
 mod record;
 mod route;
 pub mod settings;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::EgressMeter;
 use crate::{net::Authority, policy::Reason};
 
-/// What would be sent: a GET without a body.
+/// What would be sent: a GET, or a POST of that body.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnRequest<'a> {
     /// On whose behalf.
@@ -20,6 +20,17 @@ pub struct OwnRequest<'a> {
     pub target: &'a str,
     /// Names, values, and four bytes for the rest of each line.
     pub header_bytes: u64,
+    /// Looked through for secrets; the credential that a handler puts into its headers is not.
+    pub body: Option<&'a [u8]>,
+}
+
+impl OwnRequest<'_> {
+    pub fn method(&self) -> http::Method {
+        match self.body {
+            Some(_) => http::Method::POST,
+            None => http::Method::GET,
+        }
+    }
 }
 
 /// Refused, and on record already.

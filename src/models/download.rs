@@ -54,6 +54,7 @@ pub async fn open(
         Some(_) => None,
     };
     let copy = Copy {
+        ends: range.is_none_or(|r| r.ends(file.size)),
         hub: hub.clone(),
         answer: Some(answer),
         left: length,
@@ -133,6 +134,8 @@ struct Copy {
     left: u64,
     hasher: Option<Hasher>,
     expected: Option<String>,
+    /// What comes is the file to its end.
+    ends: bool,
 }
 
 impl Copy {
@@ -169,6 +172,9 @@ impl Copy {
         }
         if let Some(answer) = self.answer.take() {
             answer.done(None);
+            if self.ends {
+                self.hub.landed();
+            }
         }
         Some(Ok(chunk))
     }

@@ -45,6 +45,8 @@ pub struct HubDeps {
     pub client: HttpClient,
     pub checkpoint: Arc<dyn Checkpoint>,
     pub metrics: Arc<Metrics>,
+    /// Called when the last byte of a file has come: ComfyUI will have a new model.
+    pub landed: Arc<dyn Fn() + Send + Sync>,
 }
 
 pub struct Hub {
@@ -234,6 +236,7 @@ impl Hub {
                     .iter()
                     .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
                     .sum(),
+                body: None,
             })
             .map_err(|refused| self.refused(authority, refused.0))?;
         let mut request = Request::new(Bytes::new());
@@ -361,6 +364,11 @@ impl Hub {
         self.deps
             .metrics
             .model_request(self.deps.source.as_str(), code);
+    }
+
+    /// The last byte of a file has come.
+    pub fn landed(&self) {
+        (self.deps.landed)();
     }
 
     pub fn received(&self, bytes: u64) {

@@ -7,7 +7,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -34,6 +37,8 @@ const LIST_TIME: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// While there is no list.
 const TRY_EVERY: Duration = Duration::from_secs(10);
+/// After a download, which the plugin moves into its folder once it has all of it.
+const LOOKS: usize = 6;
 const LIST: Ask = Ask {
     what: "the list of models",
     max: 8 << 20,
@@ -55,6 +60,8 @@ pub struct Local {
     shelf: Option<Arc<dyn Shelf>>,
     known: ArcSwapOption<Vec<Installed>>,
     wanted: Notify,
+    /// Looks that are due whether somebody searches or not.
+    due: AtomicUsize,
     /// Told after each look, whatever came of it.
     looked: Notify,
 }
@@ -66,8 +73,23 @@ impl Local {
             shelf,
             known: ArcSwapOption::empty(),
             wanted: Notify::new(),
+            due: AtomicUsize::new(0),
             looked: Notify::new(),
         }
+    }
+
+    /// A model came by, and will be on the shelf in a while.
+    pub fn expect(&self) {
+        self.due.store(LOOKS, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    fn is_due(&self) -> bool {
+        let less = |due: usize| due.checked_sub(1);
+        let taken = self
+            .due
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
     }
 
     /// Keeps the list young until `closing`.
@@ -103,7 +125,9 @@ impl Local {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => {
                         tokio::time::sleep(LOOK_EVERY).await;
-                        self.wanted.notified().await;
+                        if !self.is_due() {
+                            self.wanted.notified().await;
+                        }
                     }
                 }
             };
@@ -327,6 +351,36 @@ mod tests {
         let details = local.details(id, BY).await.unwrap();
         assert_eq!(details.total(), 5);
         assert!(local.open(&details.files[0], None, BY).await.is_err());
+        closing.cancel();
+        tending.await.unwrap();
+    }
+
+    struct Counted(AtomicUsize);
+
+    #[async_trait]
+    impl Shelf for Counted {
+        async fn list(&self) -> Result<Vec<Installed>, String> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Vec::new())
+        }
+
+        fn asks_somebody(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_download_the_shelf_is_looked_at_a_few_times_and_then_left_alone() {
+        let shelf = Arc::new(Counted(AtomicUsize::new(0)));
+        let local = Arc::new(Local::new(Some(shelf.clone())));
+        let closing = CancellationToken::new();
+        let (tended, token) = (local.clone(), closing.clone());
+        let tending = tokio::spawn(async move { tended.tend(token).await });
+        tokio::time::sleep(LOOK_EVERY * 20).await;
+        assert_eq!(shelf.0.load(Ordering::Relaxed), 0, "nobody asked");
+        local.expect();
+        tokio::time::sleep(LOOK_EVERY * 20).await;
+        assert_eq!(shelf.0.load(Ordering::Relaxed), LOOKS + 1);
         closing.cancel();
         tending.await.unwrap();
     }

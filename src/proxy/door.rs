@@ -74,6 +74,15 @@ pub fn tell_browser(
     }
 }
 
+/// Tells the front door what ComfyUI did.
+pub fn done(services: &Services, arrival: &Arrival, method: &Method, response: &ResponseHeader) {
+    let door = services.front_door.as_ref();
+    let door = door.filter(|_| arrival.for_comfyui().is_some());
+    if let Some(door) = door.filter(|_| response.status.is_success()) {
+        door.done(method, arrival.path());
+    }
+}
+
 /// Files that somebody uploaded are no pages and no scripts of ours.
 pub fn disarm(
     services: &Services,

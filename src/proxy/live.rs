@@ -106,10 +106,10 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// A GET of our own.
-    pub fn reading(target: &str, size: RequestSize) -> Self {
+    /// A request of our own.
+    pub fn of_our_own(method: http::Method, target: &str, size: RequestSize) -> Self {
         Self {
-            method: http::Method::GET,
+            method,
             path_length: target.find('?').unwrap_or(target.len()),
             target: target.into(),
             upgrade: false,

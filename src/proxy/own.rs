@@ -38,7 +38,7 @@ use crate::{
     net::{Authority, Entry},
     policy::{
         Action, Decision, Reason, RequestFacts, RequestSize, Terms, guarded, path,
-        secrets::{self, Search, SecretMode},
+        secrets::{self, Scanner, Search, SecretMode, Spot},
     },
 };
 
@@ -72,7 +72,9 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         authority,
         target,
         header_bytes,
+        body,
     } = *request;
+    let method = request.method();
     let id = Uuid::new_v4();
     let mut finish = Finish::begin(
         services,
@@ -83,14 +85,14 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         Instant::now(),
     );
     let (raw_path, query) = target.split_once('?').unwrap_or((target, ""));
-    finish.request(authority, &Method::GET, target);
+    finish.request(authority, &method, target);
     let refuse = |mut finish: Finish, decision: Option<&Decision<Action>>, reason, detail: &str| {
         finish.denied(&Denial {
             reason,
             rule: decision.map_or_else(crate::policy::RuleName::none, |d| d.rule.clone()),
             authority: Some(authority.clone()),
             detail: (!detail.is_empty()).then(|| detail.to_owned()),
-            method: "GET".into(),
+            method: method.to_string(),
             path: String::new(),
         });
         finish.done(Outcome::default());
@@ -103,7 +105,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
     let size = RequestSize {
         query_bytes: query.len() as u64,
         header_bytes,
-        has_body: false,
+        has_body: body.is_some(),
     };
     // From before the decision: what changes in between is seen by `stand`.
     let epoch = services.live.epoch();
@@ -113,7 +115,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         entry: Entry::Models,
         client,
         authority,
-        method: "GET",
+        method: method.as_str(),
         path: &path,
         upgrade: false,
         size,
@@ -160,9 +162,9 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         terms: decision.terms.clone(),
         who: None,
         looked: (search.mode != SecretMode::Off)
-            .then(|| Arc::new(LookedInto::new(&search, &HeaderMap::new(), false))),
+            .then(|| Arc::new(LookedInto::new(&search, &HeaderMap::new(), body.is_some()))),
         trusted: None,
-        doing: Doing::Forward(Asked::reading(&target, size)),
+        doing: Doing::Forward(Asked::of_our_own(method.clone(), &target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {
         Ok(standing) => standing,
@@ -175,7 +177,9 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         connection,
         _standing: standing,
         egress,
+        sent: body.map_or(0, |body| body.len() as u64),
         received: AtomicU64::new(0),
+        method,
         authority: authority.clone(),
         target,
     })
@@ -202,6 +206,19 @@ fn may_be_sent(
             return Err(Reason::SecretFound);
         }
     }
+    if let Some(body) = request.body {
+        let host = host.clone();
+        // Nothing of it is masked: a question with stars in it is another question.
+        let mut scanner = Scanner::new(detector.clone(), mode, Spot::Body, host);
+        let kind = match scanner.push(body, true) {
+            Ok(seen) => seen.masked.first().copied(),
+            Err(kind) => Some(kind),
+        };
+        if let Some(kind) = kind {
+            services.metrics.secret_found(kind.as_str(), "block");
+            return Err(Reason::SecretFound);
+        }
+    }
     let allowance = Allowance::of(
         &services.budgets,
         terms,
@@ -210,7 +227,8 @@ fn may_be_sent(
         request.client,
         None,
     );
-    let bytes = target.len() as u64 + request.header_bytes + LINE;
+    let body = request.body.map_or(0, |body| body.len() as u64);
+    let bytes = target.len() as u64 + request.header_bytes + body + LINE;
     match allowance {
         Some(allowance) if !allowance.spend(bytes) => Err(Reason::BudgetSpent),
         Some(_) | None => Ok(()),
@@ -222,7 +240,10 @@ struct Open {
     connection: Arc<Connection>,
     _standing: Standing,
     egress: EgressMeter,
+    /// Bytes of the body.
+    sent: u64,
     received: AtomicU64,
+    method: Method,
     authority: Authority,
     target: String,
 }
@@ -238,7 +259,7 @@ impl Open {
                 rule: crate::policy::RuleName::none(),
                 authority: None,
                 detail: Some(detail),
-                method: "GET".into(),
+                method: self.method.to_string(),
                 path: String::new(),
             };
             // A closed address is a refusal, whatever the rules said before it was known.
@@ -253,7 +274,7 @@ impl Open {
         }
         finish.done(Outcome {
             status,
-            bytes_in: 0,
+            bytes_in: self.sent,
             bytes_out: self.received.load(Ordering::Relaxed),
             left_machine_bytes: self.egress.bytes(),
             note: NoteFields {

@@ -292,6 +292,7 @@ impl ProxyHttp for Pipeline {
             handed.put(response)?;
         }
         let method = &session.req_header().method;
+        door::done(&self.services, arrival, method, response);
         context.chat = door::completes(arrival, method, response)?;
         if arrival.upgrade {
             // What the client sent for the upgraded connection is no request.

@@ -50,7 +50,8 @@ deeds! {
     OldChat = "old_chat", "Nodes explained, and nodes to come next",
         "Answered from your own ComfyUI and your own LLM; nobody else was asked.";
     Workflow = "workflow", "Workflows to be improved",
-        "Done with your own ComfyUI and your own LLM; nobody else was asked.";
+        "Done with your own ComfyUI and your own LLM; a provider that you let your key go to stands among those \
+         contacted.";
     NodeInfo = "node_info", "Questions about nodes",
         "Answered here; your list of nodes stayed here.";
     PictureKept = "picture_kept", "Pictures that you attached",

@@ -50,6 +50,11 @@ impl ByteRange {
         self.last - self.first + 1
     }
 
+    /// Whether it is the rest of a file of that size.
+    pub fn ends(&self, size: u64) -> bool {
+        self.last + 1 == size
+    }
+
     /// For a request.
     pub fn header(&self) -> String {
         format!("bytes={}-{}", self.first, self.last)

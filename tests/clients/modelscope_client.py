@@ -2,6 +2,7 @@
 
     modelscope_client.py FOLDER SHA256 MODEL...    each MODEL has one file, pose.safetensors
     modelscope_client.py FOLDER -      MODEL       the download fails; prints what the plugin would show
+    modelscope_client.py FOLDER +      MODEL       there is nothing to fetch; prints how many files came
 
 Each model is downloaded twice: from the beginning, and again after a download that broke off in its
 middle. Prints one JSON line for each download: what came, and how far the progress went.
@@ -9,6 +10,7 @@ middle. Prints one JSON line for each download: what came, and how far the progr
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -74,6 +76,11 @@ for number, model in enumerate(models):
             download(model, folder)
         except Exception as error:
             print(json.dumps({"error": str(error)}), flush=True)
+        continue
+    if wanted == "+":
+        local = snapshot_download(model_id=model, cache_dir=str(folder), progress_callbacks=[Progress()])
+        came = sum(len([f for f in files if f.endswith(".safetensors")]) for _, _, files in os.walk(local))
+        print(json.dumps({"came": came}), flush=True)
         continue
     leave_a_part(model, folder, download(model, folder))
     download(model, folder)

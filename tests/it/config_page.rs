@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 12] = [
+const READERS: [&str; 13] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
     include_str!("../../src/config/comfyui.rs"),
@@ -25,6 +25,7 @@ const READERS: [&str; 12] = [
     include_str!("../../src/config/identity.rs"),
     include_str!("../../src/config/terms.rs"),
     include_str!("../../src/config/models.rs"),
+    include_str!("../../src/config/providers.rs"),
     include_str!("../../src/config/web_search.rs"),
 ];
 /// Calls of the configuration's reader whose first literal is a key of the file.

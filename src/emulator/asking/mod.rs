@@ -28,6 +28,7 @@ use crate::{
     gateway::{
         Gateway,
         ask::{Ask, Pieces, Said},
+        provider::Keyed,
     },
     handler::Exchange,
     llm::{
@@ -70,6 +71,15 @@ pub struct Question {
     pub system: String,
     pub user: String,
     pub cost: Cost,
+}
+
+/// Whose LLM is asked.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// The user's own.
+    Configured,
+    /// One that the user enabled, with the key that came along.
+    Provider(Keyed),
 }
 
 /// Why there is no answer; the text is for a person.
@@ -189,6 +199,19 @@ impl Asking {
         question: &Question,
         shape: &Shape,
         exchange: &Exchange,
+        check: impl FnMut(T) -> Result<U, String>,
+    ) -> Result<U, Unanswered> {
+        self.object_by(&Whom::Configured, question, shape, exchange, check)
+            .await
+    }
+
+    /// As [`Asking::object`], of that LLM.
+    pub async fn object_by<T: DeserializeOwned, U>(
+        &self,
+        whom: &Whom,
+        question: &Question,
+        shape: &Shape,
+        exchange: &Exchange,
         mut check: impl FnMut(T) -> Result<U, String>,
     ) -> Result<U, Unanswered> {
         let Question { system, user, cost } = question;
@@ -200,7 +223,8 @@ impl Asking {
             again: Vec::new(),
         };
         loop {
-            let Said { text, url: _ } = self.said(&talk, shape, exchange, cost, until).await?;
+            let ask = |body| ask(body, exchange, cost, until);
+            let Said { text, url: _ } = self.said(whom, &talk, shape, cost, ask).await?;
             let checked = structured::read::<T>(&text)
                 .map_err(|e| e.to_string())
                 .and_then(&mut check);
@@ -264,19 +288,27 @@ impl Asking {
     /// took is remembered.
     async fn said(
         &self,
+        whom: &Whom,
         talk: &Talk,
         shape: &Shape,
-        exchange: &Exchange,
         cost: &Cost,
-        until: Instant,
+        ask: impl Fn(Vec<u8>) -> Ask,
     ) -> Result<Said, Unanswered> {
-        let url = self.gateway.status().url;
+        let url = match whom {
+            Whom::Configured => self.gateway.status().url,
+            Whom::Provider(keyed) => Some(keyed.url()),
+        };
         let known = url.and_then(|url| self.likes.lock().of(&url));
         let mut likes = known.unwrap_or(Likes::UNKNOWN);
         loop {
             let limit = likes.limit.then_some(cost.tokens);
             let body = talk.request(Some((shape, likes.form)), limit, false);
-            let asked = self.gateway.ask(ask(body, exchange, cost, until)).await;
+            let ask = ask(body);
+            let until = ask.until;
+            let asked = match whom {
+                Whom::Configured => self.gateway.ask(ask).await,
+                Whom::Provider(keyed) => keyed.ask(ask).await,
+            };
             let problem = match asked {
                 Ok(said) => {
                     if known != Some(likes) {

@@ -18,6 +18,9 @@ use crate::{
     token::{Role, Username, Via},
 };
 
+/// Letters of a token in one piece: what the dialog has room for.
+const GROUP: usize = 32;
+
 const HAS_KEY: Phrase = Phrase {
     en: "You hold an Airlock key already, the one that this request came with. No mail was sent, and your address \
          went nowhere.",
@@ -33,9 +36,9 @@ const NOT_MADE: Phrase = Phrase {
     zh: "Airlock 无法生成密钥，请查看其日志。没有发送邮件。",
 };
 const BEFORE: Phrase = Phrase {
-    en: "No mail was sent, and your address went nowhere. This is your key, signed by your own Airlock; copy it into \
-         the API key field and save:",
-    zh: "没有发送邮件，您的邮箱地址也没有发送给任何人。这是由您自己的 Airlock 签发的密钥，请复制到 API key 栏并保存：",
+    en: "No mail was sent, and your address went nowhere. This is your key, signed by your own Airlock; copy all of it into \
+         the API key field, blanks and all, and save:",
+    zh: "没有发送邮件，您的邮箱地址也没有发送给任何人。这是由您自己的 Airlock 签发的密钥，请完整复制（包括空格）到 API key 栏并保存：",
 };
 
 /// Whose key it becomes.
@@ -107,6 +110,7 @@ impl CopilotResponder {
                         format!("最后一次使用后 {hours} 小时失效（`airlock session list`）。")
                     }
                 };
+                let token = in_groups(&token);
                 let words = format!("{}\n\n{token}\n\n{ends}", BEFORE.in_language(language));
                 ("a signed key was given", words)
             }
@@ -123,4 +127,18 @@ impl CopilotResponder {
             ),
         }
     }
+}
+
+/// The page shows the words in one paragraph, where a line breaks at blanks alone: a token without any runs
+/// out of the dialog. Whatever else would break it is copied along, too, and cannot stand in a header; a
+/// blank can, and whoever reads a bearer here takes it out again (`proxy::identity::shown`).
+fn in_groups(token: &str) -> String {
+    let mut out = String::with_capacity(token.len() + token.len() / GROUP);
+    for (at, c) in token.chars().enumerate() {
+        if at > 0 && at % GROUP == 0 {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
 }

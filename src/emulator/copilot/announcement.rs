@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::CopilotResponder;
+use super::{CopilotResponder, own_key::Unused};
 use crate::{
     emulator::{
         asking::turns::Asker,
@@ -31,6 +31,8 @@ pub struct Announced(Mutex<HashMap<Asker, Seen>>);
 struct Seen {
     refused: u64,
     sent_on: u64,
+    /// A key of theirs.
+    unused: Option<Unused>,
 }
 
 impl CopilotResponder {
@@ -38,13 +40,15 @@ impl CopilotResponder {
         note(exchange, "stand-in", "announcement");
         let principal = exchange.principal.as_deref();
         let viewer = Viewer::of(principal.map(|p| (&p.username, p.role)));
+        let asker = Asker::of(exchange);
         let receipt = self.receipts.receipt(None, &viewer, None);
         let totals = receipt.map(|receipt| receipt.totals).unwrap_or_default();
         let seen = Seen {
             refused: totals.refused,
             sent_on: totals.sent_on + totals.relayed_unread,
+            unused: self.keys_left.of(&asker),
         };
-        let text = match self.announced.is_news(Asker::of(exchange), seen) {
+        let text = match self.announced.is_news(asker, seen) {
             true => words(&totals, seen, language),
             false => String::new(),
         };
@@ -65,8 +69,12 @@ impl Announced {
 /// One line: the page shows it in a strip above the chat.
 fn words(totals: &Totals, seen: Seen, language: Language) -> String {
     let local = totals.answered_here + totals.your_llm;
-    let Seen { refused, sent_on } = seen;
-    match language {
+    let Seen {
+        refused,
+        sent_on,
+        unused,
+    } = seen;
+    let mut words = match language {
         Language::English => {
             let mut out = "**Airlock** answers for ComfyUI-Copilot on this machine: your own LLM and your own \
                            ComfyUI in place of the vendor's cloud."
@@ -91,7 +99,12 @@ fn words(totals: &Totals, seen: Seen, language: Language) -> String {
             }
             out
         }
+    };
+    if let Some(unused) = unused {
+        words.push(' ');
+        words.push_str(unused.words(language));
     }
+    words
 }
 
 #[cfg(test)]
@@ -111,12 +124,17 @@ mod tests {
             refused: 1,
             ..nothing
         };
+        let dropped = Seen {
+            unused: Some(Unused::NotEnabled),
+            ..refused
+        };
         for (row, asker, seen, news) in [
             ("the first time", &ann, nothing, true),
             ("nothing since", &ann, nothing, false),
             ("another person's first time", &bob, nothing, true),
             ("something was refused", &ann, refused, true),
             ("nothing since that", &ann, refused, false),
+            ("a key of theirs was dropped", &ann, dropped, true),
         ] {
             assert_eq!(announced.is_news(asker.clone(), seen), news, "{row}");
         }
@@ -133,6 +151,7 @@ mod tests {
         let seen = Seen {
             refused: 2,
             sent_on: 3,
+            unused: None,
         };
         for (language, parts) in [
             (
@@ -147,6 +166,12 @@ mod tests {
             }
             assert!(!line.contains('\n'), "{line}");
         }
+        let dropped = Seen {
+            unused: Some(Unused::NotEnabled),
+            ..seen
+        };
+        let line = words(&totals, dropped, Language::English);
+        assert!(line.contains("`llm.providers`"), "{line}");
         let fresh = words(&Totals::default(), Seen::default(), Language::English);
         assert!(!fresh.contains("Since"), "{fresh}");
     }

@@ -1,31 +1,45 @@
 //! What fits behind a node: subgraphs that the page can put on its canvas (WIRE.md 13).
 //!
 //! No LLM is asked: what may be linked is a matter of types, and what people link is told by the
-//! templates of this ComfyUI and the workflows that the user saved. Only installed nodes are offered.
+//! templates of this ComfyUI and the workflows that the user saved: whole chains first ([`chains`]), as far as
+//! those can be fetched at once, then single nodes. Only installed nodes are offered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     CopilotResponder,
+    chains::{self, Chain},
     explained::{known, not_installed},
     invoke::{Asked, Line, Lines, NO_COMFYUI, only},
 };
 use crate::{
-    comfy::{Catalogue, Input, Node, Uses},
+    comfy::{Catalogue, Input, Node, Uses, WorkflowId},
+    comfyui::ComfyUi,
     emulator::{
         http::note,
         language::{Language, Phrase},
     },
+    workflow::{self, Prompt},
 };
 
 /// Cards of one answer.
 const MOST: usize = 6;
+/// Of them such with more than one node.
+const CHAINS: usize = 3;
+/// Workflows that are fetched for one answer, and how long that may take: the page waits.
+const FETCHED: usize = 8;
+const FETCH: Duration = Duration::from_secs(2);
 const INTENT: &str = "downstream_subgraph_search";
 /// Between two nodes on the canvas.
 const ACROSS: i64 = 320;
+const DOWN: i64 = 240;
 
 const FITS: Phrase = Phrase {
     en: "These nodes of your ComfyUI fit behind",
@@ -52,35 +66,132 @@ impl CopilotResponder {
                 note(&asked.exchange, "stand-in", "node not installed");
                 return Line::last(not_installed(&known, &asked));
             };
+            let workflows = workflows(&comfyui, catalogue, node).await;
+            let chains = chains::behind(catalogue, &node.class, &asked.upstream, &workflows);
             let found = behind(catalogue, node, &asked.upstream);
+            let cards = cards(catalogue, node, &chains, &found);
             note(
                 &asked.exchange,
                 "stand-in",
-                format!("{} subgraphs found", found.len()),
+                format!("{} subgraphs found", cards.len()),
             );
-            line(node, &found, asked.language)
+            line(node, cards, asked.language)
         })
         .boxed()
     }
 }
 
-fn line(node: &Node, found: &[Next<'_>], language: Language) -> Line {
-    if found.is_empty() {
+/// Some of the workflows here that have this node, in the API's form: the user's own first, then those whose
+/// nodes are all installed. One that cannot be had now is no reason to wait.
+async fn workflows(comfyui: &ComfyUi, catalogue: &Catalogue, node: &Node) -> Vec<Prompt> {
+    let has = |uses: &&Uses| uses.classes.iter().any(|c| *c == node.class);
+    let saved = catalogue.saved().iter().filter(|s| has(&&s.uses));
+    let saved = saved.map(|s| (0, WorkflowId::Saved(s.path.clone())));
+    let templates = catalogue.templates().iter().filter(|t| !t.is_api);
+    let templates = templates.filter_map(|t| {
+        let uses = t.uses.as_ref().filter(has)?;
+        let missing = catalogue.missing_classes(uses).count();
+        Some((1 + missing, WorkflowId::Template(t.name.clone())))
+    });
+    let mut wanted: Vec<(usize, WorkflowId)> = saved.chain(templates).collect();
+    wanted.sort_by_key(|(missing, _)| *missing);
+    wanted.truncate(FETCHED);
+    let fetched = wanted
+        .iter()
+        .map(|(_, id)| timeout(FETCH, comfyui.workflow(id)));
+    let fetched = join_all(fetched).await.into_iter();
+    fetched
+        .filter_map(|file| workflow::read(&file.ok()?.ok()??, catalogue).ok())
+        .collect()
+}
+
+fn line(node: &Node, cards: Vec<Card>, language: Language) -> Line {
+    if cards.is_empty() {
         let words = NOTHING_FITS.in_language(language);
         return Line::last(format!("{words} `{}`.", node.class));
     }
-    let names: Vec<String> = found
-        .iter()
-        .map(|next| format!("- **{}** (`{}`)", next.node.title, next.node.class))
-        .collect();
+    let lines: Vec<&str> = cards.iter().map(|card| card.line.as_str()).collect();
     let words = FITS.in_language(language);
-    let cards = found.iter().zip(1..).map(|(next, id)| next.card(node, id));
-    let cards: Vec<Value> = cards.collect();
+    let text = format!("{words} `{}`:\n{}", node.class, lines.join("\n"));
+    let data: Vec<Value> = cards.into_iter().map(|card| card.json).collect();
     Line {
-        text: format!("{words} `{}`:\n{}", node.class, names.join("\n")),
+        text,
         finished: true,
-        cards: Some(json!([{"type": INTENT, "data": cards}])),
+        cards: Some(json!([{"type": INTENT, "data": data}])),
     }
+}
+
+/// A card, and its line in the text.
+struct Card {
+    line: String,
+    json: Value,
+}
+
+/// Chains first, then single nodes; the page tells cards apart by their names.
+fn cards(catalogue: &Catalogue, node: &Node, chains: &[Chain], found: &[Next<'_>]) -> Vec<Card> {
+    let mut out = Vec::new();
+    let mut names = BTreeSet::new();
+    for chain in chains {
+        let nodes = chain.classes.iter().filter_map(|c| catalogue.node(c));
+        let nodes: Vec<&Node> = nodes.collect();
+        let titles: Vec<&str> = nodes.iter().map(|n| n.title.as_str()).collect();
+        let name = titles.join(" → ");
+        if out.len() == CHAINS || !names.insert(name.clone()) {
+            continue;
+        }
+        let classes: Vec<String> = chain.classes.iter().map(|c| format!("`{c}`")).collect();
+        out.push(Card {
+            line: format!("- **{name}** ({})", classes.join(", ")),
+            json: chain_card(node, chain, &nodes, &name, out.len() + 1),
+        });
+    }
+    for next in found {
+        if out.len() == MOST {
+            break;
+        }
+        let (title, class) = (&next.node.title, &next.node.class);
+        if names.insert(title.clone()) {
+            out.push(Card {
+                line: format!("- **{title}** (`{class}`)"),
+                json: next.card(node, out.len() + 1),
+            });
+        }
+    }
+    out
+}
+
+/// Each node a column behind the last that it takes from.
+fn chain_card(from: &Node, chain: &Chain, nodes: &[&Node], name: &str, id: usize) -> Value {
+    let mut columns = vec![0; nodes.len() + 1];
+    // Links come in the order of the nodes that they begin at.
+    for link in &chain.links {
+        let before = columns.get(link.from).copied().unwrap_or(0);
+        if let Some(column) = columns.get_mut(link.to) {
+            *column = (before + 1).max(*column);
+        }
+    }
+    let mut rows: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut placed = vec![json!({"id": 0, "type": from.class, "pos": [0, 0]})];
+    for (node, place) in nodes.iter().zip(1..) {
+        let column = columns.get::<usize>(place).copied().unwrap_or(1);
+        let row = rows.entry(column).or_default();
+        placed
+            .push(json!({"id": place, "type": node.class, "pos": [ACROSS * column, DOWN * *row]}));
+        *row += 1;
+    }
+    let links = chain.links.iter().zip(1..).map(|(link, id)| {
+        json!({"id": id, "origin_id": link.from, "origin_slot": link.output, "target_id": link.to,
+            "target_slot": link.socket, "type": link.kind})
+    });
+    let links: Vec<Value> = links.collect();
+    let group = nodes.first().map_or("", |node| &node.category);
+    json!({
+        "id": id,
+        "name": name,
+        "description": nodes.last().map_or("", |node| &node.description),
+        "tags": [group.split('/').next().unwrap_or_default()],
+        "json": {"nodes": placed, "links": links},
+    })
 }
 
 /// A node that takes what another gives.

@@ -8,18 +8,18 @@
 //! the rules are all, and where they find nothing the list is empty: that is what the page takes for
 //! "nothing to change".
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CopilotResponder, invoke::NO_COMFYUI};
+use super::{CopilotResponder, invoke::NO_COMFYUI, own_key::OwnKey};
 use crate::{
     comfy::{Catalogue, Kind, WorkflowId, sound},
     comfyui::{Knowledge, Unavailable},
     emulator::{
-        asking::{Cost, Question, Unanswered},
+        asking::{Cost, Question, Unanswered, Whom},
         fields::Fields,
         http::{failure, json as json_answer, note},
         language::{Language, Phrase},
@@ -50,6 +50,9 @@ const MAX_VALUE: usize = 400;
 /// Allowed values of a choice that are listed.
 const MAX_ALLOWED: usize = 12;
 const MAX_CHANGES: usize = 24;
+/// Missing classes that are named, and letters of each.
+const MAX_NAMED: usize = 8;
+const MAX_CLASS: usize = 100;
 /// Nodes of the page that have no links, and no meaning for ComfyUI.
 const NOTES: [&str; 2] = ["MarkdownNote", "Note"];
 
@@ -61,6 +64,11 @@ pub const NO_ID: Phrase = Phrase {
 pub const GONE: Phrase = Phrase {
     en: "Your ComfyUI does not have this workflow any more. Ask in the chat for another one.",
     zh: "您的 ComfyUI 中已没有此工作流。请在聊天中重新查找。",
+};
+const LACKS: Phrase = Phrase {
+    en: "This workflow was saved in the API's form, which ComfyUI's page can load only with all of its nodes, and \
+         these are not installed here: ",
+    zh: "此工作流以 API 格式保存，只有在其所有节点都已安装时页面才能加载，而以下节点未安装：",
 };
 const BROKEN: Phrase = Phrase {
     en: "This file is no workflow that Airlock can read: ",
@@ -90,6 +98,7 @@ impl CopilotResponder {
     pub(super) async fn optimized(
         &self,
         fields: Option<Fields<'_>>,
+        own_key: OwnKey,
         exchange: &Exchange,
         language: Language,
     ) -> LocalResponse {
@@ -140,6 +149,11 @@ impl CopilotResponder {
         };
         // As the page has it, where the page can: its layout, its groups and its colours stay.
         let shown = page_form(file, &before, &known.catalogue);
+        if shown.is_none() && lacks_class(&before, &known.catalogue) {
+            // The page loads nothing of it, and guides nobody to the nodes.
+            let words = self.not_loadable(&before, &known.catalogue, language);
+            return refuse("api form with missing nodes", &words.await);
+        }
         let before = match shown {
             Some(_) => before,
             None => renumbered(&before),
@@ -149,7 +163,8 @@ impl CopilotResponder {
         let mut dropped = Vec::new();
         let mut without = None;
         if !said.is_empty() {
-            match self.proposed(&after, &said, &known, exchange).await {
+            let whom = own_key.whom();
+            match self.proposed(&after, &said, &known, &whom, exchange).await {
                 Ok(proposed) => {
                     after = proposed.prompt;
                     dropped = proposed.dropped;
@@ -170,6 +185,28 @@ impl CopilotResponder {
                 dropped.len()
             ),
         };
+        let detail = match &own_key {
+            OwnKey::None => detail,
+            OwnKey::Unused(unused) => format!("{detail}; {}", unused.detail()),
+            OwnKey::For(keyed) => format!("{detail}; the page's own key was for {}", keyed.url()),
+        };
+        let mut left_out = Vec::new();
+        if let OwnKey::Unused(unused) = &own_key {
+            left_out.push(unused.words(language).to_owned());
+        }
+        if let (OwnKey::For(keyed), Some(why)) = (&own_key, &without) {
+            left_out.push(format!(
+                "{} was asked with your key and gave no answer that could be used ({})",
+                keyed.url(),
+                why.code()
+            ));
+        }
+        if !dropped.is_empty() {
+            left_out.push(format!(
+                "not changed, because it does not fit: {}",
+                dropped.join("; ")
+            ));
+        }
         exchange.note.set(|note| {
             if without.is_some() || note.answered_by.is_none() {
                 note.answered_by = Some("stand-in".into());
@@ -185,7 +222,35 @@ impl CopilotResponder {
                 false => (renumbered(&after).to_value(), &[][..]),
             },
         };
-        answer(workflow, set, &dropped)
+        answer(workflow, set, &left_out.join(". "))
+    }
+
+    /// Which nodes a workflow in the API's form lacks, and where they are from.
+    async fn not_loadable(
+        &self,
+        prompt: &Prompt,
+        catalogue: &Catalogue,
+        language: Language,
+    ) -> String {
+        let missing = missing_classes(prompt, catalogue);
+        let lists = self.manager_lists.clone();
+        let packs = tokio::task::spawn_blocking(move || lists.packs()).await;
+        let packs = packs.unwrap_or_default();
+        let mut named: Vec<String> = missing
+            .iter()
+            .take(MAX_NAMED)
+            .map(|class| {
+                let class = sound::text(class, MAX_CLASS);
+                match packs.repository(&class) {
+                    Some(address) => format!("{class} ({address})"),
+                    None => class,
+                }
+            })
+            .collect();
+        if missing.len() > MAX_NAMED {
+            named.push(format!("+{}", missing.len() - MAX_NAMED));
+        }
+        format!("{}{}.", LACKS.in_language(language), named.join(", "))
     }
 
     async fn proposed(
@@ -193,6 +258,7 @@ impl CopilotResponder {
         prompt: &Prompt,
         said: &str,
         known: &Knowledge,
+        whom: &Whom,
         exchange: &Exchange,
     ) -> Result<Proposed, Unanswered> {
         let catalogue = &known.catalogue;
@@ -204,23 +270,18 @@ impl CopilotResponder {
         };
         let check = |answer: Said| checked(answer, prompt, catalogue);
         let shape = shape();
-        self.asking.object(&question, &shape, exchange, check).await
+        self.asking
+            .object_by(whom, &question, &shape, exchange, check)
+            .await
     }
 }
 
 /// A success, with words about what was left out; the page shows none, a person who looks does.
-fn answer(workflow: Value, tuned: &[Tuned], dropped: &[String]) -> LocalResponse {
+fn answer(workflow: Value, tuned: &[Tuned], message: &str) -> LocalResponse {
     let params: Vec<Value> = tuned
         .iter()
         .map(|t| json!([t.node.as_str(), t.class, t.at, t.input, t.value]))
         .collect();
-    let message = match dropped.is_empty() {
-        true => String::new(),
-        false => format!(
-            "not changed, because it does not fit: {}",
-            dropped.join("; ")
-        ),
-    };
     json_answer(
         StatusCode::OK,
         &json!({
@@ -349,8 +410,14 @@ fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<
 }
 
 fn lacks_class(prompt: &Prompt, catalogue: &Catalogue) -> bool {
-    let mut classes = prompt.nodes.values().map(|node| &node.class);
-    classes.any(|class| catalogue.node(class).is_none())
+    !missing_classes(prompt, catalogue).is_empty()
+}
+
+fn missing_classes<'p>(prompt: &'p Prompt, catalogue: &Catalogue) -> BTreeSet<&'p str> {
+    let classes = prompt.nodes.values().map(|node| node.class.as_str());
+    classes
+        .filter(|class| catalogue.node(class).is_none())
+        .collect()
 }
 
 /// Puts the settings into the page's form. False where it has no place for one of them.

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::emulator::sink::TRACK_EVENT_PATH;
+use crate::emulator::{made::key_of_picture, sink::TRACK_EVENT_PATH};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -15,6 +15,8 @@ pub enum Route {
     ImageUpload,
     UserCreate,
     SdPrompts,
+    /// Ours: of a workflow that was made here.
+    Picture,
 }
 
 impl Route {
@@ -29,13 +31,14 @@ impl Route {
             "/api/chat/imgfile2oss" => Route::ImageUpload,
             "/api/user/create" => Route::UserCreate,
             "/api/param_debug/generate_sd_prompts" => Route::SdPrompts,
+            path if key_of_picture(path).is_some() => Route::Picture,
             _ => return None,
         })
     }
 
     pub fn allow(self) -> &'static str {
         match self {
-            Route::RsaPublicKey | Route::Announcement => "GET, HEAD, OPTIONS",
+            Route::RsaPublicKey | Route::Announcement | Route::Picture => "GET, HEAD, OPTIONS",
             Route::TrackEvent
             | Route::Invoke
             | Route::OptimizedWorkflow
@@ -67,9 +70,11 @@ impl Route {
             Route::NodeInfo => Some(&["node_types"]),
             Route::UserCreate => Some(&["username", "email"]),
             Route::SdPrompts => Some(&["text"]),
-            Route::RsaPublicKey | Route::Announcement | Route::TrackEvent | Route::ImageUpload => {
-                None
-            }
+            Route::RsaPublicKey
+            | Route::Announcement
+            | Route::TrackEvent
+            | Route::ImageUpload
+            | Route::Picture => None,
         }
     }
 }

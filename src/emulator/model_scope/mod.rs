@@ -135,6 +135,14 @@ impl ModelScopeResponder {
             },
             Part::Revisions => good(shape::revisions(), "", exchange),
             Part::Files => match self.library.files(id, by).await {
+                // The dialog shows no words of a download, only whether the model is here in the end. With
+                // nothing left to fetch the SDK is done, and the dialog shows that.
+                Ok(details) if id.source() == Source::Local => {
+                    note(exchange, "stand-in", "model is here already");
+                    let words = details.files.first().map(|f| f.path.to_string());
+                    let words = SourceError::AlreadyHere(words.unwrap_or_default());
+                    good(shape::no_files(), &words.to_string(), exchange)
+                }
                 Ok(details) => good(shape::files(&details), "", exchange),
                 Err(e) => {
                     failed(exchange, &e);

@@ -99,6 +99,11 @@ pub(super) fn files(details: &Details) -> Value {
     json!({"Files": files, "IsVisual": 0})
 }
 
+/// There is nothing to fetch.
+pub(super) fn no_files() -> Value {
+    json!({"Files": [], "IsVisual": 0})
+}
+
 fn file(file: &File, details: &Details) -> Value {
     let mut entry = json!({
         "Name": file.path.name(),

@@ -93,6 +93,7 @@ impl WebSearch {
                 .iter()
                 .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
                 .sum(),
+            body: None,
         });
         let passage = passage.map_err(|refused| format!("was not asked: {refused}"))?;
         let until = Instant::now() + WITHIN;

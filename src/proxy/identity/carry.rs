@@ -56,18 +56,19 @@ fn others(keeper: &Doorkeeper, headers: &HeaderMap) -> Option<Vec<HeaderValue>> 
     (kept.len() < lines.iter().count()).then(|| kept.into_iter().cloned().collect())
 }
 
-/// The last word of the line, whatever its scheme is.
+/// The last word of the line, whatever its scheme is, or all words behind the first: a token in groups.
 fn is_ours(keeper: &Doorkeeper, line: &HeaderValue) -> bool {
     let text = line.to_str().unwrap_or_default().trim();
     let word = text.rsplit(' ').next().unwrap_or_default();
-    match of_text(word) {
+    let words = text.split_once(' ').map_or(word, |(_, words)| words.trim());
+    [word, words].iter().any(|text| match of_text(text) {
         Shown::Key(_) => true,
         Shown::Token(token) => keeper
             .identity
             .sessions
-            .signed(token, crate::session::now()),
+            .signed(&token, crate::session::now()),
         Shown::Nothing | Shown::Other | Shown::Foreign | Shown::Unclear => false,
-    }
+    })
 }
 
 /// What ComfyUI gets to know of who asks.

@@ -96,7 +96,7 @@ impl Visit<'_> {
             true => shown(self.headers()),
             false => Shown::Nothing,
         };
-        match bearer {
+        match &bearer {
             Shown::Token(token) => {
                 let active = self.keeper.identity.sessions.verify(token, now)?;
                 match active.is_whole() {
@@ -113,7 +113,7 @@ impl Visit<'_> {
             Shown::Unclear => return Err(Reason::TokenMalformed.into()),
             Shown::Nothing | Shown::Other | Shown::Foreign => {}
         }
-        if for_stand_ins && (chat_id(self.headers()).is_some() || bearer_is_token(bearer)) {
+        if for_stand_ins && (chat_id(self.headers()).is_some() || bearer_is_token(&bearer)) {
             let asks = self.keeper.asks(Entry::FrontDoor);
             let found = elsewhere::of_the_plugin(self.keeper, self.headers(), asks, now)?;
             if found.principal.is_some() {
@@ -199,7 +199,7 @@ impl Visit<'_> {
     }
 }
 
-fn bearer_is_token(bearer: Shown<'_>) -> bool {
+fn bearer_is_token(bearer: &Shown<'_>) -> bool {
     matches!(bearer, Shown::Token(_))
 }
 

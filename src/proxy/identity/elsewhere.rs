@@ -77,7 +77,7 @@ pub fn of_the_plugin(
     let identity = &keeper.identity;
     let mut grant = None;
     let token = match shown(headers) {
-        Shown::Token(token) => match identity.sessions.verify(token, now) {
+        Shown::Token(token) => match identity.sessions.verify(&token, now) {
             Ok(active) => Some(active),
             Err(why) if asks || forged(why) => return Err(why.into()),
             Err(Refused::Revoked) if keeper.users_required => {

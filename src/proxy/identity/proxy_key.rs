@@ -97,7 +97,7 @@ fn admit(
             Err(why) if why.retry_after().is_some() => return Err(why.into()),
             Err(_) => return Err(asked()),
         },
-        Shown::Token(token) => match keeper.identity.sessions.verify(token, now) {
+        Shown::Token(token) => match keeper.identity.sessions.verify(&token, now) {
             Ok(active) if active.is_whole() => Identified::session(active, Via::Bearer),
             Ok(_) | Err(_) => return Err(asked()),
         },

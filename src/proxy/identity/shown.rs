@@ -1,5 +1,7 @@
 //! What a request shows in its headers, by its form alone.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, header};
 
 use crate::{session::VendorId, token::MAX_TOKEN};
@@ -10,11 +12,11 @@ pub const CHAT_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SIGNATURE: usize = 43;
 
 /// What stands in `Authorization`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown<'h> {
     Nothing,
-    /// It has the form of one of our tokens.
-    Token(&'h str),
+    /// It has the form of one of our tokens, whole.
+    Token(Cow<'h, str>),
     /// It begins like one of our API keys.
     Key(&'h str),
     /// Somebody else's, or the plugin's `null`.
@@ -45,9 +47,19 @@ pub fn of_text(text: &str) -> Shown<'_> {
         // What the plugin and its page say as long as they have no key.
         "" | "null" | "None" | "undefined" => Shown::Other,
         text if text.starts_with("airlock_") => Shown::Key(text),
-        text if like_a_token(text) => Shown::Token(text),
-        _ => Shown::Foreign,
+        text if like_a_token(text) => Shown::Token(text.into()),
+        text => match in_groups(text).filter(|token| like_a_token(token)) {
+            Some(token) => Shown::Token(token.into()),
+            None => Shown::Foreign,
+        },
     }
+}
+
+/// The key dialog shows a token in groups with blanks between them, or it would run out of the dialog
+/// (`emulator::copilot::account`), and so it is copied.
+fn in_groups(text: &str) -> Option<String> {
+    let longest = MAX_TOKEN + MAX_TOKEN / 8;
+    (text.len() <= longest && text.contains(' ')).then(|| text.split(' ').collect())
 }
 
 fn like_a_token(text: &str) -> bool {
@@ -78,11 +90,30 @@ mod tests {
         let bearer = |text: &str| format!("Bearer {text}");
         for (name, lines, want) in [
             ("nothing", vec![], Shown::Nothing),
-            ("a token", vec![bearer(&token)], Shown::Token(&token)),
+            (
+                "a token",
+                vec![bearer(&token)],
+                Shown::Token(token.as_str().into()),
+            ),
+            (
+                "a token in groups, as the key dialog shows it",
+                vec![bearer(&format!(
+                    "{} {} {}",
+                    &token[..8],
+                    &token[8..30],
+                    &token[30..]
+                ))],
+                Shown::Token(token.as_str().into()),
+            ),
+            (
+                "a token and something else",
+                vec![bearer(&format!("{token} x"))],
+                Shown::Foreign,
+            ),
             (
                 "in capitals",
                 vec![format!("BEARER {token}")],
-                Shown::Token(&token),
+                Shown::Token(token.as_str().into()),
             ),
             (
                 "a key",

@@ -9,7 +9,7 @@
 
 mod command;
 mod hostile;
-mod hub;
+pub mod hub;
 mod sdk;
 
 use serde_json::{Value, json};

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     CIVITAI, GOOD,
-    hub::{Hubs, SIZE, digest},
+    hub::{Hubs, SIZE, digest, search},
 };
-use crate::support::{Airlock, Sdk};
+use crate::support::{Airlock, Sdk, eventually};
 
 /// What the script printed, a line each.
 fn run(sdk: Sdk, airlock: &Airlock, wanted: &str, models: &[&str]) -> Vec<Value> {
@@ -86,4 +86,36 @@ fn the_reason_of_a_refusal_reaches_the_person_at_the_dialog() {
             assert!(error.contains(words), "{sdk:?}, {model}: {lines:?}");
         }
     }
+}
+
+/// The dialog shows a tick where a download ends well, and no words where it does not.
+#[test]
+fn a_model_that_is_here_already_is_a_download_with_nothing_left_to_fetch() {
+    let hubs = Hubs::start();
+    let models = tempfile::tempdir().unwrap();
+    let folder = models.path().join("checkpoints");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("pose.safetensors"), b"weights").unwrap();
+    let dir = format!(
+        "  sources: [local, huggingface]\n  dir: {}\n",
+        models.path().display()
+    );
+    let airlock = hubs.setup(&dir, "").start();
+    let mut id = String::new();
+    eventually("the folder is listed", || {
+        let found = search(&airlock, "pose");
+        let local = found
+            .iter()
+            .find(|m| m["Path"].as_str().is_some_and(|p| p.starts_with("local")));
+        let words = |m: &Value, name: &str| m[name].as_str().unwrap_or_default().to_owned();
+        id = local.map_or_else(String::new, |m| {
+            format!("{}/{}", words(m, "Path"), words(m, "Name"))
+        });
+        !id.is_empty()
+    });
+    for sdk in [Sdk::Old, Sdk::New] {
+        let lines = run(sdk, &airlock, "+", &[&id]);
+        assert_eq!(lines[0]["came"], 0, "{sdk:?}: {lines:?}");
+    }
+    assert!(hubs.store.heads().is_empty(), "nothing was fetched");
 }

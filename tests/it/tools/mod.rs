@@ -2,6 +2,8 @@
 
 mod cards;
 mod generate;
+mod news;
+mod own_key;
 mod page;
 mod web;
 

@@ -124,11 +124,17 @@ fn every_feature_of_the_page_has_a_floor_without_an_llm() {
         );
 
         let log = std::fs::read_to_string(airlock.state().join("audit.jsonl")).expect("the log");
-        let token = words
-            .lines()
-            .find(|l| l.len() > 60 && !l.contains(' '))
-            .expect("a key");
-        for secret in [OWN_KEY, token, "someone@example.com", "a cat"] {
+        // As it is copied out of the dialog, blanks and all, it is a key.
+        let token = words.split("\n\n").nth(1).expect("a key");
+        let reverse = airlock.ready.reverse;
+        let reply = Wire::to(reverse).ask(format!(
+            "POST /api/user/create HTTP/1.1\r\nHost: {reverse}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        ));
+        let again = reply.json()["message"].to_string();
+        assert!(again.contains("hold an Airlock key"), "{way:?}: {again}");
+        let whole = token.replace(' ', "");
+        for secret in [OWN_KEY, token, &*whole, "someone@example.com", "a cat"] {
             assert!(!log.contains(secret), "{way:?}: the log holds {secret}");
         }
         assert!(!log.contains(r#""action":"forward""#), "{way:?}: {log}");

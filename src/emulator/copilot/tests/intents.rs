@@ -333,3 +333,53 @@ async fn what_fits_behind_a_node_can_be_put_on_the_canvas() {
         );
     }
 }
+
+/// A workflow as the page saves it: a sampler, what decodes its latent, what saves the image.
+const LINKED: &str = r#"{"nodes":[
+    {"id":1,"type":"KSampler","inputs":[{"name":"model","type":"MODEL","link":null},
+        {"name":"latent_image","type":"LATENT","link":null}],
+        "outputs":[{"name":"LATENT","type":"LATENT","links":[1]}],"widgets_values":[0]},
+    {"id":2,"type":"VAEDecode","inputs":[{"name":"samples","type":"LATENT","link":1},{"name":"vae","type":"VAE","link":null}],
+        "outputs":[{"name":"IMAGE","type":"IMAGE","links":[2]}]},
+    {"id":3,"type":"SaveImage","inputs":[{"name":"images","type":"IMAGE","link":2}],"widgets_values":["x"]}],
+    "links":[[1,1,0,2,0,"LATENT"],[2,2,0,3,0,"IMAGE"]]}"#;
+
+#[tokio::test]
+async fn what_people_put_behind_a_node_comes_as_a_whole_chain_first() {
+    let fake = Fake::start(GRAPH).await;
+    let path = "/userdata/workflows%2Fone.json";
+    fake.put(path, LINKED);
+    let rig = rig_with(None, Some(&fake)).await;
+    settled(&rig).await;
+    let asked = body("downstream_subgraph_search", "KSampler", &[]);
+    let names = |line: &Value| -> Vec<String> {
+        let cards = line["ext"][0]["data"].as_array().expect("cards");
+        let name = |card: &Value| card["name"].as_str().unwrap_or_default().to_owned();
+        cards.iter().map(name).collect()
+    };
+    let line = last(&rig, "en", &asked).await;
+    let all = ["VAE Decode → Save Image", "VAE Decode", "Upscale Latent"];
+    assert_eq!(names(&line), all, "{line}");
+    let chain = &line["ext"][0]["data"][0];
+    assert_eq!(chain["id"], 1);
+    assert_eq!(
+        chain["json"],
+        json!({
+            "nodes": [
+                {"id": 0, "type": "KSampler", "pos": [0, 0]},
+                {"id": 1, "type": "VAEDecode", "pos": [320, 0]},
+                {"id": 2, "type": "SaveImage", "pos": [640, 0]},
+            ],
+            "links": [
+                {"id": 1, "origin_id": 0, "origin_slot": 0, "target_id": 1, "target_slot": 0, "type": "LATENT"},
+                {"id": 2, "origin_id": 1, "origin_slot": 0, "target_id": 2, "target_slot": 0, "type": "IMAGE"},
+            ],
+        })
+    );
+    assert!(text(&line).contains("- **VAE Decode → Save Image** (`VAEDecode`, `SaveImage`)"));
+
+    // A file that cannot be had now costs the chain alone.
+    fake.put(path, "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    let line = last(&rig, "en", &asked).await;
+    assert_eq!(names(&line), all[1..], "{line}");
+}

@@ -74,6 +74,7 @@ async fn rig_with(llm: Option<&FakeLlm>, comfyui: Option<&Fake>) -> Rig {
             origins: OriginPolicy::private_only(),
             metrics: metrics.clone(),
             asking,
+            providers: Vec::new(),
             comfyui: comfyui.map(|fake| comfyui_at(&fake.url())),
             manager_lists: ManagerLists::below(Some(state.path().join("comfyui"))),
             made: made.clone(),

@@ -165,12 +165,6 @@ async fn a_workflow_comes_in_the_form_that_the_page_can_load() {
             "/2/inputs/clip",
             json!(["1", 1]),
         ),
-        (
-            "the API's form of a saved one, a missing node included",
-            "saved:mine/api.json",
-            "/2/class_type",
-            json!("NodeOfNobody"),
-        ),
     ] {
         let rig = rig_with(None, Some(&fake)).await;
         let (answer, _) = rig.post(PATH, "en", body(id, "")).await;
@@ -214,6 +208,61 @@ async fn one_that_was_made_for_the_request_is_given_as_it_is() {
 }
 
 #[tokio::test]
+async fn the_card_of_one_that_was_made_has_a_drawn_picture() {
+    let rig = rig_with(None, None).await;
+    let key = rig.made.keep(crate::emulator::Made {
+        name: "Dogs".into(),
+        workflow: json!({"1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}}}),
+    });
+    let path = crate::emulator::made::picture_of(&key.expect("it is small"));
+    for (row, method, path, status, kind) in [
+        (
+            "as an img element asks",
+            "GET",
+            path.as_str(),
+            200,
+            "image/svg+xml",
+        ),
+        ("a look ahead", "HEAD", path.as_str(), 200, "image/svg+xml"),
+        (
+            "one that is forgotten",
+            "GET",
+            "/api/chat/picture/0a.svg",
+            404,
+            "",
+        ),
+        (
+            "a wrong method",
+            "POST",
+            path.as_str(),
+            405,
+            "application/json",
+        ),
+    ] {
+        let response = rig
+            .responder
+            .handle(request(HOST, method, path, &[], ""))
+            .await;
+        assert_eq!(response.status(), status, "{row}");
+        assert_eq!(header(&response, "content-type"), kind, "{row}");
+        if status == 200 {
+            assert_eq!(
+                header(&response, "x-content-type-options"),
+                "nosniff",
+                "{row}"
+            );
+            let policy = header(&response, "content-security-policy");
+            assert_eq!(policy, "default-src 'none'; sandbox", "{row}");
+        }
+        if (method, status) == ("GET", 200) {
+            let svg = body_text(response).await;
+            assert!(svg.contains(">CLIPTextEncode</text>"), "{svg}");
+            assert!(!svg.contains("a dog"), "values are not drawn: {svg}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_loaded_is_said_in_words() {
     let fake = comfyui().await;
     for (row, on, body, says) in [
@@ -229,6 +278,12 @@ async fn what_cannot_be_loaded_is_said_in_words() {
             true,
             body("template:gone", "x"),
             GONE.en,
+        ),
+        (
+            "the API's form with a class that is missing",
+            true,
+            body("saved:mine/api.json", "x"),
+            "not installed here: NodeOfNobody.",
         ),
         (
             "a path that climbs",

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use std::time::Duration;
 
-use super::{Draft, bases::Base, bases::blocking, describe, told, wish::Wish};
+use super::{Draft, Origin, bases::Base, bases::blocking, describe, told, wish::Wish};
 use crate::{
     comfy::{Catalogue, sound},
     emulator::{
@@ -148,7 +148,10 @@ fn changed(base: &Base, said: &Said, catalogue: &Catalogue) -> Result<Draft, Str
             false => name,
         },
         prompt,
-        from: Some(base.title.clone()),
+        from: Some(Origin {
+            id: base.id.clone(),
+            title: base.title.clone(),
+        }),
         changes,
         repairs,
         remark: String::new(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Draft, bases::Bases, wish::Wish};
+use super::{Draft, Origin, bases::Bases, wish::Wish};
 use crate::{
     comfy::Catalogue,
     emulator::asking::Unanswered,
@@ -41,7 +41,10 @@ pub fn fill(wish: &Wish, bases: &Bases, catalogue: &Catalogue, why: &Unanswered)
     Some(Draft {
         name: base.title.clone(),
         prompt,
-        from: Some(base.title),
+        from: Some(Origin {
+            id: base.id,
+            title: base.title,
+        }),
         changes,
         repairs: base.repairs,
         remark,

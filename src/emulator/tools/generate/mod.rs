@@ -30,11 +30,11 @@ use tokio::time::Instant;
 use self::{adapt::Adapted, bases::Bases, wish::Wish};
 use super::{Answer, Failure, Run, ToolCaller};
 use crate::{
-    comfy::{Catalogue, WorkflowId},
+    comfy::{Catalogue, Queue, WorkflowId},
     comfyui::{ComfyUi, Knowledge},
     emulator::{
         asking::{Asking, Unanswered},
-        made::{Made, MadeWorkflows},
+        made::{Made, MadeWorkflows, picture_of},
     },
     front_door::GENERATES,
     mcp::Tool,
@@ -44,6 +44,8 @@ use crate::{
 /// All of it, but for waiting for a ComfyUI that is looked at for the first time. The plugin waits for five
 /// minutes, the transport for four.
 const TIME: Duration = Duration::from_secs(200);
+/// For a look at the queue, which is worth no wait.
+const QUEUE_TIME: Duration = Duration::from_millis(500);
 /// Repairs and changes that are told.
 const MAX_TOLD: usize = 12;
 
@@ -51,6 +53,8 @@ pub struct GenWorkflow {
     comfyui: Arc<ComfyUi>,
     asking: Arc<Asking>,
     made: Arc<MadeWorkflows>,
+    /// Where the page finds the stand-in's pictures; `None`: nowhere.
+    pictures: Option<String>,
 }
 
 /// A workflow that ComfyUI would accept, and how it came to be.
@@ -59,7 +63,7 @@ pub struct Draft {
     pub name: String,
     pub prompt: Prompt,
     /// The workflow that it was made from; `None` for one that is new.
-    pub from: Option<String>,
+    pub from: Option<Origin>,
     /// What was set, in words.
     pub changes: Vec<String>,
     pub repairs: Vec<Repair>,
@@ -67,12 +71,40 @@ pub struct Draft {
     pub remark: String,
 }
 
+/// What a workflow was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub id: WorkflowId,
+    pub title: String,
+}
+
 impl GenWorkflow {
-    pub fn new(comfyui: Arc<ComfyUi>, asking: Arc<Asking>, made: Arc<MadeWorkflows>) -> Self {
+    /// `pictures`: the address of the stand-in for the vendor, as the page reaches it.
+    pub fn new(
+        comfyui: Arc<ComfyUi>,
+        asking: Arc<Asking>,
+        made: Arc<MadeWorkflows>,
+        pictures: Option<String>,
+    ) -> Self {
         Self {
             comfyui,
             asking,
             made,
+            pictures,
+        }
+    }
+
+    /// The template's own picture, as ComfyUI has it, or one that is drawn here.
+    fn picture(&self, from: Option<&Origin>, key: &str, catalogue: &Catalogue) -> String {
+        let template = match from.map(|from| &from.id) {
+            Some(WorkflowId::Template(name)) => catalogue.template(name),
+            Some(WorkflowId::Saved(_) | WorkflowId::Generated(_)) | None => None,
+        };
+        match (template, &self.pictures) {
+            (Some(template), _) => template.picture(),
+            (None, Some(at)) => format!("{at}{}", picture_of(key)),
+            // The page shows a placeholder of its own.
+            (None, None) => String::new(),
         }
     }
 
@@ -132,10 +164,11 @@ impl GenWorkflow {
         };
         let key = self.made.keep(made);
         let key = key.ok_or_else(|| Failure("the workflow that was made is too large".into()))?;
+        let image = self.picture(from.as_ref(), &key, catalogue);
         let id = WorkflowId::Generated(key);
         let origin = match (&from, wish.chinese()) {
-            (Some(from), false) => format!("Made from \"{from}\"."),
-            (Some(from), true) => format!("由「{from}」改编。"),
+            (Some(from), false) => format!("Made from \"{}\".", from.title),
+            (Some(from), true) => format!("由「{}」改编。", from.title),
             (None, false) => "Written anew.".to_owned(),
             (None, true) => "全新编写。".to_owned(),
         };
@@ -157,7 +190,7 @@ impl GenWorkflow {
             "id": id.to_string(),
             "name": name,
             "description": described,
-            "image": "",
+            "image": image,
             "source": "AI Generated",
             "tags": [],
         });
@@ -215,7 +248,24 @@ impl Run for GenWorkflow {
     ) -> Result<Answer, Failure> {
         let wish = Wish::read(arguments).map_err(Failure)?;
         let draft = self.draft(&wish, known, caller).await?;
-        self.answer(draft, &known.catalogue, &wish)
+        let mut answer = self.answer(draft, &known.catalogue, &wish)?;
+        let queue = tokio::time::timeout(QUEUE_TIME, self.comfyui.queue()).await;
+        if let Ok(Ok(queue)) = queue {
+            answer.text.push_str(&busy(queue));
+        }
+        Ok(answer)
+    }
+}
+
+/// What the user will wait for; empty where nothing is under way.
+fn busy(queue: Queue) -> String {
+    let Queue { running, pending } = queue;
+    match running + pending {
+        0 => String::new(),
+        jobs => format!(
+            "\nThe queue of this ComfyUI holds {jobs} {} already: what the user runs now comes after.",
+            if jobs == 1 { "job" } else { "jobs" }
+        ),
     }
 }
 

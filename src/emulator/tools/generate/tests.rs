@@ -14,7 +14,7 @@ const CLASSES: &str = include_str!("../../../../tests/fixtures/workflow/object_i
 const TEMPLATE: &str = include_str!("../../../../tests/fixtures/workflow/text_to_image.json");
 
 mod said {
-    //! Recorded answers of models, good and bad.
+    //! Answers of models, good and bad: written by hand after their habits (see the README beside them).
     macro_rules! said {
         ($($name:ident = $file:literal;)*) => {
             $(pub const $name: &str = include_str!(concat!("../../../../tests/fixtures/llm_answers/", $file));)*
@@ -38,7 +38,7 @@ struct Bench {
     tool: GenWorkflow,
     known: Arc<Knowledge>,
     llm: FakeLlm,
-    _fake: Arc<Fake>,
+    fake: Arc<Fake>,
 }
 
 async fn bench(answers: &[&str], template: &str) -> Bench {
@@ -66,10 +66,10 @@ async fn bench(answers: &[&str], template: &str) -> Bench {
     let llm = answering(answers).await;
     let (asking, _) = asking_of(&llm);
     Bench {
-        tool: GenWorkflow::new(comfyui, asking, Arc::default()),
+        tool: GenWorkflow::new(comfyui, asking, Arc::default(), Some("/at".into())),
         known,
         llm,
-        _fake: fake,
+        fake,
     }
 }
 
@@ -141,7 +141,12 @@ async fn a_template_is_adapted_with_the_values_that_the_llm_sets() {
         let card = &answer.data[0];
         assert_eq!(
             (&card["name"], &card["source"], &card["image"]),
-            (&json!("Astronaut cat"), &json!("AI Generated"), &json!("")),
+            (
+                &json!("Astronaut cat"),
+                &json!("AI Generated"),
+                // The picture of the template that it was made from.
+                &json!("/templates/text_to_image-1.webp")
+            ),
             "{row}"
         );
         assert_eq!(
@@ -245,6 +250,13 @@ async fn where_no_template_fits_a_new_one_is_written_and_put_right() {
             .expect(row);
         let workflow = bench.behind(&answer);
         assert!(bench.accepted(&workflow), "{row}");
+        let id = answer.data[0]["id"].as_str().expect("a text");
+        let key = id.trim_start_matches("generated:");
+        assert_eq!(
+            answer.data[0]["image"],
+            format!("/at/api/chat/picture/{key}.svg"),
+            "{row}: none has a picture of it, so one is drawn"
+        );
         assert_eq!(
             of_class(&workflow, "ImageUpscaleWithModel").len(),
             1,
@@ -405,5 +417,33 @@ fn a_wish_without_words_is_told_what_to_write() {
         let arguments = arguments.as_object().cloned().expect("an object");
         let error = Wish::read(&arguments).expect_err("there are no words");
         assert!(error.starts_with("say in \"instruction\""), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_jobs_under_way_is_told_that_a_new_one_waits() {
+    let bench = bench(&[said::CHOICE], TEMPLATE).await;
+    let told = "The queue of this ComfyUI holds";
+    let text = |answer: Answer| answer.text;
+    for (row, queue, says) in [
+        ("none", r#"{"queue_running":[],"queue_pending":[]}"#, None),
+        (
+            "one",
+            r#"{"queue_running":[[1]],"queue_pending":[]}"#,
+            Some("holds 1 job already"),
+        ),
+        (
+            "three",
+            r#"{"queue_running":[[1]],"queue_pending":[[2],[3]]}"#,
+            Some("holds 3 jobs already"),
+        ),
+        ("no list", "[]", None),
+    ] {
+        bench.fake.put("/queue", queue);
+        let text = text(bench.call(&["image"], "a cat").await.expect(row));
+        match says {
+            Some(says) => assert!(text.contains(says), "{row}: {text}"),
+            None => assert!(!text.contains(told), "{row}: {text}"),
+        }
     }
 }
