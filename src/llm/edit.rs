@@ -108,7 +108,10 @@ pub(super) fn string_head(text: &str, max: usize) -> Option<String> {
     while !inner.is_char_boundary(end) {
         end -= 1;
     }
-    let decode = |raw: &str| serde_json::from_str(&format!("\"{raw}\"")).ok();
+    let decode = |raw: &str| match is_plain(raw) {
+        true => Some(raw.to_owned()),
+        false => serde_json::from_str(&format!("\"{raw}\"")).ok(),
+    };
     // Cut between the halves of a surrogate pair, it does not decode: then as a whole.
     decode(inner.get(..end)?).or_else(|| serde_json::from_str(text).ok())
 }

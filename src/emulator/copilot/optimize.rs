@@ -148,7 +148,8 @@ impl CopilotResponder {
             }
         };
         // As the page has it, where the page can: its layout, its groups and its colours stay.
-        let shown = page_form(file, &before, &known.catalogue);
+        let lacks = lacks_class(&before, &known.catalogue);
+        let shown = page_form(file, lacks, &known.catalogue);
         if shown.is_none() && lacks_class(&before, &known.catalogue) {
             // The page loads nothing of it, and guides nobody to the nodes.
             let words = self.not_loadable(&before, &known.catalogue, language);
@@ -215,10 +216,9 @@ impl CopilotResponder {
         });
         let (workflow, set) = match shown {
             None => (after.to_value(), &*tuned),
-            Some(mut file) => match write(&mut file, &tuned, &known.catalogue) {
-                // With a class that is missing, the page can load its own form alone.
+            // With a class that is missing, the page can load its own form alone.
+            Some(mut file) => match write(&mut file, &tuned, &known.catalogue) || lacks {
                 true => (file, &[][..]),
-                false if lacks_class(&before, &known.catalogue) => (file, &[][..]),
                 false => (renumbered(&after).to_value(), &[][..]),
             },
         };
@@ -395,18 +395,13 @@ fn line(setting: &Setting<'_>) -> String {
 
 /// The file as the page has it, without its notes: the page takes them for nodes that are missing. `None`
 /// where it holds more that only the page knows (reroutes, primitives, subgraphs): then the API's form is
-/// what the page can load. With a class that is missing it loads nothing in that form.
-fn page_form(mut file: Value, prompt: &Prompt, catalogue: &Catalogue) -> Option<Value> {
+/// what the page can load. With a class that is missing (`lacks`) it loads nothing in that form.
+fn page_form(mut file: Value, lacks: bool, catalogue: &Catalogue) -> Option<Value> {
     let nodes = file.get_mut("nodes")?.as_array_mut()?;
     let class = |node: &Value| node.get("type").and_then(Value::as_str).map(str::to_owned);
     nodes.retain(|node| !class(node).is_some_and(|class| NOTES.contains(&&*class)));
-    let known = |node: &Value| {
-        class(node).is_some_and(|class| {
-            let missing = || prompt.nodes.values().any(|n| n.class == class);
-            catalogue.node(&class).is_some() || missing()
-        })
-    };
-    (nodes.iter().all(known) || lacks_class(prompt, catalogue)).then_some(file)
+    let known = |node: &Value| class(node).is_some_and(|class| catalogue.node(&class).is_some());
+    (lacks || nodes.iter().all(known)).then_some(file)
 }
 
 fn lacks_class(prompt: &Prompt, catalogue: &Catalogue) -> bool {
