@@ -31,7 +31,7 @@ const ways = [
   () => fetch(away("keepalive"), { mode: "no-cors", method: "POST", body: "x", keepalive: true }),
   () => fetch("http://127.0.0.9:8080/by-address", { mode: "no-cors" }),
   () => { const x = new XMLHttpRequest(); x.open("POST", away("xhr")); x.send("x"); },
-  () => fetchLater(away("fetch-later"), { activateAfter: 0 }),
+  () => fetchLater(away("fetch-later", "https"), { activateAfter: 0 }),
   () => navigator.sendBeacon(away("beacon"), "x"),
   () => new EventSource(away("eventsource")),
   () => new WebSocket("ws://websocket.outside.test/"),

@@ -38,8 +38,8 @@ const AFTERMATH: Duration = Duration::from_secs(4);
 const WATCHDOG: Duration = Duration::from_secs(560);
 
 /// What the witnesses hear of the page without us, by the names in `channels.js`. A worker of a foreign
-/// script never starts; audio, video, a track and speculation rules were not heard either, for a reason of the
-/// headless browser's. They are tried all the same, and must not be heard by the door.
+/// script never starts; audio, video, a track, speculation rules and a fetch for later were not heard either, for a
+/// reason of the headless browser's. They are tried all the same, and must not be heard by the door.
 const SEEN_WITHOUT_US: &[&str] = &[
     "beacon",
     "blank",
@@ -53,7 +53,6 @@ const SEEN_WITHOUT_US: &[&str] = &[
     "eventsource",
     "fetch",
     "fetch-cors",
-    "fetch-later",
     "font",
     "form",
     "icon",
