@@ -202,6 +202,7 @@ pub fn build(config: &Config, environment: &HashMap<String, String>) -> Result<B
         budgets: Arc::default(),
         live: Arc::default(),
         doorkeeper: Doorkeeper {
+            turn: Default::default(),
             identity: identity.clone(),
             users_required: config.users.required,
             asks: config.listeners.asking(),

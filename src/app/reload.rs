@@ -261,7 +261,7 @@ impl Reloader {
         let tls = ClientTls::new(self.roots.store());
         let private_cas = build::private_cas(&config, &tls)
             .map_err(one)?
-            .at(generation);
+            .following(&self.services.private_cas.load(), generation);
         let ech = build::ech_guard(&config, &self.services.dialer, &tls).map_err(one)?;
         let restart_needed = self.fixed.changed_in(&config);
         let mut addresses = config.addresses.clone();

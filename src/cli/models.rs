@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    settings::{Running, admin_token, environment, runtime},
+    settings::{Running, environment},
     table::table,
 };
-use crate::{admin::ModelsWish, config::Config, upstream::control, weights::Source};
+use crate::{admin::ModelsWish, config::Config, weights::Source};
 
 /// Models: search them in the sources that you allow, and say which those are
 #[derive(clap::Args)]
@@ -62,7 +61,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             json,
         } => {
             let query = words.join(" ");
-            let found = search(&running, ModelsWish { query, limit })?;
+            let wish = ModelsWish { query, limit };
+            let found = running.ask("/models", &wish, "searches no models")?;
             match json {
                 true => println!("{found:#}"),
                 false => print_found(&found),
@@ -77,20 +77,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn search(running: &Running, wish: ModelsWish) -> anyhow::Result<Value> {
-    let (state, admin) = running.whereabouts(&environment())?;
-    let token = admin_token(&state)?;
-    let body = serde_json::to_string(&wish)?;
-    match runtime()?.block_on(control::post(admin, "/models", &token, &body))? {
-        (200, answer) => serde_json::from_str(&answer).context("no JSON came back"),
-        (422, words) => anyhow::bail!("{}", words.trim()),
-        (404, _) => {
-            anyhow::bail!("the airlock that runs is older and searches no models; restart it")
-        }
-        (status, words) => anyhow::bail!("refused ({status}): {}", words.trim()),
-    }
 }
 
 fn print_found(found: &Value) {

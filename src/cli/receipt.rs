@@ -12,7 +12,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    settings::{ConfigArg, Running, admin_token, environment, runtime},
+    settings::{ConfigArg, Running, environment},
     table::table,
 };
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     receipt::{About, Genuine, Receipt, SealError, Way, amount, seal},
     session::secret,
     token::SignedBy,
-    upstream::control,
 };
 
 /// What was sent where: show it, save it signed, check a saved one
@@ -122,17 +121,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 impl Common {
     /// The signed receipt of the airlock that runs.
     fn ask(&self, session: Option<String>) -> anyhow::Result<Value> {
-        let (state, admin) = self.running.whereabouts(&environment())?;
-        let token = admin_token(&state)?;
-        let body = json!({"session": session}).to_string();
-        match runtime()?.block_on(control::post(admin, "/receipt", &token, &body))? {
-            (200, answer) => serde_json::from_str(&answer).context("no JSON came back"),
-            (422, words) => anyhow::bail!("{}", words.trim()),
-            (404, _) => {
-                anyhow::bail!("the airlock that runs is older and makes no receipts; restart it")
-            }
-            (status, words) => anyhow::bail!("refused ({status}): {}", words.trim()),
-        }
+        let asked = json!({"session": session});
+        self.running.ask("/receipt", &asked, "makes no receipts")
     }
 }
 

@@ -7,6 +7,10 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+
 use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     app::StartError,
@@ -15,6 +19,7 @@ use crate::{
         StoreError,
         token::{self, AdminToken},
     },
+    upstream::control,
 };
 
 /// `--config FILE`
@@ -59,6 +64,19 @@ impl Running {
             anyhow::anyhow!("listeners.admin is off; give it an address to be asked, or --admin")
         })?;
         Ok((found.state_dir, admin))
+    }
+
+    /// Asks it. `older` is what to say of one that does not know `path`.
+    pub fn ask(&self, path: &str, body: &impl Serialize, older: &str) -> anyhow::Result<Value> {
+        let (state, admin) = self.whereabouts(&environment())?;
+        let token = admin_token(&state)?;
+        let body = serde_json::to_string(body)?;
+        match runtime()?.block_on(control::post(admin, path, &token, &body))? {
+            (200, answer) => serde_json::from_str(&answer).context("no JSON came back"),
+            (422, words) => anyhow::bail!("{}", words.trim()),
+            (404, _) => anyhow::bail!("the airlock that runs is older and {older}; restart it"),
+            (status, words) => anyhow::bail!("refused ({status}): {}", words.trim()),
+        }
     }
 }
 

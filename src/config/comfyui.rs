@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::net::BaseUrl;
 
-use super::{FrontDoor, error::Errors, reader::Field, sections::Places};
+use super::{FrontDoor, error::Errors, places::Places, reader::Field};
 
 /// ComfyUI as a source of facts about nodes, templates and models.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,18 +48,7 @@ pub(super) fn comfyui(
             }
         })
     });
-    out.dir = s.take("dir").and_then(|f| {
-        f.parse(errors, "a folder", |text| {
-            let path = places.resolve(text);
-            match path.is_dir() {
-                true => Ok(path),
-                false => Err(format!(
-                    "{} is no folder: name ComfyUI's own, which holds custom_nodes",
-                    path.display()
-                )),
-            }
-        })
-    });
+    out.dir = places.dir(&mut s, errors, "ComfyUI's own, which holds custom_nodes");
     let ca_file = places.ca_file(&mut s, errors);
     if let Some(url) = url {
         // The door's CA is for the door's ComfyUI.

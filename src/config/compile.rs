@@ -22,11 +22,12 @@ use super::{
     ReverseRoute, SelftestConfig, SessionConfig, UsersConfig, Whereabouts, comfyui, egress,
     env::{self, Switches},
     error::Errors,
-    front_door, identity, models, providers, reach,
+    front_door, identity, models,
+    places::Places,
+    providers, reach,
     reader::Field,
     rules::{read_mode, read_rules},
-    sections::{self, Places},
-    terms, tree, web_search,
+    sections, terms, tree, web_search,
 };
 
 /// The generation of a policy that was loaded at start; a reload counts on.

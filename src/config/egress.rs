@@ -8,8 +8,8 @@ use super::{
     EgressConfig, Exemption, Listeners, Secret, SiteProxy,
     compile::collide,
     error::Errors,
+    places::Places,
     reader::{Field, Section},
-    sections::Places,
 };
 use crate::net::{DomainPattern, Host, Scheme};
 

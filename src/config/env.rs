@@ -4,11 +4,7 @@
 
 use crate::net::BaseUrl;
 
-use super::{
-    Config, LlmConfig,
-    error::Errors,
-    sections::{self, Places},
-};
+use super::{Config, LlmConfig, error::Errors, places::Places, sections};
 
 /// What the environment says beside the values it overrides.
 #[derive(Debug, Default)]

@@ -18,9 +18,10 @@ use crate::{
 use super::{
     BreakerConfig,
     error::Errors,
-    guards, rates,
+    guards,
+    places::Places,
+    rates,
     reader::{Field, Section},
-    sections::Places,
     value::listen_address,
 };
 

@@ -5,10 +5,7 @@ use std::time::Duration;
 use crate::token::SigningKey;
 
 use super::{
-    SessionConfig, UsersConfig,
-    error::Errors,
-    reader::Field,
-    sections::{Places, count},
+    SessionConfig, UsersConfig, error::Errors, places::Places, reader::Field, sections::count,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ mod guards;
 mod identity;
 mod model;
 mod models;
+mod places;
 mod providers;
 mod rates;
 mod reach;

@@ -9,8 +9,9 @@ use std::{fs, path::PathBuf, sync::Arc};
 use super::{
     Secret,
     error::Errors,
+    places::Places,
     reader::{Field, Section},
-    sections::{self, Places},
+    sections,
 };
 use crate::{
     net::{AddressClass, BaseUrl, DomainPattern, Entry, Host, Port, Scheme, classify},
@@ -203,18 +204,7 @@ fn read(s: &mut Section, out: &mut ModelsConfig, places: &Places<'_>, errors: &m
         }
         out.sources = sources;
     }
-    out.dir = s.take("dir").and_then(|f| {
-        f.parse(errors, "a folder", |text| {
-            let path = places.resolve(text);
-            match path.is_dir() {
-                true => Ok(path),
-                false => Err(format!(
-                    "{} is no folder: name ComfyUI's models folder",
-                    path.display()
-                )),
-            }
-        })
-    });
+    out.dir = places.dir(s, errors, "ComfyUI's models folder");
     out.comfyui = s.take("comfyui").and_then(|f| {
         f.parse(
             errors,

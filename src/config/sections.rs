@@ -1,12 +1,6 @@
 //! The sections of the file, each over its defaults. `compile` calls them and joins the results.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, net::SocketAddr, time::Duration};
 
 use crate::net::{BaseUrl, Host};
 
@@ -14,6 +8,7 @@ use super::{
     AuditConfig, EncryptedClientHello, Limits, Listeners, LlmConfig, LlmErrors, NamedUpstream,
     OnEscape, Reverse, ReverseRoute, Secret, SelftestConfig,
     error::Errors,
+    places::Places,
     providers,
     rates::rates,
     reach,
@@ -24,53 +19,6 @@ use super::{
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Where relative paths of the file start, and what `~` is.
-#[derive(Clone, Debug)]
-pub(super) struct Places<'a> {
-    pub(super) base: PathBuf,
-    pub(super) env: &'a HashMap<String, String>,
-}
-
-impl Places<'_> {
-    pub(super) fn var(&self, name: &str) -> Option<&str> {
-        // Compose writes an unset variable as an empty one.
-        self.env
-            .get(name)
-            .map(|v| v.trim())
-            .filter(|v| !v.is_empty())
-    }
-
-    pub(super) fn resolve(&self, text: &str) -> PathBuf {
-        match text.strip_prefix("~/").zip(self.var("HOME")) {
-            Some((rest, home)) => Path::new(home).join(rest),
-            None => self.base.join(text),
-        }
-    }
-
-    pub(super) fn path(&self, field: Field, errors: &mut Errors) -> Option<PathBuf> {
-        field.parse(errors, "a path", |text| match text {
-            "" => Err("is empty: write a path"),
-            text => Ok(self.resolve(text)),
-        })
-    }
-
-    pub(super) fn ca_file(&self, s: &mut Section, errors: &mut Errors) -> Option<PathBuf> {
-        let field = s.take("ca_file")?;
-        field.parse(errors, "a PEM file", |text| {
-            let path = self.resolve(text);
-            let pem = fs::read_to_string(&path)
-                .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-            if !pem.contains("-----BEGIN CERTIFICATE-----") {
-                let path = path.display();
-                return Err(format!(
-                    "{path} holds no certificate: name a PEM file of the CA"
-                ));
-            }
-            Ok(path)
-        })
-    }
-}
 
 pub(super) fn base_url(field: Field, errors: &mut Errors) -> Option<BaseUrl> {
     field.parse(

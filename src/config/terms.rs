@@ -10,11 +10,14 @@ use super::{
     reader::{Field, Section},
     tree::Value,
 };
-use crate::policy::{
-    RuleAction, Terms,
-    budget::{Budget, Each, Per},
-    secrets::{OWN_LENGTH, SecretMode},
-    terms::{READ_ONLY_HEADER_BYTES, READ_ONLY_QUERY_BYTES},
+use crate::{
+    policy::{
+        RuleAction, Terms,
+        budget::{Budget, Each, Per},
+        secrets::{OWN_LENGTH, SecretMode},
+        terms::{READ_ONLY_HEADER_BYTES, READ_ONLY_QUERY_BYTES},
+    },
+    token::Username,
 };
 
 /// Own strings are looked for in every request: some hundreds are a list by mistake.
@@ -34,6 +37,10 @@ pub(super) fn read_terms(
 ) -> Option<Arc<Terms>> {
     let mut terms = Terms {
         until: s.take("until").and_then(|f| read_until(f, errors)),
+        users: s
+            .take("users")
+            .map(|f| f.some_list(errors, read_user))
+            .unwrap_or_default(),
         budget: s.take("budget").and_then(|f| read_budget(f, errors)),
         secrets: s.take("secrets").and_then(|f| read_mode(f, errors)),
         ..Terms::default()
@@ -51,8 +58,8 @@ pub(super) fn read_terms(
     match action {
         Some(RuleAction::Deny) => s.error(
             errors,
-            "a deny refuses without terms: leave out until, read_only, max_query_bytes, \
-             max_header_bytes, budget, secrets and encoded_bodies",
+            "a deny refuses without terms: leave out until, users, read_only, \
+             max_query_bytes, max_header_bytes, budget, secrets and encoded_bodies",
         ),
         Some(RuleAction::Tunnel) if terms.need_decryption() => s.error(
             errors,
@@ -87,6 +94,12 @@ pub(super) fn read_terms(
         terms.max_header_bytes.get_or_insert(READ_ONLY_HEADER_BYTES);
     }
     Some(Arc::new(terms))
+}
+
+fn read_user(field: Field, errors: &mut Errors) -> Option<Username> {
+    field.parse(errors, "the name of a user or an API key", |text| {
+        text.parse::<Username>().map_err(|e| e.to_string())
+    })
 }
 
 fn read_until(field: Field, errors: &mut Errors) -> Option<OffsetDateTime> {

@@ -7,8 +7,8 @@ use super::{
     Secret,
     error::Errors,
     models::{is_near, reading, token},
+    places::Places,
     reader::Field,
-    sections::Places,
 };
 use crate::{
     net::{BaseUrl, DomainPattern, Host, Scheme},

@@ -18,7 +18,7 @@ use crate::{
     },
     policy::Reason,
     session::{Identity, LoginRefused, now},
-    token::Principal,
+    token::{Principal, Username},
 };
 
 pub struct LoginPages {
@@ -102,6 +102,7 @@ impl LoginPages {
             );
         }
         let to = form.to.clone();
+        let name = form.username.parse::<Username>().ok();
         let outcome = self.check(form, exchange.client).await;
         let (reason, words, wait) = match outcome {
             Ok(Ok(issued)) => {
@@ -129,6 +130,11 @@ impl LoginPages {
             }
         };
         self.metrics.login(reason.code());
+        // Whose account was tried. What is nobody's name may be a password in the wrong field.
+        if let Some(name) = name.filter(|name| self.identity.users.find(name).is_some()) {
+            let detail = format!("tried as {name}");
+            exchange.note.set(|note| note.detail = Some(detail));
+        }
         refused(
             &exchange.note,
             &to,

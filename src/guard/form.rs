@@ -11,9 +11,9 @@ use percent_encoding::percent_decode_str;
 use super::{
     Refused, is_utf8,
     names::name_of_file,
-    picture::{Beginning, Found, Kind, Size},
+    picture::{Beginning, Found},
+    upload::{ASSET, Content, NAMES, REFERENCE, TAGS, Wanted, ending, field, fits, small_enough},
 };
-use crate::policy::Reason;
 
 const MAX_PARTS: usize = 256;
 const MAX_PART_HEAD: usize = 16 << 10;
@@ -22,45 +22,10 @@ const MAX_FIELD: usize = 16 << 10;
 /// RFC 2046 5.1.1.
 const MAX_BOUNDARY: usize = 70;
 
-/// Fields that are names of files or folders.
-const NAMES: [&str; 5] = ["subfolder", "filename", "path", "dir", "type"];
-/// A field that is JSON with such names in it (masks).
-const REFERENCE: &str = "original_ref";
-
-const PICTURES: [&str; 17] = [
-    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "dib", "tif", "tiff",
-    "avif", "heic", "exr", "hdr", "jxl",
-];
-/// Sound, video and 3D models, which the page uploads by the same route.
-const MEDIA: [&str; 29] = [
-    "mp4", "m4v", "mov", "webm", "mkv", "avi", "mpg", "mpeg", "ogv", "mp3", "wav", "flac", "ogg",
-    "oga", "opus", "m4a", "aac", "aiff", "aif", "glb", "gltf", "obj", "stl", "fbx", "ply", "splat",
-    "spz", "ksplat", "usdz",
-];
-/// Text and numbers that nothing runs.
-const INERT: [&str; 8] = [
-    "txt",
-    "json",
-    "csv",
-    "srt",
-    "vtt",
-    "cube",
-    "safetensors",
-    "latent",
-];
-
-/// What is asked of the content of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Content {
-    pub types: bool,
-    pub pixels: Option<u64>,
-}
-
 /// One form on its way.
 #[derive(Debug)]
 pub struct Form {
-    names: bool,
-    content: Option<Content>,
+    wanted: Wanted,
     /// `\r\n--boundary`.
     delimiter: Vec<u8>,
     state: State,
@@ -112,12 +77,11 @@ pub fn is_form(content_type: &str) -> bool {
 }
 
 impl Form {
-    pub fn new(content_type: &str, names: bool, content: Option<Content>) -> Result<Self, Refused> {
+    pub fn new(content_type: &str, wanted: Wanted) -> Result<Self, Refused> {
         let words = "the form has no boundary that can be read";
         let boundary = boundary(content_type).ok_or_else(|| Refused::unreadable(words))?;
         Ok(Self {
-            names,
-            content,
+            wanted,
             delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
             state: State::Start,
             held: Vec::new(),
@@ -195,7 +159,7 @@ impl Form {
                     return Err(Refused::unreadable("the form has too many parts"));
                 }
                 let head = self.held.get(..end).unwrap_or_default();
-                let part = part(head, self.names, self.content.is_some())?;
+                let part = part(head, self.wanted)?;
                 // The line break stays: an empty body is its own end.
                 self.held.drain(..end + 2);
                 self.state = State::Body { part, length: 0 };
@@ -219,7 +183,7 @@ impl Form {
                     return Ok(false);
                 }
                 *length += content.len() as u64;
-                look(part, content, ended, self.content)?;
+                look(part, content, ended, self.wanted.content)?;
                 if !ended {
                     self.held.drain(..end);
                     return Ok(false);
@@ -242,7 +206,7 @@ impl Form {
 }
 
 /// Reads the head of a part, and judges the name of its file.
-fn part(head: &[u8], names: bool, content: bool) -> Result<Part, Refused> {
+fn part(head: &[u8], wanted: Wanted) -> Result<Part, Refused> {
     let odd = || Refused::unreadable("a part of the form has a head that can be read in two ways");
     let head = std::str::from_utf8(head).map_err(|_| odd())?;
     let mut disposition = None;
@@ -279,35 +243,40 @@ fn part(head: &[u8], names: bool, content: bool) -> Result<Part, Refused> {
         }
     }
     let Disposition { name, files } = disposition.ok_or_else(odd)?;
-    if names {
+    if wanted.names {
         files.iter().try_for_each(|file| name_of_file(file))?;
     }
     if name == "_charset_" {
         return Err(odd());
     }
     // The last one is what the server goes by.
-    let what = match files.last() {
-        Some(file) if content => What::File {
+    let nameless = String::new();
+    let file = match files.last() {
+        // The server takes it for one.
+        None if wanted.asset.is_some() && name == ASSET => Some(&nameless),
+        file => file,
+    };
+    let refuses_models = wanted.asset.is_some_and(|asset| !asset.installs);
+    let what = match file {
+        // A file name makes no file of it for the server.
+        _ if refuses_models && name == TAGS => What::Field {
+            name,
+            value: Vec::new(),
+        },
+        Some(file) if wanted.content.is_some() => What::File {
             ending: ending(file),
             beginning: Beginning::default(),
         },
         Some(_) => What::Passed,
-        None if names && (NAMES.contains(&name.as_str()) || name == REFERENCE) => What::Field {
-            name,
-            value: Vec::new(),
-        },
+        None if wanted.names && (NAMES.contains(&name.as_str()) || name == REFERENCE) => {
+            What::Field {
+                name,
+                value: Vec::new(),
+            }
+        }
         None => What::Passed,
     };
     Ok(Part { length, what })
-}
-
-/// In lower case, without its dot; empty where there is none.
-fn ending(file: &str) -> String {
-    let file = file.rsplit(['/', '\\']).next().unwrap_or_default();
-    // Windows drops them.
-    let file = file.trim_end_matches([' ', '.']);
-    let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
-    ending.to_ascii_lowercase()
 }
 
 /// Looks at the next content of a part; `ended` with the last of it.
@@ -346,63 +315,6 @@ fn look(
                 (None, _) | (_, None) => Ok(()),
             }
         }
-    }
-}
-
-fn field(name: &str, value: &[u8]) -> Result<(), Refused> {
-    let text = String::from_utf8_lossy(value);
-    if name != REFERENCE {
-        return name_of_file(&text);
-    }
-    let Ok(reference) = serde_json::from_str::<serde_json::Value>(&text) else {
-        return Err(Refused::unreadable("original_ref is no JSON"));
-    };
-    let names = ["filename", "subfolder", "type"].map(|key| reference.get(key));
-    let mut names = names.into_iter().flatten().filter_map(|v| v.as_str());
-    names.try_for_each(name_of_file)
-}
-
-/// Whether a file with this ending may begin like that.
-fn fits(ending: &str, kind: Kind) -> Result<(), Refused> {
-    let refused = |words: String| Err(Refused::new(Reason::GuardUploadTypes, words));
-    let runs = match kind {
-        Kind::Active => Some("is a page or a script"),
-        Kind::Pickle => Some("is a pickle, which runs when it is loaded"),
-        Kind::Program => Some("is a program"),
-        Kind::Archive if ending != "usdz" => Some("is an archive"),
-        Kind::Archive | Kind::Picture | Kind::Media | Kind::Unknown => None,
-    };
-    if let Some(what) = runs {
-        return refused(format!("the uploaded file {what}, by its content"));
-    }
-    if PICTURES.contains(&ending) {
-        return match kind {
-            Kind::Picture => Ok(()),
-            _ => refused("the uploaded file is named like a picture, and is none".into()),
-        };
-    }
-    if MEDIA.contains(&ending) || INERT.contains(&ending) {
-        return Ok(());
-    }
-    match (ending, kind) {
-        ("", Kind::Picture | Kind::Media) => Ok(()),
-        ("", _) => refused("the uploaded file has no ending, and is neither picture, sound nor video".into()),
-        _ => refused(
-            "files with this ending are not uploaded here: pictures, sound, video, 3D models and plain text are"
-                .into(),
-        ),
-    }
-}
-
-fn small_enough((width, height): Size, most: u64) -> Result<(), Refused> {
-    match width.saturating_mul(height) > most {
-        true => Err(Refused::new(
-            Reason::GuardImagePixels,
-            format!(
-                "the picture announces {width} by {height}, front_door.guards.image_pixels allows {most}"
-            ),
-        )),
-        false => Ok(()),
     }
 }
 

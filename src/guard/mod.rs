@@ -4,7 +4,8 @@
 //! `proxy::outgoing` asks [`Guards::head`] before a request is sent on to ComfyUI, and hands every piece
 //! of the body to the [`Watch`] it gets, before that piece is sent; [`answer`] says what an answer must
 //! not be for the browser. [`routes`] knows ComfyUI's routes, [`names`] what no file name may be,
-//! [`install`] who installs, [`form`] and [`picture`] look into uploads, [`prompt`] into workflows.
+//! [`install`] who installs, [`form`] and [`picture`] look into uploads, [`upload`] says what they may be, [`prompt`]
+//! looks into workflows.
 //!
 //! Nothing is held but a bounded window: an upload of gigabytes streams. What a guard cannot read in the
 //! one way that ComfyUI reads it (codings, charsets, odd forms) is refused. Everything here is pure.
@@ -16,6 +17,7 @@ mod names;
 mod picture;
 mod prompt;
 mod routes;
+mod upload;
 
 use http::{HeaderMap, Method, header};
 
@@ -175,9 +177,14 @@ impl Guards {
             let prompt = Prompt::new(*self, asked.is_admin());
             return Ok(Watch::Prompt(Box::new(prompt)));
         }
-        let is_upload = route == Route::Upload;
+        let is_asset = route == Route::Assets;
+        let is_upload = is_asset || route == Route::Upload;
         let looks_inside = is_upload && (self.upload_types || self.image_pixels.is_some());
-        if !(self.traversal || looks_inside) {
+        let asset = is_asset.then_some(upload::Asset {
+            installs: !self.install_routes || asked.is_admin(),
+        });
+        let refuses_models = asset.is_some_and(|asset| !asset.installs);
+        if !(self.traversal || looks_inside || refuses_models) {
             return Ok(Watch::Nothing);
         }
         let Some(kind) = sole(asked.headers, &header::CONTENT_TYPE)? else {
@@ -187,15 +194,16 @@ impl Guards {
             return Ok(Watch::Nothing);
         }
         readable(asked.headers)?;
-        let content = looks_inside.then_some(form::Content {
+        let content = looks_inside.then_some(upload::Content {
             types: self.upload_types,
             pixels: self.image_pixels,
         });
-        Ok(Watch::Form(Box::new(Form::new(
-            kind,
-            self.traversal,
+        let wanted = upload::Wanted {
+            names: self.traversal,
             content,
-        )?)))
+            asset,
+        };
+        Ok(Watch::Form(Box::new(Form::new(kind, wanted)?)))
     }
 }
 

@@ -72,7 +72,7 @@ pub fn judge(route: Route<'_>, path: &str, query: &Query<'_>) -> Result<(), Refu
             }
             query.names().try_for_each(name_of_file)
         }
-        Route::Upload => query.names().try_for_each(name_of_file),
+        Route::Upload | Route::Assets => query.names().try_for_each(name_of_file),
         Route::Manager => {
             let breaks = |text: &str| text.contains(|c: char| c.is_control());
             match query.0.iter().any(|(k, v)| breaks(k) || breaks(v)) {

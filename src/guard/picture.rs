@@ -4,8 +4,9 @@
 //! segments are walked until the one with its size; of the others the first bytes are enough. TIFF, AVIF
 //! and HEIC are known as pictures, their sizes are not looked for.
 
-/// Enough for every format but JPEG.
-const HEAD: usize = 64;
+/// Enough for every format but JPEG: a tar says what it is behind the name of its first file.
+const HEAD: usize = TAR + 5;
+const TAR: usize = 257;
 
 /// What a file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub fn kind(head: &[u8]) -> Kind {
         head.get(offset..)
             .is_some_and(|rest| rest.starts_with(magic))
     };
+    // Whatever that file is called.
+    if at(TAR, b"ustar") {
+        return Kind::Archive;
+    }
     let riff = at(0, b"RIFF");
     let picture = at(0, b"\x89PNG\r\n\x1a\n")
         || at(0, b"\xff\xd8\xff")

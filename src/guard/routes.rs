@@ -8,6 +8,8 @@
 pub enum Route<'a> {
     /// `/upload/image`, `/upload/mask`; `/upload/temp` is ComfyUI-Impact-Pack's.
     Upload,
+    /// Uploads to newer versions: pictures and models alike, by what the form calls them.
+    Assets,
     /// `POST /prompt`.
     Prompt,
     /// Files of a user's: names stand in the path and in the query.
@@ -24,6 +26,7 @@ impl<'a> Route<'a> {
     pub fn of(path: &'a str) -> Self {
         match path {
             "/upload/image" | "/upload/mask" | "/upload/temp" => return Route::Upload,
+            "/assets" | "/assets/" => return Route::Assets,
             "/prompt" => return Route::Prompt,
             _ => {}
         }
@@ -83,6 +86,15 @@ pub fn serves_files(path: &str) -> bool {
     match Route::of(path) {
         Route::UserData(_) => true,
         Route::Files(_) => below(path, "/view").is_some(),
-        Route::Upload | Route::Prompt | Route::Manager | Route::Other => false,
+        Route::Other => is_content_of_an_asset(path),
+        Route::Upload | Route::Assets | Route::Prompt | Route::Manager => false,
     }
+}
+
+/// `/assets/{id}/content`; what else is below `/assets` is ComfyUI's own page.
+fn is_content_of_an_asset(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let id = path.strip_prefix("/assets/");
+    let id = id.and_then(|rest| rest.strip_suffix("/content"));
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }

@@ -224,6 +224,7 @@ impl Edge {
             bound_to: None,
             visitor: None,
             leash: Leash::default(),
+            head_waits: Default::default(),
         });
         match door {
             Door::Explicit | Door::Reverse | Door::TransparentHttp | Door::FrontDoor => {

@@ -138,7 +138,14 @@ fn judge(
     let mut decision = guarded(ConnectionAction::Deny, || {
         policy.decide_connection(&flow, now)
     });
-    if let Some(reason) = edge.services.overrules_connection(decision.action) {
+    let who = connection.visitor.as_ref().map(|v| &*v.principal);
+    let foreign = match decision.action {
+        ConnectionAction::Tunnel => decision.terms.as_ref().is_some_and(|t| !t.are_for(who)),
+        // Each request in it is judged for itself.
+        ConnectionAction::Intercept | ConnectionAction::Deny => false,
+    };
+    let overruled = edge.services.overrules_connection(decision.action);
+    if let Some(reason) = overruled.or(foreign.then_some(Reason::NotForYou)) {
         decision.action = ConnectionAction::Deny;
         decision.reason = reason;
     }
@@ -238,7 +245,7 @@ async fn carry_on(
             {
                 return cut(finish, &judged.authority, Reason::EchRefused, why);
             }
-            tunnel::relay(edge, l4, &connection, &judged, finish).await;
+            tunnel::relay(edge, l4, &connection, &judged, hello.ech, finish).await;
         }
         ConnectionAction::Intercept => {
             drop(hello);
@@ -286,6 +293,7 @@ async fn intercept(
                 bound_to: Some(authority),
                 visitor: connection.visitor.clone(),
                 leash: Leash::default(),
+                head_waits: Default::default(),
             };
             // Boxed: the loop of the inner connection would make this future hold itself.
             let relay = Box::pin(http::serve(edge, Box::new(tls), Arc::new(inside))).await;

@@ -2,9 +2,10 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -22,6 +23,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use super::{
     accept::Edge,
     connect,
+    entered::Entered,
     head::{self, Head, KnownHost, Target},
     judge,
     relay::Relay,
@@ -35,7 +37,9 @@ use crate::{
     proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Leash, Outcome, request_id},
 };
 
-/// First read of a head; most heads of the plugin fit.
+/// Of the first read, on the stack; the plugin's chats mostly fit with their prompt.
+const FIRST_READ: usize = 16 << 10;
+/// So much of a head is nobody's concern; what is beyond is counted, and read in such pieces.
 const HEAD_BUFFER: usize = 4096;
 
 /// How long a request that is cut may take to say so.
@@ -43,22 +47,25 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Serves requests until the connection ends, or one of them makes it a WebSocket: the caller runs
 /// that, where it is best for something that lasts.
-pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>) -> Option<Relay> {
-    let mut stream = Box::new(Turn::new(stream));
+pub async fn serve(
+    edge: &Arc<Edge>,
+    stream: Stream,
+    connection: Arc<Connection>,
+) -> Option<Box<Relay>> {
+    let mut stream = Box::new(Turn::new(stream, connection.clone()));
     let mut settings: Option<HttpPersistentSettings> = None;
     let mut patience = Patience::new(edge);
     let leashed = connection.clone();
     let mut pulled = pin!(leashed.leash.pulled());
     let mut end = End {
-        pulled: pulled.as_mut(),
+        pulled: Entered::new(pulled.as_mut()),
         leash: &leashed.leash,
-        waits: false,
     };
     let mut known_host = KnownHost::default();
     loop {
         // Lives as long as the request whose head it is.
         let mut held = edge.services.memory.hold();
-        let mut buffer = BytesMut::with_capacity(HEAD_BUFFER);
+        let mut buffer = BytesMut::new();
         let length = match read_head(edge, &mut stream, &mut buffer, &mut held, &mut patience).await
         {
             Ok(Some(length)) => length,
@@ -135,7 +142,7 @@ pub async fn serve(edge: &Arc<Edge>, stream: Stream, connection: Arc<Connection>
         // Pingora's part of it is dropped by now.
         if let Some(switched) = gate.and_then(|gate| gate.take()) {
             let patience = edge.services.limits.upstream_timeout;
-            return Some(Relay::new(switched, connection, patience));
+            return Some(Box::new(Relay::new(switched, connection, patience)));
         }
         let (reused, kept) = served.map(ReusedHttpStream::consume)?;
         let mut turn = reused.into_any().downcast::<Turn>().ok()?;
@@ -164,23 +171,16 @@ async fn until_cut<T>(
     None
 }
 
-/// The end of a connection from outside. One for all its requests, which are one task: that is entered
-/// once among those who wait for it, and looks at a flag when it wakes. Entering it again on every wake
-/// costs more than judging a request.
+/// The end of a connection from outside. One for all its requests, which are one task.
 struct End<'p, 'l> {
-    pulled: Pin<&'p mut WaitForCancellationFuture<'l>>,
+    pulled: Entered<&'p mut WaitForCancellationFuture<'l>>,
     leash: &'l Leash,
-    waits: bool,
 }
 
 impl End<'_, '_> {
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // The reason is set before anybody is woken.
-        if self.waits && self.leash.why().is_none() {
-            return Poll::Pending;
-        }
-        self.waits = true;
-        self.pulled.as_mut().poll(cx)
+        self.pulled.poll(cx, |_| self.leash.why().is_some())
     }
 }
 
@@ -199,6 +199,16 @@ async fn read_head(
     {
         return Ok(None);
     }
+    let room = |held: &mut Held, bytes| match held.grow(bytes) {
+        true => Ok(()),
+        false => {
+            let words = "too many large request heads at once; try again";
+            Err(Denial::early(Reason::Overloaded, words))
+        }
+    };
+    if buffer.len() > HEAD_BUFFER {
+        room(held, buffer.len() - HEAD_BUFFER)?;
+    }
     // Nearly every head comes in one piece, and then wants no timer.
     if let Some(end) = head::head_end(buffer, 0) {
         return within(end, limits.head_bytes);
@@ -215,10 +225,7 @@ async fn read_head(
             }
             let before = buffer.capacity();
             buffer.reserve(HEAD_BUFFER);
-            if !held.grow(buffer.capacity().saturating_sub(before)) {
-                let words = "too many large request heads at once; try again";
-                return Err(Denial::early(Reason::Overloaded, words));
-            }
+            room(held, buffer.capacity().saturating_sub(before))?;
             if !matches!(stream.read_buf(buffer).await, Ok(n) if n > 0) {
                 let words = "the connection ended inside the request head";
                 return Err(Denial::early(Reason::MalformedRequest, words));
@@ -243,21 +250,19 @@ async fn read_head(
 /// Waits for the next request of a connection. Its timers live as long as the connection: making
 /// and registering them anew for every request costs more than judging it.
 struct Patience<'e> {
-    closing: Pin<Box<WaitForCancellationFuture<'e>>>,
+    closing: Entered<Box<WaitForCancellationFuture<'e>>>,
     closes: &'e CancellationToken,
     /// Fires at the earliest when the connection may have idled out.
-    idle: Pin<Box<Sleep>>,
-    /// Both were entered among what wakes this task, as in [`End`].
-    waits: bool,
+    idle: Entered<Box<Sleep>>,
 }
 
 impl<'e> Patience<'e> {
     fn new(edge: &'e Edge) -> Self {
+        let idle = tokio::time::sleep(edge.services.limits.idle_timeout);
         Self {
-            closing: Box::pin(edge.closing.cancelled()),
+            closing: Entered::new(Box::pin(edge.closing.cancelled())),
             closes: &edge.closing,
-            waits: false,
-            idle: Box::pin(tokio::time::sleep(edge.services.limits.idle_timeout)),
+            idle: Entered::new(Box::pin(idle)),
         }
     }
 
@@ -269,32 +274,36 @@ impl<'e> Patience<'e> {
         idle_timeout: Duration,
     ) -> bool {
         let due = tokio::time::Instant::now() + idle_timeout;
-        let mut read = pin!(stream.read_buf(buffer));
-        poll_fn(|cx| match read.as_mut().poll(cx) {
-            Poll::Ready(read) => Poll::Ready(matches!(read, Ok(n) if n > 0)),
+        poll_fn(|cx| match poll_first(stream, cx, buffer) {
+            Poll::Ready(came) => Poll::Ready(came),
             Poll::Pending => self.poll_end(cx, due).map(|()| false),
         })
         .await
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>, due: tokio::time::Instant) -> Poll<()> {
-        let look = !self.waits || self.closes.is_cancelled();
-        if look && self.closing.as_mut().poll(cx).is_ready() {
+        let closing = self.closing.poll(cx, |_| self.closes.is_cancelled());
+        if closing.is_ready() {
             return Poll::Ready(());
         }
-        if self.waits && !self.idle.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.waits = true;
-        while self.idle.as_mut().poll(cx).is_ready() {
+        while self.idle.poll(cx, Sleep::is_elapsed).is_ready() {
             // Set for an earlier request: this one has waited for a part of it.
             if tokio::time::Instant::now() >= due {
                 return Poll::Ready(());
             }
-            self.idle.as_mut().reset(due);
+            self.idle.again().reset(due);
         }
         Poll::Pending
     }
+}
+
+/// Whether anything came. An idle connection holds no buffer.
+fn poll_first(stream: &mut Turn, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<bool> {
+    let mut space = [MaybeUninit::uninit(); FIRST_READ];
+    let mut piece = ReadBuf::uninit(&mut space);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut piece));
+    buffer.extend_from_slice(piece.filled());
+    Poll::Ready(read.is_ok() && !piece.filled().is_empty())
 }
 
 fn within(end: usize, limit: usize) -> Result<Option<usize>, Denial> {

@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,14 +18,15 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep},
 };
 
-use super::accept::Edge;
+use super::{accept::Edge, entered::Entered, stream::EdgeStream};
 use crate::{
     policy::Reason,
     proxy::{Connection, Passing, Switched},
-    upstream::lent::{Returned, SharedStream},
+    upstream::lent::Returned,
 };
 
 /// Of one read; it lies on the stack.
@@ -34,7 +35,7 @@ const PIECE: usize = 16 << 10;
 pub struct Relay {
     connection: Arc<Connection>,
     passing: Passing,
-    ends: Ends<Stream, SharedStream>,
+    ends: Ends<Stream, TcpStream>,
 }
 
 impl Relay {
@@ -50,7 +51,7 @@ impl Relay {
             connection,
             passing,
             ends: Ends {
-                client: downstream,
+                client: bare(downstream),
                 upstream: stream,
                 up: Flow::new(from_client),
                 down: Flow::new(early),
@@ -60,26 +61,49 @@ impl Relay {
         }
     }
 
-    /// Until both sides are done, one is broken or takes nothing, or it is cut.
-    pub async fn run(self, edge: &Edge) {
+    /// Until both sides are done, one is broken or takes nothing, or it is cut. Boxed, and used where
+    /// it lies: the task of an idle WebSocket is nearly all of what that weighs.
+    pub async fn run(mut self: Box<Self>, edge: &Edge) {
+        let ended = self.until_the_end(edge).await;
+        let Self { passing, ends, .. } = *self;
+        passing.done(ends.up.passed, ends.down.passed, ended);
+    }
+
+    async fn until_the_end(&mut self, edge: &Edge) -> Option<(Reason, Option<String>)> {
         let Self {
             connection,
             passing,
-            mut ends,
+            ends,
         } = self;
-        let mut told = 0;
-        let ended = tokio::select! {
-            biased;
-            () = edge.closing.cancelled() => Some((Reason::ClientGone, Some("cut".into()))),
-            () = connection.leash.pulled() => connection.leash.why().map(|why| (why, None)),
-            broken = poll_fn(|cx| {
-                let polled = ends.poll(cx);
-                passing.sent_on(ends.up.passed - told);
-                told = ends.up.passed;
-                polled
-            }) => broken.map(|(reason, words)| (reason, Some(words.into()))),
-        };
-        passing.done(ends.up.passed, ends.down.passed, ended);
+        let leash = &connection.leash;
+        let (closing, pulled) = (pin!(edge.closing.cancelled()), pin!(leash.pulled()));
+        let (mut closing, mut pulled) = (Entered::new(closing), Entered::new(pulled));
+        poll_fn(|cx| {
+            if closing.poll(cx, |_| edge.closing.is_cancelled()).is_ready() {
+                return Poll::Ready(Some((Reason::ClientGone, Some("cut".into()))));
+            }
+            if pulled.poll(cx, |_| leash.why().is_some()).is_ready() {
+                return Poll::Ready(leash.why().map(|why| (why, None)));
+            }
+            let before = ends.up.passed;
+            let polled = ends.poll(cx);
+            passing.sent_on(ends.up.passed - before);
+            polled.map(|broken| broken.map(|(reason, words)| (reason, Some(words.into()))))
+        })
+        .await
+    }
+}
+
+/// Without the layer that joins small writes: here each piece is passed on as it came.
+fn bare(stream: Stream) -> Stream {
+    let edge = (*stream).as_any().downcast_ref::<EdgeStream>();
+    if !edge.is_some_and(EdgeStream::is_flushed) {
+        return stream;
+    }
+    match stream.into_any().downcast::<EdgeStream>() {
+        Ok(edge) => Box::new(edge.into_inner()),
+        // It was one a line ago; anything else is at its end.
+        Err(_) => Box::new(io::Cursor::new(Box::<[u8]>::default())),
     }
 }
 

@@ -46,6 +46,11 @@ impl EdgeStream {
         self.inner
     }
 
+    /// Nothing is held back.
+    pub fn is_flushed(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
     fn waiting(&self) -> &[u8] {
         self.held.get(self.sent..).unwrap_or_default()
     }

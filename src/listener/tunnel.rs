@@ -18,12 +18,14 @@ const QUIET: Duration = Duration::from_millis(500);
 /// Bytes of each direction's copy buffer.
 const BUFFER: usize = 16 << 10;
 
-/// Dials a checked address and copies both ways until either side is done.
+/// Dials a checked address and copies both ways until either side is done. `ech`: the ClientHello may
+/// hide a second name.
 pub async fn relay(
     edge: &Arc<Edge>,
     mut l4: L4Stream,
     connection: &Arc<Connection>,
     judged: &Judged,
+    ech: bool,
     mut finish: Finish,
 ) {
     let authority = &judged.authority;
@@ -42,7 +44,9 @@ pub async fn relay(
         address: (!dialed.through_proxy).then(|| dialed.address.socket()),
         terms: judged.terms.clone(),
         who: connection.visitor.as_ref().map(|v| v.principal.clone()),
-        doing: Doing::Tunnel,
+        looked: None,
+        trusted: None,
+        doing: Doing::Tunnel { ech },
     };
     let standing = match edge.services.stand(connection, judged.epoch, subject) {
         Ok(standing) => standing,

@@ -25,7 +25,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{chunks::Chunks, stream::digests_of_inner};
-use crate::proxy::{ChunkFault, Framing, UpgradeGate};
+use crate::proxy::{ChunkFault, Connection, Framing, UpgradeGate};
 
 /// Bytes of later requests that are held; more stay with the system, and so with the client.
 const HELD: usize = 64 << 10;
@@ -36,6 +36,7 @@ const PEEP: usize = 1024;
 #[derive(Debug)]
 pub struct Turn {
     inner: Stream,
+    connection: Arc<Connection>,
     part: Part,
     /// Read already, and for whoever comes next.
     held: BytesMut,
@@ -60,9 +61,10 @@ enum Part {
 }
 
 impl Turn {
-    pub fn new(inner: Stream) -> Self {
+    pub fn new(inner: Stream, connection: Arc<Connection>) -> Self {
         Self {
             inner,
+            connection,
             part: Part::Open,
             held: BytesMut::new(),
             answered: false,
@@ -241,6 +243,9 @@ impl AsyncWrite for Turn {
         self.inner.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.head_waits.takes_a_flush() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -283,6 +288,7 @@ mod tests {
     };
 
     use super::{super::stream::EdgeStream, *};
+    use crate::net::Entry;
 
     async fn pair() -> (Turn, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -291,7 +297,17 @@ mod tests {
             .await
             .unwrap();
         let (ours, _) = listener.accept().await.unwrap();
-        (Turn::new(Box::new(EdgeStream::new(ours.into()))), client)
+        let connection = Connection {
+            entry: Entry::Reverse,
+            client: "127.0.0.1:1".parse().unwrap(),
+            tls: false,
+            bound_to: None,
+            visitor: None,
+            leash: Default::default(),
+            head_waits: Default::default(),
+        };
+        let stream = Box::new(EdgeStream::new(ours.into()));
+        (Turn::new(stream, Arc::new(connection)), client)
     }
 
     /// What comes before the reader has to wait.
@@ -428,5 +444,40 @@ mod tests {
         let (read, ()) = tokio::join!(turn.read(&mut space), opening);
         assert_eq!(&space[..read.unwrap()], b"early too");
         assert!(!turn.next(), "an upgraded connection has no next request");
+    }
+
+    #[tokio::test]
+    async fn a_head_waits_for_its_body_once_and_never_for_the_clients_next_bytes() {
+        let (mut turn, mut client) = pair().await;
+        let mut space = [0u8; 64];
+        turn.connection.head_waits.for_the_body();
+        turn.write_all(b"head ").await.unwrap();
+        turn.flush().await.unwrap();
+        assert!(came(&mut client).await.is_none(), "the head waits");
+        turn.write_all(b"body").await.unwrap();
+        turn.flush().await.unwrap();
+        let n = client.read(&mut space).await.unwrap();
+        assert_eq!(&space[..n], b"head body", "in one segment");
+
+        turn.write_all(b"more").await.unwrap();
+        turn.flush().await.unwrap();
+        assert_eq!(came(&mut client).await.as_deref(), Some(&b"more"[..]));
+
+        turn.connection.head_waits.for_the_body();
+        turn.write_all(b"head").await.unwrap();
+        turn.flush().await.unwrap();
+        // Whoever looks for the client's bytes has nothing more to say for now.
+        at_hand(&mut turn).await;
+        assert_eq!(came(&mut client).await.as_deref(), Some(&b"head"[..]));
+    }
+
+    /// What the client gets without waiting for it.
+    async fn came(client: &mut TcpStream) -> Option<Vec<u8>> {
+        let mut space = [0u8; 64];
+        tokio::select! {
+            biased;
+            read = client.read(&mut space) => Some(space[..read.unwrap()].to_vec()),
+            () = async { for _ in 0..20 { tokio::task::yield_now().await } } => None,
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{spans, wellformed};
+use super::wellformed;
 
 /// What JSON takes for space.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
@@ -30,21 +30,15 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// `None` when `text` is not one well-formed object. Nested values are checked, not decoded.
     pub fn parse(text: &'a str) -> Option<Self> {
-        Some(Self::with(text, wellformed::members(text)?))
-    }
-    /// The same for a slice of text that was parsed before: it is not checked again.
-    pub(super) fn of_checked(text: &'a str) -> Option<Self> {
-        Some(Self::with(text, spans::members(text)?))
-    }
-    fn with(text: &'a str, parts: Vec<(&'a str, &'a str)>) -> Self {
         let member = |(key, value)| Member {
             key: string(key).unwrap_or(Cow::Borrowed(key)),
             value,
         };
-        Self {
+        let members = wellformed::members(text)?.into_iter().map(member);
+        Some(Self {
             text: text.trim_matches(SPACE),
-            members: parts.into_iter().map(member).collect(),
-        }
+            members: members.collect(),
+        })
     }
     pub fn text(&self) -> &'a str {
         self.text
@@ -89,6 +83,34 @@ pub fn string(text: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(plain));
     }
     serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+}
+
+/// The beginning of the JSON string `text`, decoded: at most about `max` bytes of it as written.
+pub(super) fn string_head(text: &str, max: usize) -> Option<String> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    let bytes = inner.as_bytes();
+    let mut at = 0;
+    while at < max {
+        match memchr::memchr(b'\\', bytes.get(at..).unwrap_or_default()) {
+            Some(n) if at + n < max => {
+                let escape = at + n;
+                at = escape
+                    + if bytes.get(escape + 1) == Some(&b'u') {
+                        6
+                    } else {
+                        2
+                    };
+            }
+            Some(_) | None => at = max,
+        }
+    }
+    let mut end = at.min(inner.len());
+    while !inner.is_char_boundary(end) {
+        end -= 1;
+    }
+    let decode = |raw: &str| serde_json::from_str(&format!("\"{raw}\"")).ok();
+    // Cut between the halves of a surrogate pair, it does not decode: then as a whole.
+    decode(inner.get(..end)?).or_else(|| serde_json::from_str(text).ok())
 }
 
 /// Nothing in it is escaped or ends it. Looks at whole blocks, which the compiler turns into vector
@@ -315,6 +337,22 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(string(text).as_deref(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn the_head_of_a_string_is_cut_between_characters_and_escapes() {
+        let rows = [
+            ("a short one is whole", r#""ab\n""#, 100, "ab\n"),
+            ("no escape is cut", r#""ab\ncd""#, 3, "ab\n"),
+            ("no unicode escape is cut", r#""a\u5de5b""#, 2, "a工"),
+            ("no character is cut", "\"a工b\"", 2, "a"),
+            ("no surrogate pair is cut", r#""\ud83d\ude00x""#, 3, "😀x"),
+            ("an escaped backslash is one", r#""\\nx""#, 2, "\\"),
+        ];
+        for (name, text, max, want) in rows {
+            assert_eq!(string_head(text, max).as_deref(), Some(want), "{name}");
+        }
+        assert_eq!(string_head("1", 5), None);
     }
 
     #[test]

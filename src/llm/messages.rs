@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use super::{
     edit::{self, Editor, Object},
     repair::{Repair, Repairs},
-    spans,
 };
 
 /// The hand-off whose arguments hold what the user wants.
@@ -29,16 +28,16 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// `None` for anything but an object with a role. `text` was checked before.
+    /// `None` for anything but an object with a role.
     fn parse(text: &'a str) -> Option<Self> {
-        let object = Object::of_checked(text)?;
+        let object = Object::parse(text)?;
         let role = object.string("role")?;
         Some(Self { object, role })
     }
     /// Where its text begins: a string, or the text parts of a list.
     pub fn beginning(&self, max: usize) -> Option<String> {
         let content = self.object.last("content")?;
-        match spans::string_head(content, max) {
+        match edit::string_head(content, max) {
             Some(text) => Some(text),
             None => join_parts(content, "\n").map(|joined| joined.text),
         }
@@ -78,9 +77,9 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// `None` for anything but a list. `array` is a value of a parsed object: it was checked.
+    /// `None` for anything but a list.
     pub fn parse(array: &'a str) -> Option<Self> {
-        let elements = spans::elements(array)?;
+        let elements = edit::elements(array)?;
         let parsed = elements.iter().map(|e| Message::parse(e)).collect();
         Some(Self { elements, parsed })
     }

@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`edit`] | byte-preserving JSON edits |
-//! | `wellformed`, `spans` | whether text is JSON, and the parts of what is |
+//! | `wellformed` | whether text is JSON, and the parts of what is |
 //! | [`request`] | view of a request, its edits, the plugin's agents (WIRE.md 2) |
 //! | [`messages`] | repairs of the plugin's messages (WIRE.md 2.2, 2.3) |
 //! | [`sse`] | frames out of a byte stream |
@@ -29,7 +29,6 @@ pub mod repair;
 pub mod reply;
 pub mod request;
 pub mod response;
-mod spans;
 pub mod sse;
 pub mod stream;
 pub mod structured;

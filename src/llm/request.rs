@@ -138,11 +138,11 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Reads a body once more that [`Request::parse`] has taken: what it checked is not checked
-    /// again, and who asks with which tools is not looked for.
+    /// Reads a body once more that [`Request::parse`] has taken: who asks with which tools is not
+    /// looked for again.
     pub fn reread(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
-        let object = Object::of_checked(text).ok_or(RequestError::NotAnObject)?;
+        let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
         Self::of(operation, text, object)
     }
 

@@ -41,6 +41,9 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         Reason::AllowExpired => {
             "# the rule named here has ended: give it a later until, or none".into()
         }
+        Reason::NotForYou => {
+            "# the rule named here is for other users and keys: add this one to its users".into()
+        }
         Reason::ReadOnly => {
             "# the rule named here is read_only: GET and HEAD without a body. For more, write a rule \
              for this method and path above it"
@@ -171,6 +174,7 @@ pub fn how_to_allow(reason: Reason, authority: &Authority, method: &str, path: &
         | Reason::UpstreamTimeout
         | Reason::Overloaded
         | Reason::AuditUnavailable
+        | Reason::StateUnavailable
         | Reason::PolicyFault
         | Reason::ClientGone
         | Reason::Internal => "# no rule refused it: it failed on the way".into(),

@@ -276,6 +276,8 @@ reasons! {
     AllowExpired = "allow_expired", 403;
     /// The rule is read-only: GET and HEAD without a body.
     ReadOnly = "read_only", 403;
+    /// The rule is for other users and API keys (`users`).
+    NotForYou = "not_for_you", 403;
     /// The query is over the rule's bound.
     QueryTooLarge = "query_too_large", 414;
     /// The headers are over the rule's bound.
@@ -296,6 +298,8 @@ reasons! {
     CircuitOpen = "circuit_open", 503;
     /// The audit log cannot be written: what cannot be recorded is not let through.
     AuditUnavailable = "audit_unavailable", 503;
+    /// Whose a chat or a saved workflow is cannot be written down, so nobody is told that it is theirs.
+    StateUnavailable = "state_unavailable", 503;
     /// Deciding itself went wrong (a panic): nobody knows what the rules say, so nothing is let through.
     PolicyFault = "policy_fault", 503;
     /// The client went away before the answer was complete.

@@ -8,8 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::net::DomainPattern;
 
 use super::{
-    CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms,
-    secrets::{Detector, SecretMode},
+    CompiledPolicy, Mode, PathPattern, Ports, Rule, RuleAction, RuleName, Terms, secrets::Detector,
 };
 
 /// In words, each thing that is looser in `new`. Empty: nothing is.
@@ -51,12 +50,7 @@ pub fn loosened(old: &CompiledPolicy, new: &CompiledPolicy) -> Vec<String> {
 
 /// What the detector of secrets let through no longer stops.
 fn secrets(old: &Detector, new: &Detector) -> Option<String> {
-    let strictness = |mode| match mode {
-        SecretMode::Off => 0,
-        SecretMode::Redact => 1,
-        SecretMode::Block => 2,
-    };
-    if strictness(new.mode()) < strictness(old.mode()) {
+    if new.mode().strictness() < old.mode().strictness() {
         return Some(format!("secrets is {}", new.mode().as_str()));
     }
     (!new.knows_all_of(old)).then(|| "a string of secrets.own is no longer looked for".to_owned())

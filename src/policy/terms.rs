@@ -8,6 +8,7 @@
 use time::OffsetDateTime;
 
 use super::{Reason, budget::Budget, secrets::SecretMode};
+use crate::token::{Principal, Username, Via};
 
 /// Query bytes that a `read_only` rule lets through where it says no other bound: long enough for
 /// signed download links.
@@ -20,6 +21,8 @@ pub const READ_ONLY_HEADER_BYTES: u64 = 16 << 10;
 pub struct Terms {
     /// The rule ends here; what it opened is cut.
     pub until: Option<OffsetDateTime>,
+    /// Users and API keys by name, whom it is for; empty: all, and whoever shows nothing.
+    pub users: Vec<Username>,
     /// GET and HEAD without a body.
     pub read_only: bool,
     /// Bytes behind the `?`.
@@ -51,6 +54,16 @@ impl Terms {
         self.until.is_some_and(|until| now >= until)
     }
 
+    /// Whether it is for whoever asks. What the plugin's one key says is of whoever chatted last: it names
+    /// nobody here, a chat's id does.
+    pub fn are_for(&self, who: Option<&Principal>) -> bool {
+        let name = match who {
+            Some(who) if who.via != Via::Plugin => Some(&who.username),
+            Some(_) | None => None,
+        };
+        self.users.is_empty() || name.is_some_and(|name| self.users.contains(name))
+    }
+
     /// The demand that a request fails, if any.
     pub(super) fn check(&self, method: &str, size: &RequestSize) -> Result<(), Reason> {
         let over = |bound: Option<u64>, bytes: u64| bound.is_some_and(|bound| bytes > bound);
@@ -74,6 +87,7 @@ impl Terms {
         }
         let Self {
             until,
+            users,
             read_only,
             max_query_bytes,
             max_header_bytes,
@@ -85,7 +99,10 @@ impl Terms {
             (Some(wide), Some(narrow)) => (wide.per, wide.each) == (narrow.per, narrow.each),
             (None, _) | (_, None) => true,
         };
+        let same_users = users.is_empty()
+            || !narrow.users.is_empty() && narrow.users.iter().all(|name| users.contains(name));
         bound(*until, narrow.until)
+            && same_users
             && (!read_only || narrow.read_only)
             && bound(*max_query_bytes, narrow.max_query_bytes)
             && bound(*max_header_bytes, narrow.max_header_bytes)
@@ -101,6 +118,8 @@ impl Terms {
     pub fn need_decryption(&self) -> bool {
         let Self {
             until: _,
+            // Who opens a tunnel has said so before.
+            users: _,
             read_only,
             max_query_bytes,
             max_header_bytes,

@@ -87,6 +87,10 @@ fn restrict(rule: &mut Rule, key: &str, value: &str) {
             let date = Date::parse(value, format_description!("[year]-[month]-[day]")).unwrap();
             demand(rule, |t| t.until = Some(date.midnight().assume_utc()));
         }
+        "users" => {
+            let names = values.map(|v| v.parse().unwrap()).collect();
+            demand(rule, |t| t.users = names);
+        }
         "budget" => {
             let budget = Budget {
                 bytes: value.parse().unwrap(),

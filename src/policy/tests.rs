@@ -329,6 +329,18 @@ fn requests() {
 }
 
 #[test]
+fn an_ending_of_more_slashes_than_letters_is_found() {
+    let p = policy(Mode::Enforce, &["folder a.test forward paths=*/a/"]);
+    for (line, want) in [
+        ("GET a.test:443/x/a/", "forward folder rule_allows"),
+        ("GET a.test:443/a/", "forward folder rule_allows"),
+        ("GET a.test:443/a", "deny folder host_known_request_not"),
+    ] {
+        assert_eq!(request(&p, line), want, "{line}");
+    }
+}
+
+#[test]
 fn an_empty_policy_denies_all() {
     let p = policy(Mode::Enforce, &[]);
     assert_eq!(connect(&p, "a.test:443"), "deny none no_rule_matched");
@@ -351,6 +363,9 @@ fn intercepted_hosts_are_those_decrypted_on_tls_ports() {
             "e e.test forward ports=80",
             "f f.test forward ports=8443",
             "g 192.0.2.1 forward",
+            "h h.test forward entries=models",
+            "i i.test forward entries=explicit",
+            "j j.test forward entries=models,reverse",
         ],
     );
     let mut hosts: Vec<_> = p
@@ -359,7 +374,9 @@ fn intercepted_hosts_are_those_decrypted_on_tls_ports() {
         .map(ToString::to_string)
         .collect();
     hosts.sort();
-    assert_eq!(hosts, ["*.a.test", "b.test", "f.test"]);
+    // By `models` nobody connects.
+    let wanted = ["*.a.test", "b.test", "f.test", "i.test", "j.test"];
+    assert_eq!(hosts, wanted);
 }
 
 #[test]

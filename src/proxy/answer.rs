@@ -56,7 +56,15 @@ impl Pipeline {
         let entry = arrival.connection.entry;
         let limit = handler.max_body().min(self.services.limits.body_bytes);
         let mut held = self.services.memory.hold();
-        let outcome = match respond::read_body(session, limit, &mut held).await {
+        let read = match respond::read_body(session, limit, &mut held).await {
+            Ok(body) => {
+                let deed = context.known.deed.take();
+                let kept = self.services.doorkeeper.keep(deed).await;
+                kept.map(|()| body).map_err(RespondError::from)
+            }
+            Err(e) => Err(e),
+        };
+        let outcome = match read {
             Err(e) => {
                 held.release();
                 Err(e)
@@ -71,6 +79,8 @@ impl Pipeline {
                         address: None,
                         terms: context.terms.clone(),
                         who: who.clone(),
+                        looked: None,
+                        trusted: None,
                         doing: match arrival.for_comfyui() {
                             Some(_) => Doing::ComfyUi(asked.clone()),
                             None => Doing::Respond(asked.clone(), context.egress.clone()),
@@ -98,7 +108,7 @@ impl Pipeline {
                     .overhead_respond(entry, arrival.started.elapsed());
                 let around = Around {
                     handed: context.known.handed.take(),
-                    leash: &arrival.connection.leash,
+                    connection: &arrival.connection,
                     closing: &self.services.closing,
                     seen: &mut context.seen,
                 };

@@ -1,6 +1,13 @@
 //! What the edge established about a connection and a request before Pingora runs.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use uuid::Uuid;
 
@@ -25,6 +32,7 @@ pub struct Connection {
     pub visitor: Option<Arc<Visitor>>,
     /// For ending it when what is allowed changes.
     pub leash: Leash,
+    pub head_waits: HeadWaits,
 }
 
 impl Connection {
@@ -37,6 +45,7 @@ impl Connection {
             bound_to: self.bound_to.clone(),
             visitor: Some(Arc::new(visitor)),
             leash: Leash::default(),
+            head_waits: HeadWaits::default(),
         }
     }
 
@@ -92,5 +101,34 @@ impl Arrival {
 
     pub fn path(&self) -> &str {
         self.target.get(..self.path_length).unwrap_or(&self.target)
+    }
+}
+
+/// Lets the head of a streamed answer go out with what came with it.
+///
+/// Pingora flushes a head without a length by itself. Where the answer's first bytes are there
+/// already, that is a segment, a system call and a wake of the client for nothing: whoever writes
+/// both says so here, and the stream passes over that one flush.
+#[derive(Debug, Default)]
+pub struct HeadWaits(AtomicBool);
+
+impl HeadWaits {
+    /// The next flush is not the last word: more is written at once.
+    pub fn for_the_body(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything goes out when it is flushed, as ever.
+    pub fn no_more(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Asked by the stream at a flush: true once.
+    pub fn takes_a_flush(&self) -> bool {
+        // One task owns the connection, so that nothing comes between the two.
+        self.0.load(Ordering::Relaxed) && {
+            self.no_more();
+            true
+        }
     }
 }

@@ -101,5 +101,17 @@ mod tests {
         assert!(carries.any(Carries::ORIGIN) && carries.any(Carries::COOKIE));
         assert!(carries.any(Carries::CHAT | Carries::COOKIE));
         assert!(!carries.any(Carries::CHAT | Carries::CONNECTION));
+        assert_eq!(carries | carries, carries, "twice the same is once");
+    }
+
+    #[test]
+    fn what_was_noted_is_looked_for_among_the_headers_and_nothing_else_is() {
+        let mut carries = Carries::default();
+        carries.note(b"Cookie");
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::COOKIE, "a=b".parse().unwrap());
+        let there = |of| carries.among(of, &headers).contains_key("cookie");
+        assert!(there(Carries::COOKIE) && there(Carries::COOKIE | Carries::CHAT));
+        assert!(!there(Carries::CHAT));
     }
 }

@@ -104,7 +104,9 @@ impl RequestContext {
     ) -> Result<(), Stopped> {
         self.chat_id = ChatWatch::begin(arrival, request)?;
         self.checkpoint = CheckpointWatch::begin(&self.known, arrival, &request.method);
-        identity::asks_for_checkpoints(&services.doorkeeper, &self.known, arrival)
+        let deed = identity::asks_for_checkpoints(&services.doorkeeper, &self.known, arrival)?;
+        self.known.deed = self.known.deed.max(deed);
+        Ok(())
     }
 
     /// What the handler wants in the record.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::AuditKind,
-    policy::{Action, Decision, RequestFacts, guarded},
+    policy::{Action, Decision, Reason, RequestFacts, guarded},
 };
 
 impl Pipeline {
@@ -60,9 +60,16 @@ impl Pipeline {
                 decision.action,
             ),
         };
+        let who = known.as_ref().ok().and_then(|k| k.principal.as_deref());
+        let overruled = overruled.or_else(|| {
+            let terms = decision.terms.as_deref();
+            let theirs = terms.is_none_or(|terms| terms.are_for(who));
+            (!theirs).then_some(Reason::NotForYou)
+        });
         if let Some(reason) = overruled.filter(|_| decision.action != Action::Deny) {
             decision.action = Action::Deny;
             decision.reason = reason;
+            decision.would_deny = None;
         }
         if let Err(unwelcome) = known {
             // In place of what the rules say, which is nothing for strangers.

@@ -160,6 +160,7 @@ impl Denial {
             Reason::Internal
             | Reason::Overloaded
             | Reason::AuditUnavailable
+            | Reason::StateUnavailable
             | Reason::PolicyFault => "proxy_internal_error",
             _ => "http_request_denied",
         };

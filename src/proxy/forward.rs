@@ -32,6 +32,10 @@ pub struct Destination {
     pub addresses: usize,
     /// Neither TLS nor a site's proxy lies between.
     pub plain: bool,
+    /// The private CAs that certificates are judged by, as [`PrivateCas::generation`] counts.
+    ///
+    /// [`PrivateCas::generation`]: crate::upstream::private_ca::PrivateCas::generation
+    pub trusted: Option<u64>,
 }
 
 impl Destination {
@@ -88,7 +92,9 @@ pub async fn destination(
         ));
     };
     let mut peer = peer(services, arrival, address);
+    let peer_speaks_tls = peer.is_tls();
     let through_proxy = proxy.is_some();
+    let mut trusted = None;
     match proxy {
         Some(proxy) => {
             peer.group_key = proxy.pool_of(authority);
@@ -112,6 +118,7 @@ pub async fn destination(
                 Some(Trust::Own(_)) | None => {}
             }
             peer.group_key = private_cas.generation();
+            trusted = peer_speaks_tls.then(|| private_cas.generation());
         }
     }
     if repeatable(arrival.framing) {
@@ -127,6 +134,7 @@ pub async fn destination(
         leaves_machine: through_proxy || !address.socket().ip().is_loopback(),
         addresses: addresses.len(),
         plain: !through_proxy && !speaks_tls(services, arrival),
+        trusted,
     })
 }
 

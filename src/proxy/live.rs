@@ -25,13 +25,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     arrival::{Arrival, Connection},
+    looked::LookedInto,
     services::Services,
 };
 use crate::{
     handler::EgressMeter,
     net::Authority,
     policy::{
-        Action, ConnectionAction, Flow, Lockdown, Reason, RequestFacts, RequestSize, Terms, guarded,
+        Action, ConnectionAction, Decision, Flow, Lockdown, Reason, RequestFacts, RequestSize,
+        Terms, guarded,
+        secrets::{Search, SecretMode},
     },
     token::Principal,
 };
@@ -70,12 +73,21 @@ pub struct Subject {
     pub terms: Option<Arc<Terms>>,
     /// Whose session or key it stands on.
     pub who: Option<Arc<Principal>>,
+    /// How it was looked into for secrets. `None`: not at all.
+    pub looked: Option<Arc<LookedInto>>,
+    /// The CAs that its server's certificate was judged by, as [`PrivateCas::generation`] counts.
+    ///
+    /// [`PrivateCas::generation`]: crate::upstream::private_ca::PrivateCas::generation
+    pub trusted: Option<u64>,
     pub doing: Doing,
 }
 
 #[derive(Clone, Debug)]
 pub enum Doing {
-    Tunnel,
+    Tunnel {
+        /// Its ClientHello had the extension that may hide a second name.
+        ech: bool,
+    },
     Forward(Asked),
     /// Sent on to the ComfyUI behind the front door, by Pingora or by the door itself.
     ComfyUi(Asked),
@@ -134,7 +146,8 @@ impl Asked {
 
 const SHARDS: usize = 16;
 
-type Shard = HashMap<u64, (Arc<Connection>, Subject)>;
+/// Boxed: a table has room for nearly twice what is in it.
+type Shard = HashMap<u64, Box<(Arc<Connection>, Subject)>>;
 
 /// Everything that is open and can be cut.
 #[derive(Default)]
@@ -156,7 +169,7 @@ impl Standing {
     /// What stands here, out of the lock.
     fn subject(&self) -> Option<Subject> {
         let shard = self.live.shard(self.key).lock();
-        shard.get(&self.key).map(|(_, subject)| subject.clone())
+        shard.get(&self.key).map(|entry| entry.1.clone())
     }
 }
 
@@ -191,7 +204,7 @@ impl Live {
 
     fn enter(self: &Arc<Self>, connection: &Arc<Connection>, subject: Subject) -> Standing {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = (connection.clone(), subject);
+        let entry = Box::new((connection.clone(), subject));
         self.shard(key).lock().insert(key, entry);
         Standing {
             live: self.clone(),
@@ -204,7 +217,8 @@ impl Live {
     fn cut(&self, judge: impl Fn(&Connection, &Subject) -> Result<(), Reason>) -> usize {
         let mut cut = 0;
         for shard in &self.shards {
-            for (connection, subject) in shard.lock().values() {
+            for entry in shard.lock().values() {
+                let (connection, subject) = &**entry;
                 if let Err(why) = judge(connection, subject) {
                     connection.leash.pull(why);
                     cut += 1;
@@ -249,11 +263,13 @@ impl Services {
             address,
             terms,
             who,
+            looked,
+            trusted,
             doing,
         } = subject;
         let lockdown = self.dialer.gate().level();
         let locked = match doing {
-            Doing::Tunnel => lockdown.forbids_connection(ConnectionAction::Tunnel),
+            Doing::Tunnel { ech: _ } => lockdown.forbids_connection(ConnectionAction::Tunnel),
             Doing::Forward(_) => lockdown.forbids_request(Action::Forward),
             Doing::ComfyUi(_) => lockdown == Lockdown::All,
             Doing::Respond(_, egress) => match lockdown {
@@ -271,6 +287,10 @@ impl Services {
         if let Some(address) = address {
             self.dialer.still_open(authority, *address)?;
         }
+        let narrowed = |since| self.private_cas.load().narrowed_since(authority, since);
+        if trusted.is_some_and(narrowed) {
+            return Err(Reason::PolicyChanged);
+        }
         let (policy, now) = (self.policy.load(), OffsetDateTime::now_utc());
         let request = |asked: &Asked| {
             let facts = RequestFacts {
@@ -286,8 +306,13 @@ impl Services {
         };
         // A budget is drawn from by the terms of old: other ones want another tunnel or request.
         let budget = |terms: &Option<Arc<Terms>>| terms.as_ref().and_then(|t| t.budget);
+        let search = |now: &Decision<Action>| Search::under(policy.secrets(), now.terms.as_deref());
+        let theirs = |terms: &Option<Arc<Terms>>| {
+            let terms = terms.as_deref();
+            terms.is_none_or(|terms| terms.are_for(who.as_deref()))
+        };
         let (allowed, reason) = match doing {
-            Doing::Tunnel => {
+            Doing::Tunnel { ech } => {
                 let flow = Flow {
                     entry: connection.entry,
                     client: connection.client.ip(),
@@ -295,18 +320,29 @@ impl Services {
                 };
                 let deny = ConnectionAction::Deny;
                 let now = guarded(deny, || policy.decide_connection(&flow, now));
-                let same = budget(&now.terms) == budget(terms);
-                (now.action == ConnectionAction::Tunnel && same, now.reason)
+                let same = budget(&now.terms) == budget(terms) && theirs(&now.terms);
+                let seen = !(*ech && self.ech.load().refuses_all());
+                (
+                    now.action == ConnectionAction::Tunnel && same && seen,
+                    now.reason,
+                )
             }
             // An answer of ours in its place means: it is not to be sent on.
             Doing::Forward(asked) | Doing::ComfyUi(asked) => {
                 let now = request(asked);
-                let same = budget(&now.terms) == budget(terms);
-                (now.action == Action::Forward && same, now.reason)
+                let same = budget(&now.terms) == budget(terms) && theirs(&now.terms);
+                let search = search(&now);
+                let clean = match looked {
+                    Some(looked) => looked.passes(&search, &authority.host, &asked.target),
+                    None => search.mode == SecretMode::Off,
+                };
+                let forward = now.action == Action::Forward;
+                (forward && same && clean, now.reason)
             }
             Doing::Respond(asked, _) => {
                 let now = request(asked);
-                (now.action != Action::Deny, now.reason)
+                let same = theirs(&now.terms);
+                (now.action != Action::Deny && same, now.reason)
             }
         };
         if allowed {
@@ -336,6 +372,7 @@ mod tests {
             bound_to: None,
             visitor: None,
             leash: Leash::default(),
+            head_waits: Default::default(),
         })
     }
 
@@ -345,7 +382,9 @@ mod tests {
             address: None,
             terms: None,
             who: None,
-            doing: Doing::Tunnel,
+            looked: None,
+            trusted: None,
+            doing: Doing::Tunnel { ech: false },
         }
     }
 
@@ -396,7 +435,9 @@ mod tests {
             address: None,
             terms: None,
             who: None,
-            doing: Doing::Tunnel,
+            looked: None,
+            trusted: None,
+            doing: Doing::Tunnel { ech: false },
         }
     }
 }

@@ -27,6 +27,7 @@ mod forward;
 mod identity;
 mod limit;
 mod live;
+mod looked;
 mod memory;
 mod outgoing;
 mod own;

@@ -4,18 +4,21 @@
 //! Made by the pipeline when it forwards, and asked about the head once, and about every piece of the
 //! body. Nothing of it holds for answers of this process.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 
-use super::{arrival::Arrival, budget::Allowance, services::Services};
+use super::{
+    arrival::Arrival,
+    budget::Allowance,
+    looked::{self, LookedInto},
+    services::Services,
+};
 use crate::{
     guard::{Asked, Refused, Watch},
     policy::{
-        Decision, Reason, RequestSize, Terms,
-        secrets::{self, Detector, Kind, Scanner, SecretMode, Seen, Spot},
+        Decision, Reason, RequestSize,
+        secrets::{self, Kind, Scanner, Search, SecretMode, Seen, Spot},
     },
     token::{Principal, Role},
 };
@@ -29,8 +32,7 @@ pub struct Stopped {
 
 /// State of one forwarded request.
 pub struct Outgoing {
-    mode: SecretMode,
-    detector: Arc<Detector>,
+    search: Search,
     scanner: Option<Scanner>,
     allowance: Option<Allowance>,
     /// Path and query to send in place of what came.
@@ -72,14 +74,12 @@ impl Outgoing {
         who: Option<&Principal>,
     ) -> Result<Self, Stopped> {
         let terms = decision.terms.as_deref();
-        let detector = services.policy.load().secrets().clone();
-        let mode = detector.mode_under(terms);
+        let search = Search::under(services.policy.load().secrets(), terms);
         let host = &arrival.authority.host;
         let client = arrival.connection.client.ip();
         let allowance = Allowance::of(&services.budgets, terms, &decision.rule, host, client, who);
         let mut outgoing = Self {
-            mode,
-            detector,
+            search,
             scanner: None,
             allowance,
             target: None,
@@ -90,7 +90,7 @@ impl Outgoing {
         if let (Some(mut upload), Some(length)) = (outgoing.upload, arrival.framing.declared()) {
             upload.grow(length)?;
         }
-        outgoing.judge_encoding(request, arrival, terms)?;
+        outgoing.judge_encoding(request, arrival)?;
         outgoing.judge_head(services, &request.headers, arrival)?;
         if outgoing.allowance.is_some() {
             outgoing.spend(head_size(request))?;
@@ -98,20 +98,11 @@ impl Outgoing {
         Ok(outgoing)
     }
 
-    fn judge_encoding(
-        &self,
-        request: &RequestHeader,
-        arrival: &Arrival,
-        terms: Option<&Terms>,
-    ) -> Result<(), Stopped> {
-        if self.mode == SecretMode::Off || terms.is_some_and(|t| t.encoded_bodies) {
+    fn judge_encoding(&self, request: &RequestHeader, arrival: &Arrival) -> Result<(), Stopped> {
+        if self.search.mode == SecretMode::Off || self.search.encoded_bodies {
             return Ok(());
         }
-        let encodings = request.headers.get_all(header::CONTENT_ENCODING);
-        let encoded = encodings
-            .iter()
-            .any(|v| !v.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
-        if encoded && arrival.framing.has_body() {
+        if looked::is_encoded(&request.headers) && arrival.framing.has_body() {
             return Err(Stopped {
                 reason: Reason::BodyEncoded,
                 detail: "secrets cannot be seen in an encoded body".into(),
@@ -126,11 +117,13 @@ impl Outgoing {
         headers: &HeaderMap,
         arrival: &Arrival,
     ) -> Result<(), Stopped> {
-        if self.mode == SecretMode::Off {
+        let Search { mode, detector, .. } = &self.search;
+        let mode = *mode;
+        if mode == SecretMode::Off {
             return Ok(());
         }
         let host = &arrival.authority.host;
-        let found = secrets::target(&self.detector, self.mode, host, &arrival.target)
+        let found = secrets::target(detector, mode, host, &arrival.target)
             .map_err(|kind| blocked(services, kind))?;
         if let Some(Seen { bytes, masked }) = found {
             count_masked(services, &masked);
@@ -142,7 +135,7 @@ impl Outgoing {
             let mut lines = Vec::new();
             for value in headers.get_all(name) {
                 let text = value.as_bytes();
-                let found = secrets::header(&self.detector, self.mode, host, name.as_str(), text)
+                let found = secrets::header(detector, mode, host, name.as_str(), text)
                     .map_err(|kind| blocked(services, kind))?;
                 let Some(Seen { bytes, masked }) = found else {
                     lines.push(value.clone());
@@ -183,12 +176,20 @@ impl Outgoing {
             upload.seen = 0;
         }
         self.watch.again();
-        let scans = self.mode != SecretMode::Off && !arrival.upgrade;
+        let scans = self.search.mode != SecretMode::Off && !arrival.upgrade;
         self.scanner = scans.then(|| {
             let host = arrival.authority.host.clone();
-            Scanner::new(self.detector.clone(), self.mode, Spot::Body, host)
+            let Search { mode, detector, .. } = &self.search;
+            Scanner::new(detector.clone(), *mode, Spot::Body, host)
         });
         Ok(())
+    }
+
+    /// For judging it again, if it was looked into at all.
+    pub fn looked_into(&self, headers: &HeaderMap, arrival: &Arrival) -> Option<LookedInto> {
+        let looked = self.search.mode != SecretMode::Off;
+        let has_body = arrival.framing.has_body();
+        looked.then(|| LookedInto::new(&self.search, headers, has_body))
     }
 
     /// Judges a piece of the body; what may be sent of it, and of what was held before, is left there.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::Method;
+use http::{HeaderMap, Method};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ use super::{
     denial::Denial,
     finish::{Finish, Outcome},
     live::{Asked, Doing, Leash, Standing, Subject},
+    looked::LookedInto,
     services::Services,
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
     net::{Authority, Entry},
     policy::{
         Action, Decision, Reason, RequestFacts, RequestSize, Terms, guarded, path,
-        secrets::{self, Scanner, Spot},
+        secrets::{self, Scanner, Search, SecretMode, Spot},
     },
 };
 
@@ -129,6 +130,10 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         Action::Respond(_) => Some(Reason::RuleDenies),
     };
     let refusal = refusal.or_else(|| services.overrules_request(decision.action, false));
+    // Nobody's of whom a rule could know.
+    let terms = decision.terms.as_deref();
+    let foreign = terms.is_some_and(|terms| !terms.are_for(None));
+    let refusal = refusal.or(foreign.then_some(Reason::NotForYou));
     if let Some(reason) = refusal {
         return refuse(finish, Some(&decision), reason, "");
     }
@@ -147,12 +152,18 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         bound_to: None,
         visitor: None,
         leash: Leash::default(),
+        head_waits: Default::default(),
     });
+    // Its headers are ours.
+    let search = Search::under(policy.secrets(), decision.terms.as_deref());
     let subject = Subject {
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
         who: None,
+        looked: (search.mode != SecretMode::Off)
+            .then(|| Arc::new(LookedInto::new(&search, &HeaderMap::new(), body.is_some()))),
+        trusted: None,
         doing: Doing::Forward(Asked::of_our_own(method.clone(), &target, size)),
     };
     let standing = match services.stand(&connection, epoch, subject) {

@@ -184,6 +184,12 @@ impl ProxyHttp for Pipeline {
                 address: to.address,
                 terms: context.terms.clone(),
                 who: context.principal.clone(),
+                looked: context
+                    .outgoing
+                    .as_ref()
+                    .and_then(|out| out.looked_into(&session.req_header().headers, arrival))
+                    .map(Arc::new),
+                trusted: to.trusted,
                 doing: Doing::sending_on(Asked::of(session, arrival, context.size), arrival),
             };
             let standing = self
@@ -225,6 +231,10 @@ impl ProxyHttp for Pipeline {
         upstream: &mut RequestHeader,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
+        let deed = context.known.deed.take();
+        if let Err(unkept) = self.services.doorkeeper.keep(deed).await {
+            return stop(context, unkept.into());
+        }
         let (Some(arrival), Some(outgoing)) = (&context.arrival, &mut context.outgoing) else {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
@@ -307,7 +317,10 @@ impl ProxyHttp for Pipeline {
         }
         context.seen.sent += length(body);
         if let Some(checkpoint) = &mut context.checkpoint {
-            checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
+            let read = checkpoint.push(&self.services.doorkeeper, body.as_ref(), end);
+            if let Err(unkept) = read {
+                return stop(context, unkept.into()).map(|()| None);
+            }
         }
         stop_if_cut(context).map(|()| None)
     }
@@ -361,10 +374,15 @@ impl ProxyHttp for Pipeline {
             return Error::e_explain(ErrorType::InternalError, "no decision for this request");
         };
         context.seen.read += length(body);
-        if let (Some(chat), Some(piece)) = (&mut context.chat_id, body.as_ref())
-            && let Err(stopped) = chat.push(&self.services.doorkeeper, &context.known, piece)
-        {
-            return stop(context, stopped);
+        if let (Some(chat), Some(piece)) = (&mut context.chat_id, body.as_ref()) {
+            let keeper = &self.services.doorkeeper;
+            let tied = match chat.push(keeper, &context.known, piece) {
+                Ok(deed) => keeper.keep(deed).await.map_err(Stopped::from),
+                Err(stopped) => Err(stopped),
+            };
+            if let Err(stopped) = tied {
+                return stop(context, stopped);
+            }
         }
         if let Err(stopped) = outgoing.body(&self.services, body, end_of_stream) {
             return stop(context, stopped);

@@ -13,15 +13,17 @@ use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    arrival::Connection,
     body::ChunkFault,
     context::Seen,
     denial::DECISION_HEADER,
-    identity::Handed,
-    live::{Leash, Standing},
+    identity::{Handed, Unkept},
+    live::Standing,
     memory::Held,
+    outgoing::Stopped,
 };
 use crate::{
-    handler::{Handler, LocalBody, LocalRequest, LocalResponse},
+    handler::{ByteStream, Handler, LocalBody, LocalRequest, LocalResponse, StreamAbort},
     policy::{Reason, RuleName},
 };
 
@@ -42,6 +44,13 @@ pub enum RespondError {
     Refuse(Reason, String),
     /// The client left or the answer broke: nothing more can be said on this connection.
     Broken(Reason, Box<Error>),
+}
+
+impl From<Unkept> for RespondError {
+    fn from(unkept: Unkept) -> Self {
+        let Stopped { reason, detail } = unkept.into();
+        Self::Refuse(reason, detail)
+    }
 }
 
 impl From<Box<Error>> for RespondError {
@@ -166,7 +175,7 @@ pub async fn drain(session: &mut Session) {
 
 /// What goes on around an answer.
 pub struct Around<'a> {
-    pub leash: &'a Leash,
+    pub connection: &'a Connection,
     /// An open-ended stream (MCP) has no end to wait for, and ends when we stop.
     pub closing: &'a CancellationToken,
     /// For who asks to go on with.
@@ -185,11 +194,12 @@ pub async fn respond(
     around: Around<'_>,
 ) -> Result<u16, RespondError> {
     let Around {
-        leash,
+        connection,
         closing,
         handed,
         seen,
     } = around;
+    let leash = &connection.leash;
     seen.read = request.body.len() as u64;
     let cut = |reason: Reason| RespondError::Refuse(reason, "while it was answered".into());
     let note = request.exchange.note.clone();
@@ -218,14 +228,22 @@ pub async fn respond(
     if standing.is_none() && streams {
         standing = Some(stand().map_err(cut)?);
     }
-    let (mut header, body) = build_header(session, response, rule, id)?;
+    let (mut header, mut body) = build_header(session, response, rule, id)?;
     if let Some(handed) = handed {
         handed.put(&mut header)?;
     }
     seen.status = Some(status);
+    let mut first = match &mut body {
+        LocalBody::Stream(stream) if !is_head && !bodiless(status) => at_hand(stream).await,
+        _ => Poll::Pending,
+    };
+    if matches!(&first, Poll::Ready(Some(Ok(chunk))) if !chunk.is_empty()) {
+        connection.head_waits.for_the_body();
+    }
     session
         .write_response_header(Box::new(header), false)
         .await?;
+    connection.head_waits.no_more();
     match body {
         _ if is_head || bodiless(status) => {}
         LocalBody::Empty => {}
@@ -238,7 +256,7 @@ pub async fn respond(
                     let error = Error::explain(ErrorType::InternalError, why.code());
                     return Err(RespondError::Broken(why, error));
                 }
-                item = stream.next() => match item {
+                item = next(&mut first, &mut stream) => match item {
                     None => break,
                     Some(Ok(chunk)) if chunk.is_empty() => {}
                     Some(Ok(chunk)) => {
@@ -259,6 +277,28 @@ pub async fn respond(
     drop(standing);
     session.write_response_body(None, true).await?;
     Ok(status)
+}
+
+type Item = Option<Result<Bytes, StreamAbort>>;
+
+/// The stream's first item where it came with the head: it goes out with it.
+async fn at_hand(stream: &mut ByteStream) -> Poll<Item> {
+    let now = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_next(cx))).await;
+    if now.is_ready() {
+        return now;
+    }
+    // Who reads the upstream's connection is a task of its own, and hands on what it has read when it
+    // is asked: now it was. What has not come yet is not waited for.
+    tokio::task::yield_now().await;
+    poll_fn(|cx| Poll::Ready(stream.as_mut().poll_next(cx))).await
+}
+
+/// What was at hand, then what comes.
+async fn next(at_hand: &mut Poll<Item>, stream: &mut ByteStream) -> Item {
+    match std::mem::replace(at_hand, Poll::Pending) {
+        Poll::Ready(item) => item,
+        Poll::Pending => stream.next().await,
+    }
 }
 
 /// Resolves when the client leaves. One that sends its next request early stays: it gets its answer,

@@ -237,6 +237,10 @@ pub fn words(reason: Reason) -> Words {
             "The rule that allowed it has ended.",
             "Give the rule a later `until`.",
         ),
+        Reason::NotForYou => no_rule(
+            "The rule for it is for other people and keys.",
+            "Name this one under users in the rule, if it may.",
+        ),
         Reason::ReadOnly => no_rule(
             "The rule lets things be fetched, and this would have sent something.",
             "If you want it, write a rule for it above that one.",
@@ -264,6 +268,10 @@ pub fn words(reason: Reason) -> Words {
         Reason::Overloaded => no_rule("There was too much to do at once.", "Try again."),
         Reason::AuditUnavailable => no_rule(
             "The log cannot be written, and what cannot be written down is not let through.",
+            "Make room on the disk.",
+        ),
+        Reason::StateUnavailable => no_rule(
+            "It could not be written down whose chat or workflow this is.",
             "Make room on the disk.",
         ),
         Reason::PolicyFault => no_rule("The decision itself went wrong.", REPORT_IT),

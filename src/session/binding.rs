@@ -8,7 +8,7 @@
 //! An owner is a user: a person who logs in again goes on with their chats. Bounded per user and as
 //! a whole; what has not been seen for long is forgotten.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 
@@ -18,6 +18,7 @@ use crate::{
 };
 
 use super::{
+    deed::{Deed, Deeds},
     owners::{Full, Owned, Owners, Room},
     record::BindingRecord,
 };
@@ -94,28 +95,31 @@ impl Owned for BindingRecord {
 }
 
 impl Bindings {
-    pub fn new(stored: Vec<(String, BindingRecord)>) -> Self {
+    pub fn new(stored: Vec<(String, BindingRecord)>, deeds: Arc<Deeds>) -> Self {
         Self {
-            table: RwLock::new(Owners::new(ROOM, stored)),
+            table: RwLock::new(Owners::new(ROOM, stored, deeds)),
         }
     }
 
-    /// The id is this user's from now on, and the session the one it speaks for.
+    /// The id is this user's from now on, and the session the one it speaks for. A deed: that it is this
+    /// user's is not known to be on disk.
     pub fn bind(
         &self,
         id: &VendorId,
         user: &Username,
         session: SessionId,
         now: UnixTime,
-    ) -> Result<(), Foreign> {
-        if let Some(found) = self.table.read().get(id.as_str()) {
+    ) -> Result<Option<Deed>, Foreign> {
+        let known = self.table.read();
+        if let Some(found) = known.get(id.as_str()) {
             if found.username != *user {
                 return Err(Foreign::Others);
             }
             if found.session_id == session && now.since(found.last_seen) < GRAIN {
-                return Ok(());
+                return Ok(known.deed(id.as_str()));
             }
         }
+        drop(known);
         let mut known = self.table.write();
         // Somebody may have been quicker between the two locks.
         if known.get(id.as_str()).is_some_and(|r| r.username != *user) {
@@ -124,14 +128,15 @@ impl Bindings {
         if let Some(found) = known.change(id.as_str()) {
             found.session_id = session;
             found.last_seen = found.last_seen.max(now);
-            return Ok(());
+            return Ok(known.deed(id.as_str()));
         }
         let record = BindingRecord {
             username: user.clone(),
             session_id: session,
             last_seen: now,
         };
-        known.add(id.as_str(), record).map_err(|Full| Foreign::Full)
+        let added = known.add(id.as_str(), record);
+        added.map(Some).map_err(|Full| Foreign::Full)
     }
 
     /// The session that the id speaks for.
@@ -149,6 +154,11 @@ impl Bindings {
     /// Forgets what was not seen for long, and hands over what is to be written.
     pub fn changes(&self, now: UnixTime) -> Vec<Change> {
         self.table.write().changes(now)
+    }
+
+    /// Hands over what is to be written.
+    pub fn unwritten(&self) -> Vec<Change> {
+        self.table.write().unwritten()
     }
 
     /// They were not written after all.

@@ -10,16 +10,17 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::{
-    store::{StoreError, Table},
+    store::{Change, StoreError, Table},
     token::{UnixTime, Username},
 };
 
 use super::{
     Records,
-    owners::{Owned, Owners, Room},
+    deed::{Deed, Deeds},
+    owners::{Full, Owned, Owners, Room},
     record::{self, CheckpointRecord, RecordError},
 };
 
@@ -76,29 +77,29 @@ impl Owned for CheckpointRecord {
 
 impl Checkpoints {
     /// Blocking.
-    pub fn open(records: Arc<dyn Records>) -> Result<Self, RecordError> {
+    pub fn open(records: Arc<dyn Records>, deeds: Arc<Deeds>) -> Result<Self, RecordError> {
         let stored = record::load(records.as_ref(), ROOM.table)?;
         Ok(Self {
             records,
-            table: RwLock::new(Owners::new(ROOM, stored)),
+            table: RwLock::new(Owners::new(ROOM, stored, deeds)),
             writing: Mutex::default(),
         })
     }
 
     /// The plugin has just made it for this user. Whoever had the number before had one of a database
     /// that is gone.
-    pub fn saved(&self, id: &CheckpointId, user: &Username, now: UnixTime) {
+    pub fn saved(&self, id: &CheckpointId, user: &Username, now: UnixTime) -> Option<Deed> {
         let mut owners = self.table.write();
         if owners.get(id.as_str()).is_some_and(|r| r.username != *user) {
             owners.forget(id.as_str());
         }
-        use_or_add(&mut owners, id, user, now);
+        use_or_add(&mut owners, id, user, now).ok()?
     }
 
     /// Named in the answer of an agent that this user has run. Parts of such an answer are a model's, so
     /// it takes nothing from another user.
-    pub fn named(&self, id: &CheckpointId, user: &Username, now: UnixTime) {
-        use_or_add(&mut self.table.write(), id, user, now);
+    pub fn named(&self, id: &CheckpointId, user: &Username, now: UnixTime) -> Option<Deed> {
+        use_or_add(&mut self.table.write(), id, user, now).ok()?
     }
 
     /// Whether this user may have it; a use, if so. Writes nothing to the disk.
@@ -114,7 +115,7 @@ impl Checkpoints {
         // Used for the first time in an hour. It may have been given to somebody between the two locks.
         let mut owners = self.table.write();
         let theirs = owners.get(id.as_str()).is_some_and(|r| r.username == *user);
-        theirs && use_or_add(&mut owners, id, user, now)
+        theirs && use_or_add(&mut owners, id, user, now).is_ok()
     }
 
     /// For a user who is removed: whoever gets the name next gets none of their workflows.
@@ -122,37 +123,58 @@ impl Checkpoints {
         self.table.write().forget_user(user);
     }
 
+    /// Nobody else writes while it is held.
+    pub(super) fn in_order(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock()
+    }
+
+    /// Hands over what is to be written.
+    pub(super) fn unwritten(&self) -> Vec<Change> {
+        self.table.write().unwritten()
+    }
+
+    /// They were not written after all.
+    pub(super) fn not_written(&self, changes: &[Change]) {
+        self.table.write().not_written(changes);
+    }
+
     /// Blocking. Forgets what was not used for long, and writes what is only in memory.
     pub fn flush(&self, now: UnixTime) -> Result<(), StoreError> {
-        let _in_order = self.writing.lock();
+        let _in_order = self.in_order();
         let changes = self.table.write().changes(now);
         let written = self.records.write(&changes);
         if written.is_err() {
-            self.table.write().not_written(&changes);
+            self.not_written(&changes);
         }
         written
     }
 }
 
-/// This user's from now on, unless it is another's or there are too many.
+/// It is another's, or there are too many.
+struct NotTheirs;
+
+/// This user's from now on. A deed: that it is theirs is not known to be on disk.
 fn use_or_add(
     owners: &mut Owners<CheckpointRecord>,
     id: &CheckpointId,
     user: &Username,
     now: UnixTime,
-) -> bool {
+) -> Result<Option<Deed>, NotTheirs> {
     match owners.get(id.as_str()) {
-        Some(found) if found.username != *user => return false,
-        Some(found) if now.since(found.last_used) < GRAIN => return true,
+        Some(found) if found.username != *user => return Err(NotTheirs),
+        Some(found) if now.since(found.last_used) < GRAIN => {
+            return Ok(owners.deed(id.as_str()));
+        }
         Some(_) | None => {}
     }
     if let Some(found) = owners.change(id.as_str()) {
         found.last_used = found.last_used.max(now);
-        return true;
+        return Ok(owners.deed(id.as_str()));
     }
     let record = CheckpointRecord {
         username: user.clone(),
         last_used: now,
     };
-    owners.add(id.as_str(), record).is_ok()
+    let added = owners.add(id.as_str(), record);
+    added.map(Some).map_err(|Full| NotTheirs)
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    ApiKeys, Bounds, Checkpoints, Issued, LoginRefused, NoRandomness, Records, SecretError,
+    ApiKeys, Bounds, Checkpoints, Deeds, Issued, LoginRefused, NoRandomness, Records, SecretError,
     SecretSource, SessionError, Sessions, UserError, Users, random, record::RecordError, secret,
     user::User,
 };
@@ -45,6 +45,8 @@ pub struct Identity {
     pub checkpoints: Checkpoints,
     pub users: Users,
     pub keys: ApiKeys,
+    pub deeds: Arc<Deeds>,
+    records: Arc<dyn Records>,
     settings: Settings,
     rotating: Mutex<()>,
 }
@@ -62,11 +64,14 @@ impl Identity {
             max_lifetime: settings.max_lifetime,
             max_sessions: settings.max_sessions,
         };
+        let deeds = Arc::<Deeds>::default();
         Ok(Self {
-            sessions: Sessions::open(records.clone(), ring, bounds)?,
-            checkpoints: Checkpoints::open(records.clone())?,
+            sessions: Sessions::open(records.clone(), ring, bounds, deeds.clone())?,
+            checkpoints: Checkpoints::open(records.clone(), deeds.clone())?,
             users: Users::open(records.clone())?,
-            keys: ApiKeys::open(records)?,
+            keys: ApiKeys::open(records.clone())?,
+            deeds,
+            records,
             settings,
             rotating: Mutex::default(),
         })
@@ -178,6 +183,33 @@ impl Identity {
         let until = ring.previous().map_or(now, |p| p.until);
         self.sessions.set_keys(ring);
         Ok(until)
+    }
+
+    /// Blocking. Every deed that was made until now is on disk when it returns, and whatever else there is
+    /// to be written about chats and saved workflows. One write, however many wait for it; none where
+    /// there is nothing.
+    pub fn keep_deeds(&self) -> Result<(), StoreError> {
+        let _of_sessions = self.sessions.in_order();
+        let _of_checkpoints = self.checkpoints.in_order();
+        let last = self.deeds.last();
+        if self.deeds.is_kept(last) {
+            return Ok(());
+        }
+        let sessions = self.sessions.unwritten();
+        let checkpoints = self.checkpoints.unwritten();
+        let of_sessions = sessions.sessions.iter().chain(&sessions.bindings);
+        let changes: Vec<_> = of_sessions.chain(&checkpoints).cloned().collect();
+        match self.records.write(&changes) {
+            Ok(()) => {
+                self.deeds.keep(last);
+                Ok(())
+            }
+            Err(e) => {
+                self.sessions.not_written(sessions);
+                self.checkpoints.not_written(&checkpoints);
+                Err(e)
+            }
+        }
     }
 
     /// Blocking. Writes what requests left in memory, and sweeps the expired. Called on a clock and

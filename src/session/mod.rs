@@ -2,8 +2,9 @@
 //!
 //! [`Identity`] holds all four, and whose workflow checkpoints are; `app` builds one, the front door asks it, and the control plane and
 //! the commands change it through [`request::Request`]. What was acknowledged (issued, revoked, a
-//! password, a key) is on disk; what a request touches (last activity, extended life, checkpoint
-//! ids, bindings) is in memory and written by [`Identity::tick`].
+//! password, a key) is on disk; so is what a request takes for its user, when it is told so
+//! ([`Identity::keep_deeds`]); what it touches (last activity, extended life) is in memory and written by
+//! [`Identity::tick`].
 //!
 //! Everything here is synchronous, and `now` is passed in. What says "blocking" waits for the disk
 //! or hashes a password: call it from a blocking thread. Nothing here knows HTTP.
@@ -12,6 +13,7 @@ mod active;
 pub mod api_key;
 pub mod binding;
 pub mod checkpoint;
+pub mod deed;
 mod identity;
 mod owners;
 pub mod password;
@@ -21,6 +23,7 @@ pub mod request;
 pub mod secret;
 pub mod service;
 pub mod throttle;
+mod unwritten;
 pub mod user;
 
 #[cfg(test)]
@@ -30,6 +33,7 @@ pub use active::{Active, Bounds, Issued, Refused, SessionError};
 pub use api_key::{ApiKeys, Grant, KeyRefused};
 pub use binding::{Foreign, VendorId};
 pub use checkpoint::{CheckpointId, Checkpoints};
+pub use deed::{Deed, Deeds};
 pub use identity::{FirstAdmin, Identity, IdentityError, Settings};
 pub use random::NoRandomness;
 pub use request::{Request, RequestError};

@@ -3,16 +3,20 @@
 //!
 //! Bounded per user and as a whole: a user's own oldest make room, nobody can push out another's. What
 //! was not touched for long is forgotten. Changes are kept in memory until somebody writes them; nothing
-//! here does, and nothing locks.
+//! here does, and nothing locks. A new one is a [`Deed`]: its user is told when it is on disk.
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::Serialize;
 
-use super::record::{put, remove};
+use super::{
+    deed::{Deed, Deeds},
+    record::{put, remove},
+};
 use crate::{
     store::{Change, Table},
     token::{UnixTime, Username},
@@ -43,15 +47,20 @@ pub struct Owners<R> {
     of_user: HashMap<Username, usize>,
     /// To be written, or removed where they are not in `by_id`.
     dirty: HashSet<Box<str>>,
+    /// New ones that were not on disk when this was last looked through.
+    fresh: HashMap<Box<str>, Deed>,
+    deeds: Arc<Deeds>,
 }
 
 impl<R: Owned> Owners<R> {
-    pub fn new(room: Room, stored: Vec<(String, R)>) -> Self {
+    pub fn new(room: Room, stored: Vec<(String, R)>, deeds: Arc<Deeds>) -> Self {
         let mut owners = Self {
             room,
             by_id: HashMap::new(),
             of_user: HashMap::new(),
             dirty: HashSet::new(),
+            fresh: HashMap::new(),
+            deeds,
         };
         for (id, record) in stored {
             *owners.of_user.entry(record.owner().clone()).or_default() += 1;
@@ -71,8 +80,14 @@ impl<R: Owned> Owners<R> {
         Some(found)
     }
 
+    /// It may not be on disk yet. `None`: it is, or there is none.
+    pub fn deed(&self, id: &str) -> Option<Deed> {
+        let deed = *self.fresh.get(id)?;
+        (!self.deeds.is_kept(deed)).then_some(deed)
+    }
+
     /// A new one.
-    pub fn add(&mut self, id: &str, record: R) -> Result<(), Full> {
+    pub fn add(&mut self, id: &str, record: R) -> Result<Deed, Full> {
         let owner = record.owner().clone();
         if self.of_user.get(&owner).copied().unwrap_or_default() >= self.room.per_user {
             self.make_room(&owner);
@@ -83,7 +98,9 @@ impl<R: Owned> Owners<R> {
         self.by_id.insert(id.into(), record);
         *self.of_user.entry(owner).or_default() += 1;
         self.dirty.insert(id.into());
-        Ok(())
+        let deed = self.deeds.make();
+        self.fresh.insert(id.into(), deed);
+        Ok(deed)
     }
 
     pub fn forget(&mut self, id: &str) {
@@ -91,6 +108,7 @@ impl<R: Owned> Owners<R> {
             return;
         };
         self.dirty.insert(id.into());
+        self.fresh.remove(id);
         if let Some(count) = self.of_user.get_mut(record.owner()) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -112,6 +130,12 @@ impl<R: Owned> Owners<R> {
         for id in self.ids(|record| now.since(record.touched()) > keep) {
             self.forget(&id);
         }
+        self.unwritten()
+    }
+
+    /// Hands over what is to be written.
+    pub fn unwritten(&mut self) -> Vec<Change> {
+        self.fresh.retain(|_, deed| !self.deeds.is_kept(*deed));
         let change = |id: Box<str>| match self.by_id.get(&id) {
             Some(record) => put(self.room.table, id.into(), record),
             None => remove(self.room.table, id.into()),

@@ -1,9 +1,9 @@
 //! Sessions: issued, looked up and touched in memory, written behind, revoked at once.
 //!
 //! Every session is in memory, so a look-up never waits for the disk. [`Sessions::issue`],
-//! [`Sessions::revoke`] and [`Sessions::set_config`] are on disk when they return. Last activity,
-//! extension, checkpoint ids and bindings are written by [`Sessions::flush`]: a crash loses what
-//! happened since the last one, which costs nobody their login, because a session that has been
+//! [`Sessions::revoke`] and [`Sessions::set_config`] are on disk when they return. What is a [`Deed`] is
+//! when `Identity` says so. Last activity and extension are written by [`Sessions::flush`]: a crash loses
+//! what happened since the last one, which costs nobody their login, because a session that has been
 //! extended was in its second half, not at its end.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 
 use crate::{
@@ -25,23 +25,21 @@ use super::{
     Active, Issued, Records, Refused, SessionError,
     active::{Bounds, MAX_CONFIG},
     binding::{Bindings, Foreign, VendorId},
+    deed::{Deed, Deeds},
     random,
     record::{self, RecordError, SessionRecord},
 };
 
 /// Logged in this often at once, the session that was quiet longest ends.
 const MAX_PER_USER: usize = 100;
-/// Checkpoint ids kept per session, the newest ones.
-const MAX_CHECKPOINTS: usize = 256;
-const MAX_CHECKPOINT: usize = 128;
 /// Expiry times of tokens that one session can have had handed out and that are still to come: an
 /// extension adds at least half a lifetime, so there are three at most.
 const MAX_EXPIRIES: usize = 4;
 
-struct Entry {
-    record: SessionRecord,
+pub(super) struct Entry {
+    pub(super) record: SessionRecord,
     /// The disk has an older one.
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 pub struct Sessions {
@@ -49,7 +47,10 @@ pub struct Sessions {
     ring: ArcSwap<KeyRing>,
     bounds: Bounds,
     live: RwLock<HashMap<SessionId, Arc<Mutex<Entry>>>>,
-    bindings: Bindings,
+    pub(super) bindings: Bindings,
+    pub(super) deeds: Arc<Deeds>,
+    /// With a checkpoint that is a deed.
+    pub(super) noted: Mutex<Vec<Arc<Mutex<Entry>>>>,
     endings: Arc<Notify>,
     /// Held while records are made and written, so that the disk gets them in order.
     writing: Mutex<()>,
@@ -61,6 +62,7 @@ impl Sessions {
         records: Arc<dyn Records>,
         ring: KeyRing,
         bounds: Bounds,
+        deeds: Arc<Deeds>,
     ) -> Result<Self, RecordError> {
         let stored: Vec<(String, SessionRecord)> = record::load(records.as_ref(), Table::Sessions)?;
         let live = stored
@@ -68,7 +70,12 @@ impl Sessions {
             .map(|(_, record)| (record.session_id, Entry::written(record)));
         Ok(Self {
             live: RwLock::new(live.collect()),
-            bindings: Bindings::new(record::load(records.as_ref(), Table::Bindings)?),
+            bindings: Bindings::new(
+                record::load(records.as_ref(), Table::Bindings)?,
+                deeds.clone(),
+            ),
+            deeds,
+            noted: Mutex::default(),
             endings: Arc::default(),
             records,
             ring: ArcSwap::from_pointee(ring),
@@ -232,8 +239,14 @@ impl Sessions {
     }
 
     /// Ties one of the plugin's ids to a signed session; [`Foreign::Others`] where it is another
-    /// user's. For every request of the page that carries one.
-    pub fn bind(&self, active: &Active, id: &VendorId, now: UnixTime) -> Result<(), Foreign> {
+    /// user's. For every request of the page that carries one. A deed, where that it is this user's is not
+    /// known to be on disk.
+    pub fn bind(
+        &self,
+        active: &Active,
+        id: &VendorId,
+        now: UnixTime,
+    ) -> Result<Option<Deed>, Foreign> {
         self.bindings
             .bind(id, &active.username, active.session_id, now)
     }
@@ -309,24 +322,9 @@ impl Sessions {
         self.bindings.forget_user(user);
     }
 
-    /// Notes a workflow checkpoint of the plugin as this session's. `false`: no such session, or an
-    /// id that is none.
-    pub fn note_checkpoint(&self, id: SessionId, checkpoint: &str) -> bool {
-        let good = (1..=MAX_CHECKPOINT).contains(&checkpoint.len())
-            && checkpoint.bytes().all(|b| b.is_ascii_graphic());
-        let Some(entry) = self.entry(id).filter(|_| good) else {
-            return false;
-        };
-        let mut entry = entry.lock();
-        let known = &mut entry.record.checkpoints;
-        if !known.iter().any(|c| c == checkpoint) {
-            if known.len() >= MAX_CHECKPOINTS {
-                known.pop_front();
-            }
-            known.push_back(checkpoint.to_owned());
-            entry.dirty = true;
-        }
-        true
+    /// Nobody else writes while it is held.
+    pub(super) fn in_order(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock()
     }
 
     /// Blocking. The user's own settings: a JSON object.
@@ -359,7 +357,7 @@ impl Sessions {
 
     /// Blocking. Writes what is only in memory and removes what has expired.
     pub fn flush(&self, now: UnixTime) -> Result<(), StoreError> {
-        let _in_order = self.writing.lock();
+        let _in_order = self.in_order();
         let entries: Vec<_> = self.live.read().values().cloned().collect();
         let mut changes = Vec::new();
         let mut ended = Vec::new();
@@ -393,7 +391,7 @@ impl Sessions {
         written
     }
 
-    fn entry(&self, id: SessionId) -> Option<Arc<Mutex<Entry>>> {
+    pub(super) fn entry(&self, id: SessionId) -> Option<Arc<Mutex<Entry>>> {
         self.live.read().get(&id).cloned()
     }
 
@@ -434,7 +432,7 @@ impl Entry {
     }
 }
 
-fn change(record: &SessionRecord) -> Change {
+pub(super) fn change(record: &SessionRecord) -> Change {
     record::put(Table::Sessions, record.session_id.to_string(), record)
 }
 

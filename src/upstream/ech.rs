@@ -78,6 +78,14 @@ impl EchGuard {
         }
     }
 
+    /// Whether no hello with the extension passes, whatever the server says.
+    pub fn refuses_all(&self) -> bool {
+        match self.mode {
+            EncryptedClientHello::Refuse => true,
+            EncryptedClientHello::AllowGrease => false,
+        }
+    }
+
     /// Whether a hello with the extension may go to `authority`; if not, why.
     pub async fn permits(&self, authority: &Authority) -> Result<(), String> {
         match self.mode {

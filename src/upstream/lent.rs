@@ -8,7 +8,6 @@
 use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
-    net::Shutdown,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,7 +25,6 @@ use pingora::{
         virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
     },
 };
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -57,7 +55,7 @@ impl Lending {
 /// The connection, and what its upstream sent behind the switch.
 #[derive(Debug)]
 pub struct Returned {
-    pub stream: SharedStream,
+    pub stream: TcpStream,
     pub early: BytesMut,
 }
 
@@ -79,7 +77,7 @@ impl L4Connect for LendingConnector {
     async fn connect(&self, address: &PingoraAddr) -> pingora::Result<L4Stream> {
         let tcp = self.tcp.dial(address).await.map_err(undialled)?;
         let lent = Lent {
-            stream: SharedStream(Arc::new(tcp)),
+            stream: Some(tcp),
             seen: Seen::Head(Vec::new()),
             lending: self.lending.clone(),
         };
@@ -90,7 +88,8 @@ impl L4Connect for LendingConnector {
 /// What Pingora holds.
 #[derive(Debug)]
 struct Lent {
-    stream: SharedStream,
+    /// Until the switch; Pingora, which is being dropped then, has nothing more to say.
+    stream: Option<TcpStream>,
     seen: Seen,
     lending: Arc<Lending>,
 }
@@ -156,28 +155,31 @@ impl AsyncRead for Lent {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.seen {
-            // Whoever relays it has the end of it, too; Pingora's part is dropped.
-            Seen::Switch => Poll::Pending,
-            Seen::Answer => Pin::new(&mut self.stream).poll_read(cx, buf),
-            Seen::Head(_) => {
-                let mut space = [MaybeUninit::uninit(); PIECE];
-                let room = space.get_mut(..buf.remaining().min(PIECE));
-                let mut piece = ReadBuf::uninit(room.unwrap_or_default());
-                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
-                let came = piece.filled();
-                let passed = self.seen.push(came);
-                let (theirs, behind) = came.split_at(passed.min(came.len()));
-                buf.put_slice(theirs);
-                if matches!(self.seen, Seen::Switch) {
-                    *self.lending.0.lock() = Some(Returned {
-                        stream: self.stream.clone(),
-                        early: BytesMut::from(behind),
-                    });
-                }
-                Poll::Ready(Ok(()))
-            }
+        let this = &mut *self;
+        // Whoever relays it has the end of it, too; Pingora's part is dropped.
+        let Some(stream) = &mut this.stream else {
+            return Poll::Pending;
+        };
+        if let Seen::Answer = this.seen {
+            return Pin::new(stream).poll_read(cx, buf);
         }
+        let mut space = [MaybeUninit::uninit(); PIECE];
+        let room = space.get_mut(..buf.remaining().min(PIECE));
+        let mut piece = ReadBuf::uninit(room.unwrap_or_default());
+        ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+        let came = piece.filled();
+        let passed = this.seen.push(came);
+        let (theirs, behind) = came.split_at(passed.min(came.len()));
+        buf.put_slice(theirs);
+        if let Seen::Switch = this.seen
+            && let Some(stream) = this.stream.take()
+        {
+            *this.lending.0.lock() = Some(Returned {
+                stream,
+                early: BytesMut::from(behind),
+            });
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -187,72 +189,35 @@ impl AsyncWrite for Lent {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A socket with two owners for as long as Pingora is being dropped; one reads at a time.
-#[derive(Clone, Debug)]
-pub struct SharedStream(Arc<TcpStream>);
-
-impl AsyncRead for SharedStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
-            }
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
-}
-
-impl AsyncWrite for SharedStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write_vectored(bufs) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
-
     fn is_write_vectored(&self) -> bool {
         true
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&*self.0).shutdown(Shutdown::Write) {
-            // It is closed already.
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            done => Poll::Ready(done),
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            // It is somebody else's to end.
+            None => Poll::Ready(Ok(())),
         }
     }
 }

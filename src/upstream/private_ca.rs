@@ -42,6 +42,9 @@ pub struct PrivateCas {
     trusted: HashMap<Authority, Vec<CertificateDer<'static>>>,
     /// Connections that were verified by other CAs are not used again.
     generation: u64,
+    /// With which generation a CA was last taken away from whom. What is no longer in the configuration
+    /// stays in here: connections to it may live on.
+    narrowed: HashMap<Authority, u64>,
 }
 
 impl PrivateCas {
@@ -87,11 +90,35 @@ impl PrivateCas {
             by_authority,
             trusted,
             generation: 0,
+            narrowed: HashMap::new(),
         })
     }
 
-    pub fn at(self, generation: u64) -> Self {
-        Self { generation, ..self }
+    /// As what comes after `old`, with the policy of this generation.
+    pub fn following(self, old: &Self, generation: u64) -> Self {
+        let mut narrowed = old.narrowed.clone();
+        for authority in old.trusted.keys().chain(self.trusted.keys()) {
+            // Without a file it is the system's CAs, and a file takes these away.
+            let all_kept = match (old.trusted.get(authority), self.trusted.get(authority)) {
+                (Some(before), Some(now)) => before.iter().all(|ca| now.contains(ca)),
+                (Some(_), None) | (None, Some(_)) => false,
+                (None, None) => true,
+            };
+            if !all_kept {
+                narrowed.insert(authority.clone(), generation);
+            }
+        }
+        Self {
+            generation,
+            narrowed,
+            ..self
+        }
+    }
+
+    /// Whether the certificate of `authority`, found good by those of generation `since`, might be
+    /// refused by these.
+    pub fn narrowed_since(&self, authority: &Authority, since: u64) -> bool {
+        self.narrowed.get(authority).is_some_and(|at| *at > since)
     }
 
     /// Of the policy it was loaded with.
@@ -132,6 +159,74 @@ impl PrivateCas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn named(files: &[(&str, &[&str])]) -> PrivateCas {
+        let der = |name: &&str| CertificateDer::from(name.as_bytes().to_vec());
+        let trusted = files.iter().map(|(authority, cas)| {
+            let authority = Authority::parse(authority, None).unwrap();
+            (authority, cas.iter().map(der).collect())
+        });
+        PrivateCas {
+            trusted: trusted.collect(),
+            ..PrivateCas::default()
+        }
+    }
+
+    #[test]
+    fn who_lost_a_ca_is_known_for_as_long_as_connections_may_live() {
+        type Files<'a> = &'a [(&'a str, &'a [&'a str])];
+        let a = Authority::parse("a.test:443", None).unwrap();
+        let rows: [(&str, Files<'_>, Files<'_>, bool); 6] = [
+            (
+                "the same file",
+                &[("a.test:443", &["one"])],
+                &[("a.test:443", &["one"])],
+                false,
+            ),
+            (
+                "one more",
+                &[("a.test:443", &["one"])],
+                &[("a.test:443", &["two", "one"])],
+                false,
+            ),
+            (
+                "another",
+                &[("a.test:443", &["one"])],
+                &[("a.test:443", &["two"])],
+                true,
+            ),
+            (
+                "the system's instead",
+                &[("a.test:443", &["one"])],
+                &[],
+                true,
+            ),
+            (
+                "in place of the system's",
+                &[],
+                &[("a.test:443", &["one"])],
+                true,
+            ),
+            (
+                "another for somebody else",
+                &[("b.test:443", &["one"])],
+                &[("b.test:443", &["two"])],
+                false,
+            ),
+        ];
+        for (name, old, new, narrowed) in rows {
+            let old = named(old).following(&PrivateCas::default(), 1);
+            let new = named(new).following(&old, 2);
+            assert_eq!(new.narrowed_since(&a, 1), narrowed, "{name}");
+            assert!(!new.narrowed_since(&a, 2), "{name}: judged by these");
+            // A generation later nobody names it any more.
+            let later = named(&[]).following(&new, 3);
+            assert!(
+                !narrowed || later.narrowed_since(&a, 1),
+                "{name}: forgotten"
+            );
+        }
+    }
 
     #[test]
     fn a_file_without_a_certificate_is_refused_with_the_fix() {

@@ -15,7 +15,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::leak::{assert_silent, assert_witnesses_are_awake, counted, namespaces_are_there};
+use crate::{
+    leak::{assert_silent, assert_witnesses_are_awake, counted},
+    support::namespaces_are_there,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A server of the host that listens on all addresses; `compose.py` puts its address there. The kernel

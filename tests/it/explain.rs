@@ -10,28 +10,9 @@ use airlock::{
 };
 use serde_json::Value;
 
-use crate::support::{Airlock, Origin, Setup, Wire, client_hello, eventually, handshake, trusting};
-
-/// Xorshift: the same rules and requests in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    /// Once in `n` times.
-    fn once_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::support::{
+    Airlock, Dice, Origin, Setup, Wire, client_hello, eventually, handshake, trusting,
+};
 
 const HOSTS: [&str; 8] = [
     "a.localhost",

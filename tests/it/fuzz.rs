@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::Dice;
+
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -28,18 +30,6 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     // In the order of names, whatever the file system's is.
     files.sort();
     files.iter().map(|f| std::fs::read(f).unwrap()).collect()
-}
-
-/// Xorshift: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % n.max(1)
-    }
 }
 
 /// Bytes that parsers trip over.
@@ -133,6 +123,56 @@ fn run(target: &str, run: targets::Run) {
             panic!("{target} fails for b\"{}\"", input.escape_ascii());
         }
     }
+}
+
+/// Of a lock file: names with versions, and what the entry of our own package names.
+fn locked(text: &str) -> (BTreeSet<(&str, &str)>, BTreeSet<&str>) {
+    let (mut packages, mut ours) = (BTreeSet::new(), BTreeSet::new());
+    for entry in text.split("[[package]]").skip(1) {
+        let field = |key: &str| {
+            let line = entry.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_default().trim_matches([' ', '=', '"'])
+        };
+        packages.insert((field("name"), field("version")));
+        if field("name") == env!("CARGO_PKG_NAME") {
+            let named = entry.lines().filter_map(|l| l.trim().strip_prefix('"'));
+            ours.extend(named.filter_map(|l| l.split(['"', ' ']).next()));
+        }
+    }
+    (packages, ours)
+}
+
+/// `just fuzz` is to try what is built, and to begin without a word of the network.
+#[test]
+fn the_lock_file_of_libfuzzers_workspace_names_what_ours_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (lock, fuzz, manifest) = (
+        read("Cargo.lock"),
+        read("fuzz/Cargo.lock"),
+        read("Cargo.toml"),
+    );
+    let ((packages, ours), (theirs, seen)) = (locked(&lock), locked(&fuzz));
+    let foreign: Vec<_> = theirs
+        .difference(&packages)
+        .map(|(name, _)| *name)
+        .filter(|name| !["arbitrary", "comfy-airlock-fuzz", "libfuzzer-sys"].contains(name))
+        .collect();
+    assert!(
+        foreign.is_empty(),
+        "other versions in fuzz/Cargo.lock: {foreign:?}"
+    );
+    let dev = manifest.split("[dev-dependencies]").nth(1).unwrap();
+    let dev = dev.split("\n[").next().unwrap();
+    let only_for_tests = |name: &str| dev.contains(&format!("\n{name} = "));
+    let missing: Vec<_> = ours
+        .iter()
+        .filter(|name| !seen.contains(*name) && !only_for_tests(name))
+        .collect();
+    assert!(
+        !seen.is_empty() && missing.is_empty(),
+        "not in fuzz/Cargo.lock: {missing:?}"
+    );
 }
 
 macro_rules! targets {

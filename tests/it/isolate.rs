@@ -16,8 +16,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    leak::{assert_silent, captured, counted, namespaces_are_there},
-    support::{Wire, eventually},
+    leak::{assert_silent, captured, counted},
+    support::{Wire, eventually, namespaces_are_there},
 };
 
 const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/probe.py");

@@ -9,25 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-pub fn namespaces_work() -> bool {
-    Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "true"])
-        .status()
-        .is_ok_and(|s| s.success())
-}
-
-/// False, with a word, where the kernel allows no namespaces; a failure where they are required.
-pub fn namespaces_are_there() -> bool {
-    if namespaces_work() {
-        return true;
-    }
-    assert!(
-        std::env::var_os("AIRLOCK_REQUIRE_NETNS").is_none(),
-        "AIRLOCK_REQUIRE_NETNS is set, and `unshare --user --net` does not work here"
-    );
-    eprintln!("skipped: this kernel allows no unprivileged network namespace");
-    false
-}
+use crate::support::namespaces_are_there;
 
 /// Runs `command` in a fresh namespace under the capture; its standard output and the report.
 pub fn captured(command: &[&str]) -> Option<(String, Value)> {

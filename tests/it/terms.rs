@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::support::{Airlock, Origin, Reply, Setup, Wire, client_hello};
+use crate::support::{Airlock, Origin, Reply, Setup, Wire, client_hello, eventually};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -362,4 +362,137 @@ fn a_rule_that_has_ended_allows_nothing_and_says_so() {
     let reply = ask(airlock.ready.explicit, &keeper.request("GET", "/a", "", ""));
     assert_eq!(reply.code(), "allow_expired");
     assert!(keeper.saw().is_empty());
+}
+
+/// What a command prints: a key or a token.
+fn made(airlock: &Airlock, arguments: &[&str]) -> String {
+    let (code, out, err) = airlock.command(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    out.trim().to_owned()
+}
+
+#[test]
+fn a_rule_is_for_the_users_and_keys_that_it_names_and_for_nobody_else() {
+    let keeper = Keeper::start();
+    let airlock = keeper.behind("    users: [ada, box]\n    action: forward", "");
+    let boxed = made(&airlock, &["key", "add", "box"]);
+    let other = made(&airlock, &["key", "add", "other"]);
+    let ada = made(&airlock, &["session", "issue", "ada", "--role", "user"]);
+    let eve = made(&airlock, &["session", "issue", "eve", "--role", "admin"]);
+    let no = (403, "not_for_you".to_owned());
+    let yes = (200, String::new());
+    let rows = [
+        ("nothing", String::new(), &no),
+        (
+            "its key, as an API's",
+            format!("Authorization: Bearer {boxed}\r\n"),
+            &yes,
+        ),
+        (
+            "its key, as a proxy's",
+            format!("Proxy-Authorization: Bearer {boxed}\r\n"),
+            &yes,
+        ),
+        ("its user", format!("Authorization: Bearer {ada}\r\n"), &yes),
+        (
+            "another key",
+            format!("Authorization: Bearer {other}\r\n"),
+            &no,
+        ),
+        (
+            "another key, as a proxy's",
+            format!("Proxy-Authorization: Bearer {other}\r\n"),
+            &no,
+        ),
+        (
+            "an admin whom it does not name",
+            format!("Authorization: Bearer {eve}\r\n"),
+            &no,
+        ),
+        (
+            "a key of another proxy",
+            "Proxy-Authorization: Basic YTpi\r\n".into(),
+            &no,
+        ),
+        (
+            "a key with a letter changed",
+            format!("Authorization: Bearer {boxed}x\r\n"),
+            &no,
+        ),
+    ];
+    for (name, lines, want) in &rows {
+        let reply = ask(
+            airlock.ready.explicit,
+            &keeper.request("GET", "/x", lines, ""),
+        );
+        let got = match reply.status {
+            200 => yes.clone(),
+            status => (status, reply.code()),
+        };
+        assert_eq!(&got, *want, "{name}");
+    }
+    let seen = keeper.saw();
+    assert_eq!(seen.matches("GET /x").count(), 3, "{seen}");
+    assert!(!seen.contains(&boxed) && !seen.contains(&ada), "{seen}");
+}
+
+#[test]
+fn a_tunnel_goes_by_the_key_that_opens_it() {
+    let keeper = Keeper::start();
+    let airlock = keeper.behind("    users: [box]\n    action: tunnel", "");
+    let boxed = made(&airlock, &["key", "add", "box"]);
+    let other = made(&airlock, &["key", "add", "other"]);
+    let connect = |key: &str| {
+        let authority = format!("localhost:{}", keeper.origin.port());
+        let line = match key {
+            "" => String::new(),
+            key => format!("Proxy-Authorization: Bearer {key}\r\n"),
+        };
+        ask(
+            airlock.ready.explicit,
+            &format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{line}\r\n"),
+        )
+    };
+    assert_eq!(connect(&boxed).status, 200);
+    for (name, key) in [("nothing", ""), ("another key", other.as_str())] {
+        let reply = connect(key);
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (403, "not_for_you"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_that_is_for_others_from_now_on_cuts_what_is_open() {
+    let stream = Origin::scripted(|mut guest| {
+        guest.head();
+        guest.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        while guest.byte().is_some() {}
+    });
+    let port = stream.port();
+    let for_users = |users: &str| {
+        Setup::rules(format!(
+            "  - name: o\n    hosts: [localhost]\n    ports: [{port}]\n    users: [{users}]\n    action: forward\n"
+        ))
+        .more(format!("upstreams:\n  - name: o\n    url: http://localhost:{port}\n"))
+    };
+    let airlock = for_users("box").start();
+    let key = made(&airlock, &["key", "add", "box"]);
+    let mut open = Wire::to(airlock.ready.explicit);
+    open.send(format!(
+        "GET http://localhost:{port}/ HTTP/1.1\r\nHost: localhost:{port}\r\nProxy-Authorization: Bearer {key}\r\n\r\n"
+    ));
+    assert!(open.head().unwrap().starts_with(b"HTTP/1.1 200"));
+    assert_eq!(open.exact(10), b"5\r\nfirst\r\n");
+    airlock.rewrite(&for_users("other, box"));
+    airlock.hang_up();
+    eventually("it stays open", || {
+        airlock.metric("airlock_policy_generation", &[]) == 2
+    });
+    airlock.rewrite(&for_users("other"));
+    airlock.hang_up();
+    assert!(open.closed());
+    assert_eq!(airlock.only_record()["ended"], "policy_changed");
 }

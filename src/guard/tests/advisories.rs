@@ -39,6 +39,11 @@ fn published_advisories_do_not_get_through() {
             Reason::GuardUploadTypes,
         ),
         (
+            "GHSA-779p-m5rp-r4h4: the same drawing by the newer way, as an asset",
+            Sent::file("/api/assets", "xss.svg", b"<svg onload=alert(1)>"),
+            Reason::GuardUploadTypes,
+        ),
+        (
             "CVE-2024-21575: ComfyUI-Impact-Pack writes anywhere by /upload/temp",
             Sent::file("/upload/temp", "../../custom_nodes/evil.png", PNG),
             Reason::GuardTraversal,
@@ -49,6 +54,19 @@ fn published_advisories_do_not_get_through() {
                 "GET",
                 "/experiment/models/preview/checkpoints/0/%2Fhome%2Fa.png",
             ),
+            Reason::GuardTraversal,
+        ),
+        (
+            "CVE-2026-56671: the same by steps up that are encoded",
+            Sent::new(
+                "GET",
+                "/api/experiment/models/preview/checkpoints/0/%2e%2e%2f%2e%2e%2fa.png",
+            ),
+            Reason::GuardTraversal,
+        ),
+        (
+            "CVE-2026-6591: LoadImage's name, as it was found first",
+            node("LoadImage", r#"{"image":"/etc/hostname"}"#),
             Reason::GuardTraversal,
         ),
         (
@@ -132,6 +150,18 @@ fn what_was_stored_is_not_served_as_a_page() {
             "CVE-2026-56670: a stored drawing",
             "/api/view",
             "image/svg+xml",
+            Disarm::Picture,
+        ),
+        (
+            "GHSA-779p-m5rp-r4h4: a stored page as an asset",
+            "/api/assets/0f9f8e6c-1a2b-4c3d-8e4f-5a6b7c8d9e0f/content",
+            "application/xhtml+xml",
+            Disarm::Download,
+        ),
+        (
+            "GHSA-779p-m5rp-r4h4: a stored drawing as an asset",
+            "/api/assets/0f9f8e6c-1a2b-4c3d-8e4f-5a6b7c8d9e0f/content",
+            "image/svg+xml; charset=utf-8",
             Disarm::Picture,
         ),
         (

@@ -33,6 +33,16 @@ fn jpeg(width: u16, height: u16, before: usize) -> Vec<u8> {
     out
 }
 
+/// An archive of one link by this name.
+fn tar(name: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 512];
+    out[..name.len()].copy_from_slice(name);
+    out[156] = b'2';
+    out[157..168].copy_from_slice(b"/etc/passwd");
+    out[257..265].copy_from_slice(b"ustar\x0000");
+    out
+}
+
 fn upload(name: &str, content: &[u8]) -> Sent {
     Sent::file("/upload/image", name, content)
 }
@@ -75,6 +85,16 @@ fn an_upload_is_what_it_is_named_and_nothing_that_runs() {
             "a latent with a long header",
             upload("a.latent", b"\x80\x03\0\0\0\0\0\0{\"a\""),
             None,
+        ),
+        (
+            "an archive with a link in it, named like a text",
+            upload("a.txt", &tar(b"x")),
+            no,
+        ),
+        (
+            "one whose first file is named like a song",
+            upload("a.mp3", &tar(b"ID3")),
+            no,
         ),
         ("a page", upload("a.html", b"<html>"), no),
         ("a page in capitals", upload("A.HTML", b"<html>"), no),
@@ -430,12 +450,117 @@ fn a_boundary_inside_a_file_is_found_wherever_the_pieces_end_and_only_there() {
     }
 }
 
+/// A form that makes an asset of this file, with these tags.
+fn asset(file: &str, content: &[u8], tags: &[&str]) -> Sent {
+    let head = |name: &str| format!("Content-Disposition: form-data; {name}");
+    let named = head("name=\"tags\"");
+    let file = head(&format!("name=\"file\"{file}"));
+    let mut parts: Vec<(&str, &[u8])> = vec![(&file, content)];
+    parts.extend(tags.iter().map(|tags| (named.as_str(), tags.as_bytes())));
+    Sent::form("/api/assets", &parts)
+}
+
+#[test]
+fn an_asset_is_an_upload_and_a_model_among_them_is_an_admins() {
+    let (types, install) = (
+        Some(Reason::GuardUploadTypes),
+        Some(Reason::GuardInstallRoutes),
+    );
+    let picture = "; filename=\"a.png\"";
+    let model = "; filename=\"a.safetensors\"";
+    let weights = b"\x08\0\0\0\0\0\0\0{}      ";
+    check(vec![
+        ("a picture", asset(picture, PNG, &["input"]), None),
+        (
+            "a picture by a user, with labels",
+            asset(picture, PNG, &["input,my models", "[\"a\"]"]).by(Role::User),
+            None,
+        ),
+        (
+            "a page",
+            asset("; filename=\"a.html\"", b"<html>", &["input"]),
+            types,
+        ),
+        (
+            "a page without a file name",
+            asset("", b"<html>", &["input"]),
+            types,
+        ),
+        ("a picture without one", asset("", PNG, &["input"]), None),
+        (
+            "a pickle among the models, by an admin",
+            asset(
+                "; filename=\"a.ckpt\"",
+                b"\x80\x04\x95",
+                &["models,checkpoints"],
+            ),
+            types,
+        ),
+        (
+            "a model, by an admin",
+            asset(model, weights, &["models,checkpoints"]),
+            None,
+        ),
+        (
+            "a model, by a user",
+            asset(model, weights, &["models,checkpoints"]).by(Role::User),
+            install,
+        ),
+        (
+            "a model in capitals",
+            asset(model, weights, &[" MODELS ", "loras"]).by(Role::User),
+            install,
+        ),
+        (
+            "a model as a list",
+            asset(model, weights, &["[\"models\",\"model_type:loras\"]"]).by(Role::User),
+            install,
+        ),
+        (
+            "a model in escapes",
+            asset(model, weights, &["[\"mod\\u0065ls\",\"loras\"]"]).by(Role::User),
+            install,
+        ),
+        (
+            "tags that can be read in two ways",
+            asset(model, weights, &["[models"]).by(Role::User),
+            Some(Reason::GuardUnreadable),
+        ),
+        (
+            "tags with a file name",
+            Sent::form(
+                "/api/assets",
+                &[(
+                    "Content-Disposition: form-data; name=\"tags\"; filename=\"a.txt\"",
+                    b"models,loras",
+                )],
+            )
+            .by(Role::User),
+            install,
+        ),
+        (
+            "a folder that leads away",
+            Sent::form(
+                "/api/assets/",
+                &[(
+                    "Content-Disposition: form-data; name=\"subfolder\"",
+                    b"../x",
+                )],
+            ),
+            Some(Reason::GuardTraversal),
+        ),
+    ]);
+}
+
 #[test]
 fn gigabytes_leave_nothing_behind() {
     let mut form = form::Form::new(
         &format!("multipart/form-data; boundary={BOUNDARY}"),
-        true,
-        None,
+        upload::Wanted {
+            names: true,
+            content: None,
+            asset: None,
+        },
     )
     .unwrap();
     let head = format!(

@@ -46,6 +46,7 @@ fn connection(entry: Entry, tls: bool, bound_to: Option<&str>) -> Arc<Connection
         visitor: None,
         bound_to: bound_to.map(authority),
         leash: Leash::default(),
+        head_waits: Default::default(),
     })
 }
 

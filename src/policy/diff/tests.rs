@@ -1,6 +1,9 @@
 //! What a new policy opens, as tables over pairs of policies.
 
-use super::{super::testing::policy, *};
+use super::{
+    super::{secrets::SecretMode, testing::policy},
+    *,
+};
 
 #[test]
 fn a_path_pattern_covers_what_it_matches() {
@@ -143,6 +146,30 @@ fn what_is_looser_is_named_and_what_is_not_is_quiet() {
             &[],
         ),
         (
+            "the same methods on fewer paths",
+            &["w *.a.test forward methods=GET"],
+            &["w *.a.test forward methods=GET paths=/x/*"],
+            &[],
+        ),
+        (
+            "another method",
+            &["w *.a.test forward methods=GET"],
+            &["w *.a.test forward methods=POST"],
+            &["rule w allows more (forward)"],
+        ),
+        (
+            "the same entry for fewer methods",
+            &["w *.a.test forward entries=explicit"],
+            &["w *.a.test forward entries=explicit methods=GET"],
+            &[],
+        ),
+        (
+            "by another entry only",
+            &["a a.test tunnel entries=explicit"],
+            &["a a.test tunnel entries=transparent"],
+            &["rule a allows more (tunnel)"],
+        ),
+        (
             "a WebSocket",
             &[WIDE],
             &["w *.a.test forward paths=/x/* upgrade=yes"],
@@ -167,6 +194,24 @@ fn what_is_looser_is_named_and_what_is_not_is_quiet() {
             &[],
         ),
         ("a budget", &[ONE], &["a a.test tunnel budget=1024"], &[]),
+        (
+            "for everybody",
+            &["a a.test tunnel users=ada"],
+            &[ONE],
+            &["rule a allows more (tunnel)"],
+        ),
+        (
+            "for one more",
+            &["a a.test tunnel users=ada"],
+            &["a a.test tunnel users=ada,bob"],
+            &["rule a allows more (tunnel)"],
+        ),
+        (
+            "for one of them",
+            &["a a.test tunnel users=ada,bob"],
+            &["a a.test tunnel users=bob"],
+            &[],
+        ),
         (
             "another reason given",
             &[ONE],
@@ -262,6 +307,27 @@ fn what_is_looser_is_named_and_what_is_not_is_quiet() {
         let found = loosened(&policy(Mode::Enforce, old), &policy(Mode::Enforce, new));
         assert_eq!(found, *expected, "{name}");
     }
+}
+
+#[test]
+fn a_renamed_rule_is_found_among_the_first_of_its_host() {
+    let lines = |changed: Option<usize>| -> Vec<String> {
+        let name = |n| if changed == Some(n) { "renamed" } else { "r" };
+        (0..=LOOK_AT)
+            .map(|n| format!("{}{n} a.test forward paths=/{n}", name(n)))
+            .collect()
+    };
+    let of = |changed| {
+        let lines = lines(changed);
+        policy(
+            Mode::Enforce,
+            &lines.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    };
+    let (last, beyond) = (LOOK_AT - 1, LOOK_AT);
+    assert!(loosened(&of(None), &of(Some(last))).is_empty());
+    let found = loosened(&of(None), &of(Some(beyond)));
+    assert_eq!(found, [format!("rule renamed{beyond} is new (forward)")]);
 }
 
 #[test]

@@ -139,3 +139,15 @@ fn a_host_asked_by_tunnel_and_by_request_has_one_rule_that_says_so() {
         rule.notes
     );
 }
+
+#[test]
+fn the_same_on_another_port_is_one_rule_and_what_is_warned_of_is_another() {
+    let to = |authority: &str| json!({"authority": authority});
+    let learned = learned([to("api.test:80"), to("api.test:8080")]);
+    assert_eq!(only(&learned).ports, [80, 8080]);
+    let closed = json!({
+        "authority": "api.test:8080", "action": "deny", "reason": "address_closed",
+    });
+    let learned = super::bounds_tests::learned([to("api.test:80"), closed]);
+    assert_eq!(learned.rules.len(), 2, "{:#?}", learned.rules);
+}

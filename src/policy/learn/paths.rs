@@ -136,7 +136,8 @@ mod tests {
             (0..n).map(|i| format!("{folder}{i}")).collect()
         };
         let several = [files("/a/b/", 5), files("/a/c/", 5), vec!["/x".into()]].concat();
-        let long = format!("/deep/{}", "x".repeat(300));
+        let sized = |bytes: usize| format!("/deep/{}", "x".repeat(bytes - 6));
+        let long = sized(306);
         let rows: &[(&str, Vec<String>, &str, bool)] = &[
             ("one", vec!["/v1/models".into()], "/v1/models", false),
             (
@@ -165,6 +166,18 @@ mod tests {
             ),
             ("nothing in common is everything", files("/", 9), "/*", true),
             ("a path that the log cut", vec![long], "/deep/*", true),
+            (
+                "as long as the log's own, so perhaps cut",
+                vec![sized(CUT)],
+                "/deep/*",
+                true,
+            ),
+            (
+                "one byte shorter, so whole",
+                vec![sized(CUT - 1)],
+                &sized(CUT - 1),
+                false,
+            ),
             (
                 "a star is no pattern",
                 vec!["/a/b*c/d".into()],

@@ -394,6 +394,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_warning_says_and_whether_its_rule_would_load() {
+        use AddressClass::{Metadata, Private, Public};
+        for (warning, loads, words) in [
+            (Warning::Ip(Public), true, "whose it is tomorrow"),
+            (Warning::Ip(Private), true, "closed unless `upstreams:`"),
+            (Warning::Ip(Metadata), false, "no rule can allow it"),
+            (Warning::Method, false, "method"),
+            (Warning::Path, false, "path"),
+            (Warning::Random, true, "random"),
+            (Warning::Shared("x.test"), true, "x.test"),
+        ] {
+            assert_eq!(warning.loads(), loads, "{warning:?}");
+            assert!(warning.to_string().contains(words), "{warning}");
+        }
+    }
+
+    #[test]
     fn private_names() {
         for (name, private) in [
             ("localhost", true),

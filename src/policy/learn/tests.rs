@@ -109,6 +109,24 @@ fn which_records_make_a_rule() {
             false,
             Ok(false),
         ),
+        (
+            "a method in small letters",
+            json!({"method": "get"}),
+            false,
+            Ok(false),
+        ),
+        (
+            "a method of two words",
+            json!({"method": "M-SEARCH"}),
+            false,
+            Ok(true),
+        ),
+        (
+            "a folder that no rule can name",
+            json!({"path": "/a b/c"}),
+            false,
+            Ok(false),
+        ),
     ];
     for (what, changes, include_denied, want) in rows {
         let learned = learn(&[with(changes)], include_denied);

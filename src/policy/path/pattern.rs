@@ -104,6 +104,7 @@ mod tests {
             ("/v1*", E::Wildcard),
             ("/*/models", E::Wildcard),
             ("*", E::Wildcard),
+            ("*/", E::Wildcard),
             ("*/v1/*", E::Wildcard),
             ("**/v1", E::Wildcard),
             ("*/a//b", E::NotCanonical("/a/b".into())),

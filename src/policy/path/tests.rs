@@ -41,6 +41,11 @@ fn canonical_forms() {
             "/100%25zz",
         ),
         ("brackets as browsers send them", "/[x]|y", "/[x]|y"),
+        (
+            "a letter whose second byte is the lowest there is",
+            "/%c4%80",
+            "/%C4%80",
+        ),
     ];
     for (what, input, want) in rows {
         let got = canonical(input).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -98,6 +103,7 @@ fn refused() {
         ("overlong dots of three bytes", "/%e0%80%ae", E::NotUtf8),
         ("cut sequence", "/%e4%b8/a", E::NotUtf8),
         ("latin-1", "/%ff", E::NotUtf8),
+        ("a letter with another in it", "/%c4%41%80", E::NotUtf8),
         ("two dots with parameters", "/a/..;x/b", E::DotParameters),
         (
             "encoded dots with parameters",

@@ -10,11 +10,13 @@ mod head;
 mod kind;
 mod pattern;
 mod scanner;
+mod search;
 
 pub use detector::{Detector, OWN_LENGTH};
 pub use head::{header, target};
 pub use kind::{Kind, Spot};
 pub use scanner::{Scanner, Seen};
+pub use search::Search;
 
 /// What is done with a secret. YAML `secrets: {mode: block}`, or `secrets: block` in a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +38,15 @@ impl SecretMode {
             SecretMode::Block => "block",
             SecretMode::Redact => "redact",
             SecretMode::Off => "off",
+        }
+    }
+
+    /// Of two modes, the one that lets less through is the larger.
+    pub(in crate::policy) fn strictness(self) -> u8 {
+        match self {
+            SecretMode::Off => 0,
+            SecretMode::Redact => 1,
+            SecretMode::Block => 2,
         }
     }
 }

@@ -317,9 +317,7 @@ fn named(text: &[u8], at: usize) -> Verdict {
         if !same {
             continue;
         }
-        if head.len() < word.len() {
-            return Verdict::More;
-        }
+        // Where the text ends within the word, nothing stands behind it: more is wanted.
         let mut from = word.len();
         while from < word.len() + NEAR {
             let Some(tail) = rest.get(from..).filter(|t| !t.is_empty()) else {
@@ -361,9 +359,9 @@ fn pem(text: &[u8], at: usize) -> Verdict {
         return Verdict::Secret {
             kind: Kind::PrivateKey,
             start: at,
-            end: at + PEM.len() + found,
             // Only where it begins is known.
-            whole: ended,
+            end: text.len(),
+            whole: false,
         };
     }
     if ended || label.len() == LONGEST {

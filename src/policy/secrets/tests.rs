@@ -197,6 +197,7 @@ fn strings_of_the_users_own_are_found_in_every_way_they_are_written() {
     }
     let shown = format!("{:?}", detector(&own));
     assert!(!shown.contains("project"), "{shown}");
+    assert!(shown.contains("mode: Block"), "{shown}");
 }
 
 /// Encoders do not agree on what they leave as it is.

@@ -12,7 +12,7 @@ use crate::{
     page::{FieldValue, FieldWatch},
     policy::Reason,
     proxy::{arrival::Arrival, outgoing::Stopped},
-    session::VendorId,
+    session::{Deed, VendorId},
 };
 
 const CHAT: &str = "session_id";
@@ -46,12 +46,14 @@ impl ChatWatch {
         }
     }
 
+    /// A deed: ComfyUI gets no more of it before that is kept.
     pub fn push(
         &mut self,
         keeper: &Doorkeeper,
         known: &Identified,
         piece: &[u8],
-    ) -> Result<(), Stopped> {
+    ) -> Result<Option<Deed>, Stopped> {
+        let mut deed = None;
         for (key, value) in self.0.push(piece) {
             match key {
                 CHAT => match value {
@@ -62,7 +64,7 @@ impl ChatWatch {
                         // With a space before it, it would be another's on its way back.
                         let id: VendorId =
                             text.parse().map_err(|_| foreign("it is no session id"))?;
-                        tie(keeper, known, &id)?;
+                        deed = deed.max(tie(keeper, known, &id)?);
                     }
                     FieldValue::Bare(_) | FieldValue::TooLong => {
                         return Err(foreign("it is no session id"));
@@ -71,11 +73,11 @@ impl ChatWatch {
                 _ => checkpoint::may_have(keeper, known, &value)?,
             }
         }
-        Ok(())
+        Ok(deed)
     }
 }
 
-fn tie(keeper: &Doorkeeper, known: &Identified, id: &VendorId) -> Result<(), Stopped> {
+fn tie(keeper: &Doorkeeper, known: &Identified, id: &VendorId) -> Result<Option<Deed>, Stopped> {
     let sessions = &keeper.identity.sessions;
     match (&known.active, &known.principal) {
         (Some(active), _) => {
@@ -89,9 +91,9 @@ fn tie(keeper: &Doorkeeper, known: &Identified, id: &VendorId) -> Result<(), Sto
             Some(owner) if owner != principal.username => {
                 Err(foreign("this session id belongs to somebody else"))
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => Ok(None),
         },
-        (None, None) => Ok(()),
+        (None, None) => Ok(None),
     }
 }
 

@@ -11,12 +11,12 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Doorkeeper, Identified};
+use super::{Doorkeeper, Identified, kept::Unkept};
 use crate::{
     page::FieldValue,
     policy::Reason,
     proxy::{arrival::Arrival, outgoing::Stopped},
-    session::CheckpointId,
+    session::{CheckpointId, Deed},
     token::{SessionId, Username},
 };
 
@@ -40,20 +40,25 @@ pub fn is_about(path: &str) -> bool {
     last.contains(CHECKPOINT) || path.ends_with(UPDATES)
 }
 
-/// For a request whose query names some: whether they are this one's.
-pub fn asked(keeper: &Doorkeeper, known: &Identified, arrival: &Arrival) -> Result<(), Stopped> {
+/// For a request whose query names some: whether they are this one's. A deed, where its session is new to it.
+pub fn asked(
+    keeper: &Doorkeeper,
+    known: &Identified,
+    arrival: &Arrival,
+) -> Result<Option<Deed>, Stopped> {
+    let mut deed = None;
     if arrival.for_comfyui().is_none() || !is_about(arrival.path()) {
-        return Ok(());
+        return Ok(deed);
     }
     let query = arrival.target.get(arrival.path_length + 1..);
     for id in in_query(query.unwrap_or_default()) {
         judge(keeper, known, &id)?;
         if let (Some(active), false) = (&known.active, id.is_empty()) {
             let sessions = &keeper.identity.sessions;
-            sessions.note_checkpoint(active.session_id(), &id);
+            deed = deed.max(sessions.note_checkpoint(active.session_id(), &id));
         }
     }
-    Ok(())
+    Ok(deed)
 }
 
 /// For a body that names one.
@@ -153,27 +158,38 @@ impl CheckpointWatch {
         })
     }
 
-    pub fn push(&mut self, keeper: &Doorkeeper, piece: Option<&Bytes>, last: bool) {
+    /// What is the user's from now on is on disk when it returns; [`Unkept`]: it may have taken something from
+    /// another, and is not.
+    pub fn push(
+        &mut self,
+        keeper: &Doorkeeper,
+        piece: Option<&Bytes>,
+        last: bool,
+    ) -> Result<(), Unkept> {
+        let mut deed = None;
         let mut piece = piece.map_or(&[][..], |bytes| &bytes[..]);
         if self.saves {
             if self.seen.len() + piece.len() <= MAX_SAVED {
                 self.seen.extend_from_slice(piece);
             }
             if last {
-                self.saved(keeper);
+                deed = self.saved(keeper);
             }
-            return;
+            return keeper.keep_now(deed);
         }
         while let Some(end) = memchr::memchr(b'\n', piece) {
             let (line, rest) = piece.split_at(end);
             self.hold(line);
-            self.line(keeper);
+            deed = deed.max(self.line(keeper));
             piece = rest.get(1..).unwrap_or_default();
         }
         self.hold(piece);
         if last {
-            self.line(keeper);
+            deed = deed.max(self.line(keeper));
         }
+        // Nothing is taken from anybody: without the disk the answer goes on, and a kill may forget it.
+        let _ = keeper.keep_now(deed);
+        Ok(())
     }
 
     fn hold(&mut self, piece: &[u8]) {
@@ -185,21 +201,22 @@ impl CheckpointWatch {
         }
     }
 
-    fn saved(&mut self, keeper: &Doorkeeper) {
+    fn saved(&mut self, keeper: &Doorkeeper) -> Option<Deed> {
         let seen = std::mem::take(&mut self.seen);
-        let Ok(Saved { data }) = serde_json::from_slice(&seen) else {
-            return;
-        };
+        let Saved { data } = serde_json::from_slice(&seen).ok()?;
+        let mut deed = None;
         for id in ids(&data) {
             if let Some(user) = &self.user {
                 let now = crate::session::now();
-                keeper.identity.checkpoints.saved(&id, user, now);
+                deed = deed.max(keeper.identity.checkpoints.saved(&id, user, now));
             }
-            self.note(keeper, &id);
+            deed = deed.max(self.note(keeper, &id));
         }
+        deed
     }
 
-    fn line(&mut self, keeper: &Doorkeeper) {
+    fn line(&mut self, keeper: &Doorkeeper) -> Option<Deed> {
+        let mut deed = None;
         let named = |name: &str| {
             let quoted = format!("\"{name}\"");
             memchr::memmem::find(&self.seen, quoted.as_bytes()).is_some()
@@ -217,20 +234,19 @@ impl CheckpointWatch {
             {
                 if let Some(user) = &self.user {
                     let now = crate::session::now();
-                    keeper.identity.checkpoints.named(&id, user, now);
+                    deed = deed.max(keeper.identity.checkpoints.named(&id, user, now));
                 }
-                self.note(keeper, &id);
+                deed = deed.max(self.note(keeper, &id));
             }
         }
         self.seen.clear();
         self.skips = false;
+        deed
     }
 
-    fn note(&self, keeper: &Doorkeeper, id: &CheckpointId) {
-        if let Some(session) = self.session {
-            let sessions = &keeper.identity.sessions;
-            sessions.note_checkpoint(session, id.as_str());
-        }
+    fn note(&self, keeper: &Doorkeeper, id: &CheckpointId) -> Option<Deed> {
+        let sessions = &keeper.identity.sessions;
+        sessions.note_checkpoint(self.session?, id.as_str())
     }
 }
 

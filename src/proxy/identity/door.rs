@@ -16,7 +16,7 @@ use crate::{
         carries::Carries,
         services::{DoorRoute, Services},
     },
-    session::Active,
+    session::{Active, Deed},
     token::{Role, UnixTime, Via},
 };
 
@@ -39,9 +39,10 @@ impl Visit<'_> {
                 ..known.unwrap_or_default()
             });
         }
-        let known = self.known(now)?;
+        let mut known = self.known(now)?;
         self.may(&known)?;
-        self.bind(&known, now)?;
+        let deed = self.bind(&known, now)?;
+        known.deed = known.deed.max(deed);
         Ok(known)
     }
 
@@ -179,21 +180,21 @@ impl Visit<'_> {
     }
 
     /// Ties the id of a chat to the session, wherever the page names it in a header.
-    fn bind(&self, known: &Identified, now: UnixTime) -> Result<(), Unwelcome> {
+    fn bind(&self, known: &Identified, now: UnixTime) -> Result<Option<Deed>, Unwelcome> {
         if !self.arrival.carries.any(Carries::CHAT) {
-            return Ok(());
+            return Ok(None);
         }
         let Some(id) = chat_id(self.headers()) else {
-            return Ok(());
+            return Ok(None);
         };
         let sessions = &self.keeper.identity.sessions;
         match (&known.active, &known.principal) {
             (Some(active), _) => Ok(sessions.bind(active, &id, now)?),
             (None, Some(principal)) => match sessions.owner_of(&id) {
                 Some(owner) if owner != principal.username => Err(Reason::SessionIdForeign.into()),
-                Some(_) | None => Ok(()),
+                Some(_) | None => Ok(None),
             },
-            (None, None) => Ok(()),
+            (None, None) => Ok(None),
         }
     }
 }

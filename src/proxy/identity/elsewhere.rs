@@ -32,8 +32,11 @@ pub fn judge(
     let admitted = match (asks, arrival.connection.entry) {
         // A proxy's key is in a header of its own, for the connection or for each request.
         (true, Entry::Explicit) => Some(super::proxy_key::of(keeper, arrival, now)?),
-        (true, Entry::Reverse | Entry::Transparent | Entry::FrontDoor | Entry::Models)
-        | (false, _) => None,
+        (false, Entry::Explicit) => match &arrival.connection.visitor {
+            Some(_) => Some(super::proxy_key::of(keeper, arrival, now)?),
+            None => super::proxy_key::unasked(keeper, arrival.proxy_key.as_ref(), now)?,
+        },
+        (_, Entry::Reverse | Entry::Transparent | Entry::FrontDoor | Entry::Models) => None,
     };
     let asks = asks && admitted.is_none();
     if !asks && !arrival.carries.any(Carries::AUTHORIZATION | Carries::CHAT) {
@@ -93,6 +96,7 @@ pub fn of_the_plugin(
     if asks && token.is_none() && grant.is_none() {
         return Err(Reason::LoginRequired.into());
     }
+    let mut deed = None;
     if let Some(id) = chat_id(headers) {
         let own = token.as_ref().filter(|active| active.is_whole());
         match identity.sessions.bound(&id, now) {
@@ -111,17 +115,18 @@ pub fn of_the_plugin(
         }
         // Nobody's yet, or of a session that is over: a program's own token may take it.
         if let Some(active) = own {
-            identity.sessions.bind(active, &id, now)?;
+            deed = identity.sessions.bind(active, &id, now)?;
         }
     }
-    Ok(match (token, grant) {
+    let found = match (token, grant) {
         (Some(active), _) => match active.is_whole() {
             true => Identified::bearer(active),
             false => Identified::session(active, Via::Plugin),
         },
         (None, Some(grant)) => Identified::key(grant),
         (None, None) => Identified::default(),
-    })
+    };
+    Ok(Identified { deed, ..found })
 }
 
 /// None of our keys signed it as it is: nobody has such a token by mistake or by age.

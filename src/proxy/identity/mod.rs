@@ -4,7 +4,7 @@
 //! [`elsewhere`] for the entries of ComfyUI's Python side. What they find is a [`Principal`] for the
 //! record, limits and whoever answers, and a session to make tokens of. [`carry`] says what of it goes on to
 //! ComfyUI, [`chat`] ties the plugin's session ids to it as they pass, [`checkpoint`] its saved workflows, [`handed`] is what who asks gets to go on with, and [`refuse`] answers who may not
-//! come in; [`leaving`] cuts what those have open whose session has ended. Nothing here writes to the disk but [`welcome`], which makes a session.
+//! come in; [`leaving`] cuts what those have open whose session has ended. Nothing here writes to the disk but [`welcome`], which makes a session, and [`kept`], for what is somebody's for the first time.
 
 mod carry;
 mod chat;
@@ -12,6 +12,7 @@ mod checkpoint;
 mod door;
 mod elsewhere;
 mod handed;
+mod kept;
 mod leaving;
 mod proxy_key;
 mod refuse;
@@ -29,6 +30,7 @@ pub use chat::ChatWatch;
 pub use checkpoint::{CheckpointWatch, asked as asks_for_checkpoints};
 pub use door::welcome;
 pub use handed::Handed;
+pub use kept::Unkept;
 pub use leaving::cut_who_left;
 pub use proxy_key::{Visitor, visitor};
 pub use refuse::refuse;
@@ -39,7 +41,7 @@ use crate::{
     net::Entry,
     page::CookieScope,
     policy::{Action, Reason},
-    session::{Active, Foreign, Grant, Identity, KeyRefused, Refused},
+    session::{Active, Deed, Foreign, Grant, Identity, KeyRefused, Refused},
     token::{Principal, TokenError, Via},
 };
 
@@ -50,6 +52,8 @@ pub struct Doorkeeper {
     pub users_required: bool,
     /// Entries that other machines reach, and where a key has to be shown.
     pub asks: Vec<Entry>,
+    /// To write deeds: one at a time, for all who wait.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Doorkeeper {
@@ -96,6 +100,8 @@ pub struct Identified {
     pub at_the_login: bool,
     /// A browser that nobody knows, where nobody has to be known: it may have a session.
     pub newcomer: Option<CookieScope>,
+    /// What it takes for its user, to be on disk before it goes on.
+    pub deed: Option<Deed>,
     /// An API key's open request.
     grant: Option<Grant>,
 }

@@ -37,15 +37,35 @@ pub fn of(keeper: &Doorkeeper, arrival: &Arrival, now: UnixTime) -> Result<Ident
     }
 }
 
-/// For a CONNECT. `Ok(None)`: nobody is asked here.
+/// Where nobody is asked: who says it all the same, for rules with `users` and limits. A key of another proxy is
+/// none of ours.
+pub fn unasked(
+    keeper: &Doorkeeper,
+    shown: Option<&Secret<String>>,
+    now: UnixTime,
+) -> Result<Option<Identified>, Unwelcome> {
+    match shown.map(|_| admit(keeper, shown, now)) {
+        Some(Ok(known)) => Ok(Some(known)),
+        Some(Err(why)) if why.retry_after.is_some() => Err(why),
+        Some(Err(_)) | None => Ok(None),
+    }
+}
+
+/// For a CONNECT. `Ok(None)`: nobody is asked here, and nobody said it.
 pub fn visitor(
     keeper: &Doorkeeper,
     shown: Option<&Secret<String>>,
 ) -> Result<Option<Visitor>, Denial> {
-    if !keeper.asks(Entry::Explicit) {
-        return Ok(None);
-    }
-    match admit(keeper, shown, crate::session::now()) {
+    let now = crate::session::now();
+    let known = match keeper.asks(Entry::Explicit) {
+        true => admit(keeper, shown, now),
+        false => match unasked(keeper, shown, now) {
+            Ok(Some(known)) => Ok(known),
+            Ok(None) => return Ok(None),
+            Err(why) => Err(why),
+        },
+    };
+    match known {
         Ok(Identified {
             principal: Some(principal),
             grant,

@@ -130,6 +130,7 @@ impl<'g> Corpus<'g> {
             Reason::HostKnownRequestNot,
             Reason::RuleDenies,
             Reason::AllowExpired,
+            Reason::NotForYou,
             Reason::ReadOnly,
         ])
     }

@@ -39,8 +39,11 @@ fn what_a_session_keeps_is_bounded() {
     let sessions = &identity.sessions;
     let id = issue(&identity, "ada").session.session_id;
     for n in 0..300 {
-        assert!(sessions.note_checkpoint(id, &n.to_string()));
-        assert!(sessions.note_checkpoint(id, &n.to_string()), "again");
+        assert!(sessions.note_checkpoint(id, &n.to_string()).is_some());
+        assert!(
+            sessions.note_checkpoint(id, &n.to_string()).is_none(),
+            "again"
+        );
     }
     let known = sessions.show(id).unwrap().checkpoints;
     assert_eq!(
@@ -48,7 +51,7 @@ fn what_a_session_keeps_is_bounded() {
         (256, "44", "299")
     );
     for bad in ["", "a b", &"x".repeat(129)] {
-        assert!(!sessions.note_checkpoint(id, bad), "{bad:?}");
+        assert!(sessions.note_checkpoint(id, bad).is_none(), "{bad:?}");
     }
     for (config, good) in [
         ("{}", true),
@@ -156,7 +159,7 @@ fn checkpoints_are_their_users_and_bounded() {
     let (ada, bob) = (name("ada"), name("bob"));
     let day = |n: u64| after(n * 24 * HOUR);
     checkpoints.saved(&id(1), &ada, NOW);
-    checkpoints.named(&id(1), &bob, NOW);
+    assert_eq!(checkpoints.named(&id(1), &bob, NOW), None);
     assert!(!checkpoints.is_of(&id(1), &bob, NOW), "named is not had");
     assert!(checkpoints.is_of(&id(1), &ada, NOW));
     // The plugin began anew with an empty database.
@@ -185,6 +188,71 @@ fn checkpoints_are_their_users_and_bounded() {
     assert!(!kept.checkpoints.is_of(&id(5999), &ada, day(100)));
     kept.checkpoints.forget_user(&bob);
     assert!(!kept.checkpoints.is_of(&id(1), &bob, day(100)));
+}
+
+#[test]
+fn whose_something_is_outlives_a_kill_once_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::at(dir.path());
+    let identity = Identity::open(disk.clone(), settings(dir.path()), NOW).unwrap();
+    let Issued { token, session } = issue(&identity, "ada");
+    let ada = identity.sessions.verify(&token, NOW).unwrap();
+    let chat: VendorId = "chat-1".parse().unwrap();
+    let workflow: CheckpointId = "7".parse().unwrap();
+    let deeds = &identity.deeds;
+    let bind = || identity.sessions.bind(&ada, &chat, NOW).unwrap();
+    let saved = || identity.checkpoints.saved(&workflow, &name("ada"), NOW);
+    let known = |identity: &Identity| {
+        let sessions = &identity.sessions;
+        let record = sessions.show(session.session_id).unwrap();
+        (
+            sessions.owner_of(&chat).is_some(),
+            identity.checkpoints.is_of(&workflow, &name("ada"), NOW),
+            record.checkpoints.len(),
+        )
+    };
+
+    let of_chat = bind().expect("nobody had it");
+    assert_eq!(bind(), Some(of_chat), "the next request waits as well");
+    let of_workflow = saved().unwrap();
+    assert_eq!(saved(), Some(of_workflow));
+    let of_session = identity.sessions.note_checkpoint(session.session_id, "7");
+    let last = of_session.unwrap();
+    assert!(of_chat < of_workflow && of_workflow < last && !deeds.is_kept(of_chat));
+    let killed = as_killed(dir.path());
+    assert_eq!(known(&open(killed.path())), (false, false, 0));
+
+    disk.fill(true);
+    assert!(identity.keep_deeds().is_err());
+    assert!(!deeds.is_kept(of_chat), "nobody is told that it is kept");
+    assert_eq!(bind(), Some(of_chat));
+    // The clock's own write neither loses it nor counts as the one that is waited for.
+    assert!(identity.tick(NOW).is_err());
+    disk.fill(false);
+    identity.keep_deeds().unwrap();
+    assert!(deeds.is_kept(last));
+    assert_eq!((bind(), saved()), (None, None), "known from here on");
+    let killed = as_killed(dir.path());
+    assert_eq!(known(&open(killed.path())), (true, true, 1));
+
+    // Nothing more to write: the disk is not asked.
+    disk.fill(true);
+    identity.keep_deeds().unwrap();
+}
+
+#[test]
+fn what_the_clock_has_written_is_kept_without_a_write_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::at(dir.path());
+    let identity = Identity::open(disk.clone(), settings(dir.path()), NOW).unwrap();
+    let ada = issue(&identity, "ada").token;
+    let ada = identity.sessions.verify(&ada, NOW).unwrap();
+    let chat = "chat-1".parse().unwrap();
+    let deed = identity.sessions.bind(&ada, &chat, NOW).unwrap().unwrap();
+    identity.tick(NOW).unwrap();
+    disk.fill(true);
+    identity.keep_deeds().unwrap();
+    assert!(identity.deeds.is_kept(deed));
 }
 
 #[test]

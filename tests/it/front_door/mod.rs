@@ -17,6 +17,7 @@ mod guards;
 mod hostile;
 mod limits;
 mod login;
+mod owners;
 mod people;
 mod programs;
 

@@ -2,6 +2,8 @@
 //! and what a broken file does (nothing).
 
 mod many;
+mod shut;
+mod stricter;
 
 use std::{fs, net::TcpStream, thread, time::Duration};
 

@@ -2,8 +2,10 @@
 //! Everything listens on loopback, port 0, and ends when its value is dropped.
 
 mod airlock;
+mod dice;
 mod ledger;
 mod llm;
+mod namespaces;
 mod origin;
 mod process;
 mod python;
@@ -12,7 +14,9 @@ mod tls;
 mod wire;
 
 pub use airlock::{Airlock, Setup};
+pub use dice::Dice;
 pub use llm::Llm;
+pub use namespaces::{alone, namespaces_are_there, system};
 pub use origin::{Guest, Origin, eventually, eventually_within};
 pub use process::Process;
 pub use python::{Entry, Sdk, run_at_door, run_script, scripts};

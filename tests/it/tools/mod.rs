@@ -96,40 +96,56 @@ fn status(airlock: &Airlock) -> Value {
     serde_json::from_str(&body).expect("status is JSON")
 }
 
-/// One message to the vendor's MCP server by streamable HTTP, as a session of the plugin.
-fn message(
-    airlock: &Airlock,
-    session: Option<&str>,
-    user: &str,
-    body: &Value,
-) -> (Option<String>, Value) {
-    let (body, reverse) = (body.to_string(), airlock.ready.reverse);
-    let own = session.map_or(String::new(), |id| format!("Mcp-Session-Id: {id}\r\n"));
-    let reply = Wire::to(reverse).ask(format!(
-        "POST /mcp-server/mcp HTTP/1.1\r\nHost: {reverse}\r\nX-Session-Id: {user}\r\n{own}\
-         Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    ));
-    let text = reply.text();
-    let data = text.lines().find_map(|line| line.strip_prefix("data: "));
-    let parsed = serde_json::from_str(data.unwrap_or(&text)).unwrap_or(Value::Null);
-    let id = reply.header("mcp-session-id").map(str::to_owned);
-    (id, parsed)
+/// One of the two MCP servers, as it is asked: where to, its request line and `Host`.
+struct Server {
+    at: SocketAddr,
+    line: &'static str,
+    host: String,
+}
+
+impl Server {
+    /// The vendor's, by the base URL.
+    fn vendor(airlock: &Airlock) -> Self {
+        Self {
+            at: airlock.ready.reverse,
+            line: "POST /mcp-server/mcp",
+            host: airlock.ready.reverse.to_string(),
+        }
+    }
+
+    /// One message by streamable HTTP, of the plugin's session `user`: the id of the MCP session, and
+    /// what it says.
+    fn message(&self, session: Option<&str>, user: &str, body: &Value) -> (Option<String>, Value) {
+        let Self { at, line, host } = self;
+        let body = body.to_string();
+        let own = session.map_or(String::new(), |id| format!("Mcp-Session-Id: {id}\r\n"));
+        let reply = Wire::to(*at).ask(format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nX-Session-Id: {user}\r\n{own}\
+             Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let text = reply.text();
+        let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+        let parsed = serde_json::from_str(data.unwrap_or(&text)).unwrap_or(Value::Null);
+        (reply.header("mcp-session-id").map(str::to_owned), parsed)
+    }
+
+    /// Begins a session and calls a tool in it; the answer's envelope.
+    fn call(&self, user: &str, tool: &str, arguments: &Value) -> Value {
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
+            "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}});
+        let (session, said) = self.message(None, user, &hello);
+        let session = session.unwrap_or_else(|| panic!("a session begins: {said}"));
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments}});
+        self.message(Some(&session), user, &call).1
+    }
 }
 
 /// Calls a tool as the plugin's session `user`; its envelope.
 pub fn call(airlock: &Airlock, user: &str, tool: &str, arguments: &Value) -> Value {
-    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}});
-    let (session, _) = message(airlock, None, user, &hello);
-    let session = session.expect("a session begins");
-    let (_, reply) = message(
-        airlock,
-        Some(&session),
-        user,
-        &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}),
-    );
+    let reply = Server::vendor(airlock).call(user, tool, arguments);
     let text = reply["result"]["content"][0]["text"].as_str();
     let text = text.unwrap_or_else(|| panic!("no result: {reply}"));
     serde_json::from_str(text)
@@ -221,8 +237,7 @@ fn without_a_comfyui_the_tools_say_so_and_turned_off_there_are_none() {
         "comfyui: off\n",
     );
     let airlock = Airlock::start(&off);
-    let (_, listed) = message(
-        &airlock,
+    let (_, listed) = Server::vendor(&airlock).message(
         None,
         "s1",
         &json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{config, files};
+use super::{Server, config, files};
 use crate::{
     front_door::comfyui::ComfyUi,
     support::{Airlock, Origin, Wire, eventually},
@@ -39,31 +39,14 @@ fn endpoint() -> Origin {
     })
 }
 
-/// One message to the second server, as the plugin's Python side sends it.
-fn message(airlock: &Airlock, session: Option<&str>, body: &Value) -> (Option<String>, Value) {
-    let (host, body) = ("mcp.api-inference.modelscope.net", body.to_string());
-    let own = session.map_or(String::new(), |id| format!("Mcp-Session-Id: {id}\r\n"));
-    let reply = Wire::to(airlock.ready.explicit).ask(format!(
-        "POST http://{host}/8c9fe550938e4f/sse HTTP/1.1\r\nHost: {host}\r\nX-Session-Id: s1\r\n{own}\
-         Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    ));
-    let text = reply.text();
-    let data = text.lines().find_map(|line| line.strip_prefix("data: "));
-    let parsed = serde_json::from_str(data.unwrap_or(&text)).unwrap_or(Value::Null);
-    (reply.header("mcp-session-id").map(str::to_owned), parsed)
-}
-
-/// Calls the tool of the second server; its text.
+/// Calls the tool of the second server, as the plugin's Python side does; its text.
 fn search(airlock: &Airlock, query: &str) -> String {
-    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}});
-    let (session, said) = message(airlock, None, &hello);
-    let session = session.unwrap_or_else(|| panic!("a session begins: {said}"));
-    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {"name": "bing_search", "arguments": {"query": query}}});
-    let (_, reply) = message(airlock, Some(&session), &call);
+    let second = Server {
+        at: airlock.ready.explicit,
+        line: "POST http://mcp.api-inference.modelscope.net/8c9fe550938e4f/sse",
+        host: "mcp.api-inference.modelscope.net".into(),
+    };
+    let reply = second.call("s1", "bing_search", &json!({"query": query}));
     assert_ne!(reply["result"]["isError"], true, "{reply}");
     let text = reply["result"]["content"][0]["text"].as_str();
     let text = text.unwrap_or_else(|| panic!("no text: {reply}"));

@@ -91,6 +91,15 @@ fn a_key_begins_behind_a_whole_escape_only() {
 }
 
 #[test]
+fn a_named_token_is_masked_to_its_last_byte_and_nothing_around_it() {
+    let token = hex(32);
+    let text = format!("civitai: \"{token}\", \"page\": 1, {}", "qq ".repeat(40));
+    let (sent, kinds) = body(&[], SecretMode::Redact, &[text.as_bytes()]).unwrap();
+    assert_eq!(sent, text.replace(&token, &"*".repeat(token.len())));
+    assert_eq!(kinds, [Kind::Civitai]);
+}
+
+#[test]
 fn a_token_is_masked_up_to_the_longest_and_refused_beyond() {
     let redact = |pieces: &[&[u8]]| body(&[], SecretMode::Redact, pieces);
     let most = pattern::MAX_TOKEN;
