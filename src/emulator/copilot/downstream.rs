@@ -84,7 +84,7 @@ impl CopilotResponder {
 /// Some of the workflows here that have this node, in the API's form: the user's own first, then those whose
 /// nodes are all installed. One that cannot be had now is no reason to wait.
 async fn workflows(comfyui: &ComfyUi, catalogue: &Catalogue, node: &Node) -> Vec<Prompt> {
-    let has = |uses: &&Uses| uses.classes.iter().any(|c| *c == node.class);
+    let has = |uses: &&Uses| uses.classes.contains(&node.class);
     let saved = catalogue.saved().iter().filter(|s| has(&&s.uses));
     let saved = saved.map(|s| (0, WorkflowId::Saved(s.path.clone())));
     let templates = catalogue.templates().iter().filter(|t| !t.is_api);
