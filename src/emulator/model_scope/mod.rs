@@ -137,11 +137,9 @@ impl ModelScopeResponder {
             Part::Files => match self.library.files(id, by).await {
                 // The dialog shows no words of a download, only whether the model is here in the end. With
                 // nothing left to fetch the SDK is done, and the dialog shows that.
-                Ok(details) if id.source() == Source::Local => {
+                Err(here @ SourceError::AlreadyHere(_)) => {
                     note(exchange, "stand-in", "model is here already");
-                    let words = details.files.first().map(|f| f.path.to_string());
-                    let words = SourceError::AlreadyHere(words.unwrap_or_default());
-                    good(shape::no_files(), &words.to_string(), exchange)
+                    good(shape::no_files(), &here.to_string(), exchange)
                 }
                 Ok(details) => good(shape::files(&details), "", exchange),
                 Err(e) => {
