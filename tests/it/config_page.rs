@@ -13,12 +13,13 @@ const PAGE: &str = include_str!("../../docs/CONFIG.md");
 const README: &str = include_str!("../../README.md");
 const STARTED: &str = include_str!("../../docs/GETTING-STARTED.md");
 const DEFAULTS: &str = include_str!("../../config/default.yaml");
-const READERS: [&str; 13] = [
+const READERS: [&str; 14] = [
     include_str!("../../src/config/compile.rs"),
     include_str!("../../src/config/front_door.rs"),
     include_str!("../../src/config/comfyui.rs"),
     include_str!("../../src/config/egress.rs"),
     include_str!("../../src/config/guards.rs"),
+    include_str!("../../src/config/places.rs"),
     include_str!("../../src/config/rates.rs"),
     include_str!("../../src/config/sections.rs"),
     include_str!("../../src/config/rules.rs"),
