@@ -210,8 +210,8 @@ impl<'a> Reader<'a> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         let text = rest.get(..end).unwrap_or_default();
-        // All of them, for a loop that may stop early is no vector instruction.
-        let has_control = text.iter().fold(false, |any, b| any | (*b < 0x20));
+        // The least of all of them: a loop that may stop early is no vector instruction.
+        let has_control = text.iter().fold(u8::MAX, |least, b| least.min(*b)) < 0x20;
         let control = has_control.then(|| text.iter().position(|b| *b < 0x20));
         self.at += control.flatten().unwrap_or(end);
     }
