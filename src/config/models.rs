@@ -237,14 +237,11 @@ fn hub(field: Field, out: &mut HubConfig, places: &Places<'_>, errors: &mut Erro
         return;
     };
     let endpoint = s.take("endpoint").and_then(|f| {
-        f.parse(errors, "a URL such as https://huggingface.co", |text| {
-            let url = BaseUrl::parse(text).map_err(|e| e.to_string())?;
-            if url.scheme == Scheme::Http && !is_near(&url.authority.host) {
-                let words = "is not encrypted on its way through the internet: write https://";
-                return Err(words.to_owned());
-            }
-            Ok(url)
-        })
+        f.parse(
+            errors,
+            "a URL such as https://huggingface.co",
+            unread_on_its_way,
+        )
     });
     if let Some(endpoint) = endpoint {
         out.chosen = endpoint != out.endpoint;
@@ -267,8 +264,18 @@ fn hub(field: Field, out: &mut HubConfig, places: &Places<'_>, errors: &mut Erro
     s.close(errors);
 }
 
+/// A URL that keys and questions may be sent to: encrypted, or near.
+pub(super) fn unread_on_its_way(text: &str) -> Result<BaseUrl, String> {
+    let url = BaseUrl::parse(text).map_err(|e| e.to_string())?;
+    if url.scheme == Scheme::Http && !is_near(&url.authority.host) {
+        let words = "is not encrypted on its way through the internet: write https://";
+        return Err(words.to_owned());
+    }
+    Ok(url)
+}
+
 /// This machine, or one of the same house.
-pub(super) fn is_near(host: &Host) -> bool {
+fn is_near(host: &Host) -> bool {
     match host {
         Host::Ip(ip) => classify(*ip) != AddressClass::Public,
         Host::Name(name) => !name.contains('.') || name.ends_with(".localhost"),

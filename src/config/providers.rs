@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
-use super::{error::Errors, model::Provider, models::is_near, reader::Field, sections::model_name};
+use super::{
+    error::Errors, model::Provider, models::unread_on_its_way, reader::Field, sections::model_name,
+};
 use crate::{
-    net::{BaseUrl, DomainPattern, Entry, Host, Scheme},
+    net::{BaseUrl, DomainPattern, Entry, Host},
     policy::{PathPattern, Ports, Rule, RuleAction, RuleName},
 };
 
@@ -39,17 +41,8 @@ pub(super) fn providers(field: Field, errors: &mut Errors) -> Vec<Provider> {
 fn provider(field: Field, errors: &mut Errors) -> Option<Provider> {
     let mut s = field.section(errors)?;
     let like = "a URL such as https://api.openai.com/v1";
-    let base_url = s.require("base_url", like, errors).and_then(|f| {
-        f.parse(errors, like, |text| {
-            let url = BaseUrl::parse(text).map_err(|e| e.to_string())?;
-            // A key goes there.
-            if url.scheme == Scheme::Http && !is_near(&url.authority.host) {
-                let words = "is not encrypted on its way through the internet: write https://";
-                return Err(words.to_owned());
-            }
-            Ok(url)
-        })
-    });
+    let base_url = s.require("base_url", like, errors);
+    let base_url = base_url.and_then(|f| f.parse(errors, like, unread_on_its_way));
     let model = s
         .require("model", "gpt-4.1-mini", errors)
         .and_then(|f| f.parse(errors, "a model name", model_name));

@@ -6,12 +6,12 @@
 use super::{
     Secret,
     error::Errors,
-    models::{is_near, reading, token},
+    models::{reading, token, unread_on_its_way},
     places::Places,
     reader::Field,
 };
 use crate::{
-    net::{BaseUrl, DomainPattern, Host, Scheme},
+    net::{BaseUrl, DomainPattern, Host},
     policy::{PathPattern, Rule},
 };
 
@@ -34,16 +34,8 @@ pub(super) fn web_search(
     let field = field.filter(|f| !f.is_off())?;
     let mut s = field.section(errors)?;
     let like = "a URL such as http://127.0.0.1:8888/search";
-    let endpoint = s.require("endpoint", like, errors).and_then(|f| {
-        f.parse(errors, like, |text| {
-            let url = BaseUrl::parse(text).map_err(|e| e.to_string())?;
-            if url.scheme == Scheme::Http && !is_near(&url.authority.host) {
-                let words = "is not encrypted on its way through the internet: write https://";
-                return Err(words.to_owned());
-            }
-            Ok(url)
-        })
-    });
+    let endpoint = s.require("endpoint", like, errors);
+    let endpoint = endpoint.and_then(|f| f.parse(errors, like, unread_on_its_way));
     let key = token(&mut s, places, errors);
     s.close(errors);
     let endpoint = endpoint?;

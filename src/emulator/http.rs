@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -71,6 +71,29 @@ pub fn method_not_allowed(allow: &'static str) -> LocalResponse {
     response
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// A picture of ours, for any page.
+pub fn svg(body: LocalBody) -> LocalResponse {
+    let mut response = with_type(StatusCode::OK, "image/svg+xml", body);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        // What stands behind its address does not change.
+        (header::CACHE_CONTROL, "private, max-age=3600"),
+        // Opened as a page of its own it may load and run nothing.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+        // Without the front door the page is of another origin.
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 

@@ -1,9 +1,9 @@
 //! A placeholder for a vendor's picture (WIRE.md 20): nothing is fetched, and the picture says so.
 
 use async_trait::async_trait;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::Method;
 
-use super::http::{method_not_allowed, note, with_type};
+use super::http::{method_not_allowed, note, svg};
 use crate::handler::{Handler, LocalBody, LocalRequest, LocalResponse};
 
 /// An `<img>` goes by the content type, so an SVG may stand in for a `.jpg`.
@@ -23,23 +23,7 @@ impl Handler for ImageResponder {
             Method::HEAD => LocalBody::Empty,
             _ => return method_not_allowed("GET, HEAD"),
         };
-        let mut response = with_type(StatusCode::OK, "image/svg+xml", body);
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (header::CACHE_CONTROL, "private, max-age=3600"),
-            // Opened as a page of its own it may load and run nothing.
-            (
-                header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; sandbox",
-            ),
-            (
-                HeaderName::from_static("cross-origin-resource-policy"),
-                "cross-origin",
-            ),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        response
+        svg(body)
     }
 
     fn max_body(&self) -> usize {

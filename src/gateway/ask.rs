@@ -17,6 +17,7 @@ use crate::{
     llm::{
         problem::Problem,
         request::Operation,
+        response,
         sse::Splitter,
         stream::{AnswerOptions, MAX_FRAME},
         structured::clip,
@@ -57,6 +58,24 @@ pub struct Said {
     pub url: String,
 }
 
+impl Said {
+    /// The text of a whole completion, whose cost goes on the record.
+    pub(super) fn of(
+        whole: &response::Whole,
+        url: String,
+        max_answer: usize,
+        record: &mut CallRecord,
+    ) -> Result<Self, Problem> {
+        record.usage(whole.usage);
+        record.repairs(&whole.repairs);
+        let text = text_of(&whole.body);
+        match text.len() > max_answer {
+            true => Err(too_large(url)),
+            false => Ok(Self { text, url }),
+        }
+    }
+}
+
 /// Text as it comes; an error, in words for a person, is the last item.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<String, String>> + Send>>;
 
@@ -74,19 +93,9 @@ impl Gateway {
         };
         let outcome = timeout_at(until, asking).await;
         let outcome = outcome.unwrap_or_else(|_| Err(self.late(call.first_byte)));
-        let outcome = outcome.and_then(|(whole, url)| {
-            record.usage(whole.usage);
-            record.repairs(&whole.repairs);
-            let text = text_of(&whole.body);
-            match text.len() > max_answer {
-                true => Err(too_large(url)),
-                false => Ok(Said { text, url }),
-            }
-        });
-        match &outcome {
-            Ok(_) => record.done(),
-            Err(problem) => record.failed(problem.metric()),
-        }
+        let outcome =
+            outcome.and_then(|(whole, url)| Said::of(&whole, url, max_answer, &mut record));
+        record.ended(&outcome);
         outcome
     }
 
@@ -149,14 +158,14 @@ pub(super) fn options() -> AnswerOptions {
     }
 }
 
-pub(super) fn too_large(url: String) -> Problem {
+fn too_large(url: String) -> Problem {
     let detail = "its answer is too large".to_owned();
     Problem::NotOpenAi { url, detail }
 }
 
 /// The text of a whole completion. Some servers that keep a model to a schema put all of it where
 /// thoughts go; that is taken where there is nothing else.
-pub(super) fn text_of(completion: &str) -> String {
+fn text_of(completion: &str) -> String {
     let Ok(mut whole) = serde_json::from_str::<Value>(completion) else {
         return String::new();
     };

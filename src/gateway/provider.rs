@@ -11,7 +11,7 @@ use http::StatusCode;
 use tokio::time::timeout_at;
 
 use super::{
-    ask::{Ask, Said, options, text_of, too_large},
+    ask::{Ask, Said, options},
     call::{content_type, refused},
     discovery::{self, read, send_problem},
     live::whole_problem,
@@ -71,10 +71,7 @@ impl Keyed {
         record.model(model);
         let outcome = self.said(ask, &mut record).await;
         let outcome = outcome.map_err(|problem| self.without_key(problem));
-        match &outcome {
-            Ok(_) => record.done(),
-            Err(problem) => record.failed(problem.metric()),
-        }
+        record.ended(&outcome);
         outcome
     }
 
@@ -132,13 +129,7 @@ impl Keyed {
         let text = answer.map_err(|(_, problem)| problem)?;
         let whole = response::repair(&text, &options());
         let whole = whole.map_err(|e| whole_problem(e, &url, &options()))?;
-        record.usage(whole.usage);
-        record.repairs(&whole.repairs);
-        let text = text_of(&whole.body);
-        match text.len() > max_answer {
-            true => Err(too_large(url)),
-            false => Ok(Said { text, url }),
-        }
+        Said::of(&whole, url, max_answer, record)
     }
 
     async fn answer(
@@ -187,24 +178,15 @@ impl Keyed {
     }
 
     /// A provider that quotes the key, or a part of it, is not quoted.
-    fn without_key(&self, problem: Problem) -> Problem {
-        match problem {
-            Problem::Refused(mut refusal) => {
-                let key = self.key.reveal();
-                let part = key.get(..key.len().min(PART)).unwrap_or(key);
-                if refusal.message.contains(part) {
-                    refusal.message = "it quoted the key".into();
-                }
-                Problem::Refused(refusal)
+    fn without_key(&self, mut problem: Problem) -> Problem {
+        if let Problem::Refused(refusal) = &mut problem {
+            let key = self.key.reveal();
+            let part = key.get(..key.len().min(PART)).unwrap_or(key);
+            if refusal.message.contains(part) {
+                refusal.message = "it quoted the key".into();
             }
-            Problem::NoneFound { .. }
-            | Problem::Unreachable { .. }
-            | Problem::Tls { .. }
-            | Problem::Slow { .. }
-            | Problem::Broken { .. }
-            | Problem::NotOpenAi { .. }
-            | Problem::BadRequest { .. } => problem,
         }
+        problem
     }
 }
 

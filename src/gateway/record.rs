@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    llm::{Repairs, Usage, request::Operation},
+    llm::{Repairs, Usage, problem::Problem, request::Operation},
     metrics::{Metrics, TokenType},
 };
 
@@ -69,10 +69,17 @@ impl CallRecord {
             }
         }
     }
+    pub fn ended<T>(&mut self, outcome: &Result<T, Problem>) {
+        match outcome {
+            Ok(_) => self.done(),
+            Err(problem) => self.failed(problem.metric()),
+        }
+    }
+
     pub fn done(&mut self) {
         self.end.get_or_insert("");
     }
-    /// `kind`: as [`crate::llm::problem::Problem::metric`] gives it.
+    /// `kind`: as [`Problem::metric`] gives it.
     pub fn failed(&mut self, kind: &'static str) {
         if self.end.is_none() {
             self.end = Some(kind);
