@@ -43,11 +43,12 @@ pub fn behind(
 ) -> Vec<Chain> {
     let mut counted: BTreeMap<Chain, usize> = BTreeMap::new();
     for prompt in workflows {
+        let feeds = feeds(prompt);
         let starts = prompt.nodes.iter().filter(|(_, node)| node.class == class);
         // Of one workflow each counts once.
         let found: BTreeSet<Chain> = starts
             .take(STARTS)
-            .filter_map(|(id, _)| chain(catalogue, id, upstream, prompt))
+            .filter_map(|(id, _)| chain(catalogue, id, upstream, prompt, &feeds))
             .collect();
         for chain in found {
             *counted.entry(chain).or_default() += 1;
@@ -59,27 +60,32 @@ pub fn behind(
     found.into_iter().map(|(chain, _)| chain).collect()
 }
 
+/// By the node that gives: who takes, at which input, and from which output.
+type Feeds<'p> = BTreeMap<&'p NodeId, Vec<(&'p NodeId, &'p str, &'p Slot)>>;
+
+fn feeds(prompt: &Prompt) -> Feeds<'_> {
+    let mut feeds = Feeds::new();
+    for (id, node) in &prompt.nodes {
+        for (input, from, slot) in node.links() {
+            feeds.entry(from).or_default().push((id, input, slot));
+        }
+    }
+    feeds
+}
+
 /// `None` where fewer than two nodes follow.
 fn chain(
     catalogue: &Catalogue,
     start: &NodeId,
     upstream: &[String],
     prompt: &Prompt,
+    feeds: &Feeds<'_>,
 ) -> Option<Chain> {
-    let mut feeds: BTreeMap<&NodeId, Vec<(&NodeId, &str, &Slot)>> = BTreeMap::new();
-    for (id, node) in &prompt.nodes {
-        for (input, from, slot) in node.links() {
-            feeds.entry(from).or_default().push((id, input, slot));
-        }
-    }
     let mut places: BTreeMap<&NodeId, usize> = BTreeMap::from([(start, 0)]);
     let mut classes = Vec::new();
     let mut links: BTreeSet<Link> = BTreeSet::new();
-    let mut open = VecDeque::from([(start, 0)]);
-    while let Some((from, depth)) = open.pop_front() {
-        let Some(place) = places.get(from).copied() else {
-            continue;
-        };
+    let mut open = VecDeque::from([(start, 0, 0)]);
+    while let Some((from, place, depth)) = open.pop_front() {
         let giver = catalogue.node(&prompt.nodes.get(from)?.class)?;
         for (to, input, slot) in feeds.get(from).into_iter().flatten() {
             let Some(taker) = prompt.nodes.get(*to).and_then(|n| catalogue.node(&n.class)) else {
@@ -102,7 +108,7 @@ fn chain(
             if is_new {
                 places.insert(*to, to_place);
                 classes.push(taker.class.clone());
-                open.push_back((*to, depth + 1));
+                open.push_back((*to, to_place, depth + 1));
             }
             links.insert(Link {
                 from: place,

@@ -150,7 +150,7 @@ impl CopilotResponder {
         // As the page has it, where the page can: its layout, its groups and its colours stay.
         let lacks = lacks_class(&before, &known.catalogue);
         let shown = page_form(file, lacks, &known.catalogue);
-        if shown.is_none() && lacks_class(&before, &known.catalogue) {
+        if shown.is_none() && lacks {
             // The page loads nothing of it, and guides nobody to the nodes.
             let words = self.not_loadable(&before, &known.catalogue, language);
             return refuse("api form with missing nodes", &words.await);
