@@ -88,16 +88,11 @@ impl Keyed {
         let key = Some(&self.key);
         let mut request = discovery::request("POST", &provider.base, COMPLETIONS, key, body)?;
         let target = request.uri().to_string();
-        let header_bytes = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-            .sum();
         let passage = provider.checkpoint.pass(&OwnRequest {
             client: self.by,
             authority: &provider.base.authority,
             target: &target,
-            header_bytes,
+            headers: request.headers(),
             body: Some(request.body()),
         });
         let passage = passage.map_err(|refused| Problem::Unreachable {

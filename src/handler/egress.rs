@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use http::{HeaderMap, Method};
 
 use super::EgressMeter;
 use crate::{net::Authority, policy::Reason};
@@ -18,17 +19,17 @@ pub struct OwnRequest<'a> {
     pub authority: &'a Authority,
     /// Origin form, path and query.
     pub target: &'a str,
-    /// Names, values, and four bytes for the rest of each line.
-    pub header_bytes: u64,
-    /// Looked through for secrets; the credential that a handler puts into its headers is not.
+    /// Counted, not looked through: they hold the credential that a handler puts there on purpose.
+    pub headers: &'a HeaderMap,
+    /// Looked through for secrets.
     pub body: Option<&'a [u8]>,
 }
 
 impl OwnRequest<'_> {
-    pub fn method(&self) -> http::Method {
+    pub fn method(&self) -> Method {
         match self.body {
-            Some(_) => http::Method::POST,
-            None => http::Method::GET,
+            Some(_) => Method::POST,
+            None => Method::GET,
         }
     }
 }

@@ -232,10 +232,7 @@ impl Hub {
                 client: by.0,
                 authority,
                 target: &place.target,
-                header_bytes: headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-                    .sum(),
+                headers: &headers,
                 body: None,
             })
             .map_err(|refused| self.refused(authority, refused.0))?;

@@ -260,13 +260,10 @@ fn count_masked(services: &Services, kinds: &[Kind]) {
 /// What the terms of a rule judge of a request.
 pub fn size_of(request: &RequestHeader, arrival: &Arrival) -> RequestSize {
     let query = arrival.target.len().saturating_sub(arrival.path_length);
-    let fields = request.headers.iter();
     RequestSize {
         // The '?' is not part of it.
         query_bytes: query.saturating_sub(1) as u64,
-        header_bytes: fields
-            .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-            .sum(),
+        header_bytes: field_bytes(&request.headers),
         has_body: arrival.framing.has_body(),
     }
 }
@@ -314,10 +311,13 @@ fn upload_of(services: &Services, arrival: &Arrival) -> Option<Upload> {
 /// Bytes of a request head on the wire, near enough for an honest sum.
 pub fn head_size(header: &RequestHeader) -> u64 {
     let line = header.method.as_str().len() + header.raw_path().len() + 12;
-    let fields: usize = header
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 4)
-        .sum();
-    (line + fields + 2) as u64
+    (line + 2) as u64 + field_bytes(&header.headers)
+}
+
+/// Names, values, and four bytes for the rest of each line.
+pub fn field_bytes(headers: &HeaderMap) -> u64 {
+    let lines = headers.iter();
+    lines
+        .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
+        .sum()
 }

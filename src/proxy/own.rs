@@ -27,6 +27,7 @@ use super::{
     finish::{Finish, Outcome},
     live::{Asked, Doing, Leash, Standing, Subject},
     looked::LookedInto,
+    outgoing::field_bytes,
     services::Services,
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
     },
     net::{Authority, Entry},
     policy::{
-        Action, Decision, Reason, RequestFacts, RequestSize, Terms, guarded, path,
+        Action, Decision, Reason, RequestFacts, RequestSize, guarded, path,
         secrets::{self, Scanner, Search, SecretMode, Spot},
     },
 };
@@ -71,7 +72,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         client,
         authority,
         target,
-        header_bytes,
+        headers,
         body,
     } = *request;
     let method = request.method();
@@ -104,7 +105,7 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
     };
     let size = RequestSize {
         query_bytes: query.len() as u64,
-        header_bytes,
+        header_bytes: field_bytes(headers),
         has_body: body.is_some(),
     };
     // From before the decision: what changes in between is seen by `stand`.
@@ -141,7 +142,8 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         "" => path.into_owned(),
         query => format!("{path}?{query}"),
     };
-    if let Err(reason) = may_be_sent(services, &policy, &decision, request, &target) {
+    let search = Search::under(policy.secrets(), terms);
+    if let Err(reason) = may_be_sent(services, &search, &decision, request, &target, size) {
         finish.hide_path();
         return refuse(finish, Some(&decision), reason, "");
     }
@@ -154,13 +156,12 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
         leash: Leash::default(),
         head_waits: Default::default(),
     });
-    // Its headers are ours.
-    let search = Search::under(policy.secrets(), decision.terms.as_deref());
     let subject = Subject {
         authority: authority.clone(),
         address: None,
         terms: decision.terms.clone(),
         who: None,
+        // Its headers are ours.
         looked: (search.mode != SecretMode::Off)
             .then(|| Arc::new(LookedInto::new(&search, &HeaderMap::new(), body.is_some()))),
         trusted: None,
@@ -188,16 +189,15 @@ fn pass(services: &Arc<Services>, request: &OwnRequest<'_>) -> Result<Open, Refu
 /// Secrets in what was typed, and the bytes that the rule has left.
 fn may_be_sent(
     services: &Services,
-    policy: &crate::policy::CompiledPolicy,
+    search: &Search,
     decision: &Decision<Action>,
     request: &OwnRequest<'_>,
     target: &str,
+    size: RequestSize,
 ) -> Result<(), Reason> {
-    let terms: Option<&Terms> = decision.terms.as_deref();
-    let detector = policy.secrets();
-    let mode = detector.mode_under(terms);
+    let Search { mode, detector, .. } = search;
     let host = &request.authority.host;
-    match secrets::target(detector, mode, host, target) {
+    match secrets::target(detector, *mode, host, target) {
         Ok(None) => {}
         // A masked query asks for something else: not sent at all.
         Ok(Some(_)) => return Err(Reason::SecretFound),
@@ -209,7 +209,7 @@ fn may_be_sent(
     if let Some(body) = request.body {
         let host = host.clone();
         // Nothing of it is masked: a question with stars in it is another question.
-        let mut scanner = Scanner::new(detector.clone(), mode, Spot::Body, host);
+        let mut scanner = Scanner::new(detector.clone(), *mode, Spot::Body, host);
         let kind = match scanner.push(body, true) {
             Ok(seen) => seen.masked.first().copied(),
             Err(kind) => Some(kind),
@@ -221,14 +221,14 @@ fn may_be_sent(
     }
     let allowance = Allowance::of(
         &services.budgets,
-        terms,
+        decision.terms.as_deref(),
         &decision.rule,
         host,
         request.client,
         None,
     );
     let body = request.body.map_or(0, |body| body.len() as u64);
-    let bytes = target.len() as u64 + request.header_bytes + body + LINE;
+    let bytes = target.len() as u64 + size.header_bytes + body + LINE;
     match allowance {
         Some(allowance) if !allowance.spend(bytes) => Err(Reason::BudgetSpent),
         Some(_) | None => Ok(()),

@@ -89,10 +89,7 @@ impl WebSearch {
             client: by,
             authority,
             target: &target,
-            header_bytes: headers
-                .iter()
-                .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
-                .sum(),
+            headers: &headers,
             body: None,
         });
         let passage = passage.map_err(|refused| format!("was not asked: {refused}"))?;
