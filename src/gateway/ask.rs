@@ -16,7 +16,7 @@ use crate::{
     handler::{ByteStream, EgressMeter, Note},
     llm::{
         problem::Problem,
-        request::Operation,
+        request::{Operation, Request},
         response,
         sse::Splitter,
         stream::{AnswerOptions, MAX_FRAME},
@@ -83,8 +83,8 @@ impl Gateway {
     /// The answer in one piece.
     pub async fn ask(&self, ask: Ask) -> Result<Said, Problem> {
         let (until, max_answer) = (ask.until, ask.max_answer);
+        let (call, options) = (self.call_of(ask, false)?, options());
         let mut record = CallRecord::new(self.caller.metrics.clone(), Operation::Chat);
-        let (call, options) = (self.call_of(ask, false), options());
         let asking = async {
             let answered = self.caller.call(&call, &mut record).await?;
             let url = answered.url.clone();
@@ -104,7 +104,10 @@ impl Gateway {
         let (until, left) = (ask.until, ask.max_answer);
         let timeouts = self.caller.settings.timeouts;
         let tone = Tone::Http { no_retry: true };
-        let calling = self.calling(self.call_of(ask, true));
+        let calling = match self.call_of(ask, true) {
+            Ok(call) => self.calling(call),
+            Err(problem) => return stream::iter([Err(problem.explain())]).boxed(),
+        };
         let live = Live::new(options(), tone, timeouts, self.caller.metrics.clone());
         let reading = Reading {
             events: live.calling(calling).into_stream(),
@@ -121,7 +124,7 @@ impl Gateway {
         .boxed()
     }
 
-    fn call_of(&self, ask: Ask, stream: bool) -> Call {
+    fn call_of(&self, ask: Ask, stream: bool) -> Result<Call, Problem> {
         let Ask {
             body,
             max_answer,
@@ -130,15 +133,17 @@ impl Gateway {
             note,
         } = ask;
         let left = until.saturating_duration_since(Instant::now());
-        Call {
+        let rewrite = Request::parse(Operation::Chat, &body)?.rewrite();
+        Ok(Call {
             operation: Operation::Chat,
             stream,
             body,
+            rewrite,
             first_byte: left.min(self.caller.settings.timeouts.first_byte),
             max_whole: max_whole(max_answer),
             egress,
             note,
-        }
+        })
     }
 
     fn late(&self, waited: std::time::Duration) -> Problem {

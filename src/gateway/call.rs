@@ -19,7 +19,7 @@ use crate::{
     llm::{
         models::{Resolved, ResolvedBy},
         problem::{self, Problem, Refusal, RefusalKind},
-        request::{Operation, Request},
+        request::{Operation, Rewrite},
     },
     metrics::Metrics,
     upstream::http_client::{Body, HttpClient, Origin, Response},
@@ -45,8 +45,9 @@ pub struct Caller {
 pub struct Call {
     pub operation: Operation,
     pub stream: bool,
-    /// [`Request::parse`] has taken it.
     pub body: Bytes,
+    /// What becomes of the body.
+    pub rewrite: Rewrite,
     pub first_byte: Duration,
     /// Bytes of an answer in one piece.
     pub max_whole: usize,
@@ -86,7 +87,7 @@ impl Caller {
                 }
                 Problem::Refused(refusal) if refusal.kind == RefusalKind::ModelMissing => {
                     let fresh = self.directory.refresh().await.ok();
-                    fresh.filter(|f| self.resolve(call, f).is_some_and(|r| r.model != model))
+                    fresh.filter(|f| self.resolve(call, f).model != model)
                 }
                 _ => None,
             };
@@ -107,13 +108,10 @@ impl Caller {
         })
     }
 
-    fn resolve(&self, call: &Call, upstream: &Upstream) -> Option<Resolved> {
-        let request = Request::reread(call.operation, &call.body).ok()?;
-        Some(self.settings.aliases.resolve(
-            request.model.as_deref(),
-            upstream.models.as_ref(),
-            call.operation,
-        ))
+    fn resolve(&self, call: &Call, upstream: &Upstream) -> Resolved {
+        let list = upstream.models.as_ref();
+        let aliases = &self.settings.aliases;
+        aliases.resolve(call.rewrite.model.as_deref(), list, call.operation)
     }
 
     /// The error carries the model that was asked for.
@@ -124,27 +122,16 @@ impl Caller {
         record: &mut CallRecord,
     ) -> Result<Answered, (Problem, Option<String>)> {
         let url = upstream.base.to_string();
-        let request = Request::reread(call.operation, &call.body).map_err(|e| {
-            (
-                Problem::BadRequest {
-                    detail: e.to_string(),
-                },
-                None,
-            )
-        })?;
+        let rewrite = &call.rewrite;
         let list = upstream.models.as_ref();
-        let resolved =
-            self.settings
-                .aliases
-                .resolve(request.model.as_deref(), list, call.operation);
-        let model = resolved.model.clone();
-        tell(&call.note, upstream, request.model.as_deref(), &resolved);
+        let resolved = self.resolve(call, upstream);
+        tell(&call.note, upstream, rewrite.model.as_deref(), &resolved);
+        let model = resolved.model;
         // A name straight from the client is no metric label: there would be no bound to them.
         let bounded = resolved.by != ResolvedBy::AsAsked;
         record.model(model.as_deref().filter(|_| bounded).unwrap_or_default());
-        let (body, repairs) = request.rewrite(model.as_deref());
-        record.repairs(&repairs);
-        let body = Bytes::from(body.into_owned());
+        record.repairs(&rewrite.repairs);
+        let body = rewrite.apply(&call.body, model.as_deref());
         let sent = body.len();
         let fail = |problem| (problem, model.clone());
         let key = self.directory.key_for(upstream);

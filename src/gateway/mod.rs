@@ -175,12 +175,13 @@ impl Gateway {
             body,
             exchange,
         } = request;
-        let asked = match Request::parse(operation, &body) {
-            Ok(view) => self.asked(&view, &parts.headers, &exchange.authority.host),
+        let (asked, rewrite) = match Request::parse(operation, &body) {
+            Ok(view) => {
+                let asked = self.asked(&view, &parts.headers, &exchange.authority.host);
+                (asked, view.rewrite())
+            }
             Err(error) => {
-                let problem = Problem::BadRequest {
-                    detail: error.to_string(),
-                };
+                let problem = Problem::from(error);
                 return answer::error(StatusCode::BAD_REQUEST, &problem.to_error(), false);
             }
         };
@@ -188,6 +189,7 @@ impl Gateway {
             operation,
             stream: asked.stream,
             body,
+            rewrite,
             first_byte: first_byte(&parts.headers, self.caller.settings.timeouts.first_byte),
             max_whole: call::MAX_WHOLE,
             egress: exchange.egress,

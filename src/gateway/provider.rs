@@ -79,12 +79,8 @@ impl Keyed {
         let (max_answer, max_whole) = (ask.max_answer, ask.max_whole());
         let provider = &*self.provider;
         let url = self.url();
-        let request = Request::reread(Operation::Chat, &ask.body);
-        let request = request.map_err(|e| Problem::BadRequest {
-            detail: e.to_string(),
-        })?;
-        let (body, _) = request.rewrite(Some(&provider.model));
-        let body = Bytes::from(body.into_owned());
+        let request = Request::parse(Operation::Chat, &ask.body);
+        let body = request?.rewrite().apply(&ask.body, Some(&provider.model));
         let key = Some(&self.key);
         let mut request = discovery::request("POST", &provider.base, COMPLETIONS, key, body)?;
         let target = request.uri().to_string();

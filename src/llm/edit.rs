@@ -4,7 +4,10 @@
 //! re-serialised. A key may stand twice and servers differ in which one they read, so callers
 //! replace [`Object::all`] occurrences of a key they act on.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::{Bound, Range},
+};
 
 use super::wellformed;
 
@@ -148,11 +151,39 @@ pub fn is_json(text: &str) -> bool {
     wellformed::is_value(text)
 }
 
+/// What stands in a text instead of a range of its bytes.
+pub(super) type Splice<T> = (Range<usize>, T);
+
 /// Collects splices of `root` and applies them at once.
 #[derive(Debug)]
 pub struct Editor<'a> {
     root: &'a str,
-    splices: Vec<(Range<usize>, String)>,
+    splices: Vec<Splice<String>>,
+}
+
+/// Where members can be added to an object of a text.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    at: usize,
+    /// Behind a member: a comma comes first.
+    behind_one: bool,
+}
+
+impl Room {
+    /// The splice that adds `members`: plain keys, and values in JSON.
+    pub(super) fn with(&self, members: &[(&str, impl AsRef<str>)]) -> Splice<String> {
+        let mut text = String::new();
+        for (key, value) in members {
+            if self.behind_one || !text.is_empty() {
+                text.push(',');
+            }
+            text.push('"');
+            text.push_str(key);
+            text.push_str("\":");
+            text.push_str(value.as_ref());
+        }
+        (self.at..self.at, text)
+    }
 }
 
 impl<'a> Editor<'a> {
@@ -178,54 +209,41 @@ impl<'a> Editor<'a> {
         }
     }
     /// Adds members to `object`; `pairs` hold a plain key and a JSON value. Once per object.
-    pub fn add_members(&mut self, object: &Object<'_>, pairs: &[(&str, String)]) {
-        if pairs.is_empty() {
-            return;
-        }
-        let mut text = String::new();
-        for (key, value) in pairs {
-            if !text.is_empty() {
-                text.push(',');
-            }
-            text.push('"');
-            text.push_str(key);
-            text.push_str("\":");
-            text.push_str(value);
-        }
-        match object.members().last() {
-            Some(last) => {
-                text.insert(0, ',');
-                self.insert_after(last.value, text);
-            }
-            None => {
-                if let Some(brace) = object.text().get(..1) {
-                    self.insert_after(brace, text);
-                }
-            }
+    pub fn add_members(&mut self, object: &Object<'_>, pairs: &[(&str, impl AsRef<str>)]) {
+        if let Some(room) = self.room_in(object).filter(|_| !pairs.is_empty()) {
+            self.splices.push(room.with(pairs));
         }
     }
+    /// Where [`Self::add_members`] puts them.
+    pub(super) fn room_in(&self, object: &Object<'_>) -> Option<Room> {
+        let last = object.members().last();
+        let part = last.map_or(object.text().get(..1), |last| Some(last.value));
+        Some(Room {
+            at: self.range_of(part?)?.end,
+            behind_one: last.is_some(),
+        })
+    }
     /// The root with all splices applied; untouched bytes are the root's own.
-    pub fn finish(mut self) -> Cow<'a, str> {
+    pub fn finish(self) -> Cow<'a, str> {
         if self.splices.is_empty() {
             return Cow::Borrowed(self.root);
         }
-        // Stable: an insertion behind a replaced value starts at the value's end, so it follows it.
-        self.splices.sort_by_key(|(range, _)| range.start);
-        let grown: usize = self.splices.iter().map(|(_, with)| with.len()).sum();
-        let mut out = String::with_capacity(self.root.len() + grown);
-        let mut at = 0;
-        for (range, with) in &self.splices {
-            debug_assert!(range.start >= at, "edits of one text must not overlap");
-            out.push_str(self.root.get(at..range.start).unwrap_or_default());
+        let mut splices: Vec<_> = self.splices.iter().map(borrowed).collect();
+        let mut out = String::with_capacity(self.root.len() + grown(&splices));
+        splice(&mut splices, |kept, with| {
+            out.push_str(self.root.get(kept).unwrap_or_default());
             out.push_str(with);
-            at = at.max(range.end);
-        }
-        out.push_str(self.root.get(at..).unwrap_or_default());
+        });
         Cow::Owned(out)
     }
 
+    /// The splices alone, for when the text is at hand again.
+    pub(super) fn into_splices(self) -> Vec<Splice<String>> {
+        self.splices
+    }
+
     /// Where `part` lies in the root; `None` for a slice of something else.
-    fn range_of(&self, part: &str) -> Option<Range<usize>> {
+    pub(super) fn range_of(&self, part: &str) -> Option<Range<usize>> {
         let start = (part.as_ptr() as usize).checked_sub(self.root.as_ptr() as usize)?;
         let end = start.checked_add(part.len())?;
         let inside = end <= self.root.len();
@@ -233,6 +251,40 @@ impl<'a> Editor<'a> {
         inside.then_some(start..end)
     }
 }
+
+pub(super) fn borrowed((range, with): &Splice<String>) -> Splice<&str> {
+    (range.clone(), with)
+}
+
+/// `root`, the bytes of a text, with splices that were made for it.
+pub(super) fn spliced(root: &[u8], splices: &mut [Splice<&str>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(root.len() + grown(splices));
+    splice(splices, |kept, with| {
+        out.extend_from_slice(root.get(kept).unwrap_or_default());
+        out.extend_from_slice(with.as_bytes());
+    });
+    out
+}
+
+fn grown(splices: &[Splice<&str>]) -> usize {
+    splices.iter().map(|(_, with)| with.len()).sum()
+}
+
+/// Gives out, in their order, the ranges of the root that stay and what follows each. The last one has
+/// no end: it is cut by the root's.
+fn splice(splices: &mut [Splice<&str>], mut piece: impl FnMut(Kept, &str)) {
+    // Stable: an insertion behind a replaced value starts at the value's end, so it follows it.
+    splices.sort_by_key(|(range, _)| range.start);
+    let mut at = 0;
+    for (range, with) in splices {
+        debug_assert!(range.start >= at, "edits of one text must not overlap");
+        piece((Bound::Included(at), Bound::Excluded(range.start)), with);
+        at = at.max(range.end);
+    }
+    piece((Bound::Included(at), Bound::Unbounded), "");
+}
+
+type Kept = (Bound<usize>, Bound<usize>);
 
 #[cfg(test)]
 mod tests {
@@ -247,7 +299,7 @@ mod tests {
             found = true;
         }
         if !found {
-            editor.add_members(&object, &[("model", "\"new\"".into())]);
+            editor.add_members(&object, &[("model", "\"new\"")]);
         }
         editor.finish().into_owned()
     }
@@ -366,10 +418,10 @@ mod tests {
         let mut editor = Editor::new(text);
         for element in &array {
             let inner = Object::parse(element).expect("an object");
-            editor.add_members(&inner, &[("n", "1".into()), ("m", "2".into())]);
+            editor.add_members(&inner, &[("n", "1"), ("m", "2")]);
         }
         editor.replace(object.last("c").expect("c"), "3");
-        editor.add_members(&object, &[("d", "4".into())]);
+        editor.add_members(&object, &[("d", "4")]);
         assert_eq!(
             editor.finish(),
             r#"{"a":[{"b":1,"n":1,"m":2},{"n":1,"m":2}],"c":3,"d":4}"#

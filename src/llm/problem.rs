@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     edit::{self, Object},
     reply::ErrorBody,
+    request::RequestError,
 };
 
 /// Most characters of an upstream's own words that are quoted.
@@ -129,6 +130,14 @@ impl RefusalKind {
             401 | 403 => RefusalKind::Key,
             429 => RefusalKind::RateLimited,
             _ => RefusalKind::Other,
+        }
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        Problem::BadRequest {
+            detail: error.to_string(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What is read of a request, and the edits made to it; the rest goes on byte for byte.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
+use bytes::Bytes;
 use memchr::memmem;
 
 use super::{
-    edit::{self, Editor, Object},
+    edit::{self, Editor, Object, Room, Splice},
     messages::{self, Messages},
     repair::Repairs,
 };
@@ -129,24 +130,6 @@ impl<'a> Request<'a> {
     pub fn parse(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
         let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
-        let mut request = Self::of(operation, text, object)?;
-        request.agent = request
-            .messages
-            .last()
-            .and_then(|messages| agent_of(&request.object, messages));
-        request.tools = offered_tools(&request.object);
-        Ok(request)
-    }
-
-    /// Reads a body once more that [`Request::parse`] has taken: who asks with which tools is not
-    /// looked for again.
-    pub fn reread(operation: Operation, body: &'a [u8]) -> Result<Self, RequestError> {
-        let text = std::str::from_utf8(body).map_err(|_| RequestError::NotAnObject)?;
-        let object = Object::parse(text).ok_or(RequestError::NotAnObject)?;
-        Self::of(operation, text, object)
-    }
-
-    fn of(operation: Operation, text: &'a str, object: Object<'a>) -> Result<Self, RequestError> {
         let model = match object.present("model") {
             None => None,
             Some(value) => Some(edit::string(value).ok_or(RequestError::Model)?),
@@ -167,72 +150,98 @@ impl<'a> Request<'a> {
         }
         Ok(Self {
             text,
+            agent: messages.last().and_then(|list| agent_of(&object, list)),
+            tools: offered_tools(&object),
             object,
             messages,
             operation,
             model,
             stream,
-            agent: None,
-            tools: Vec::new(),
         })
     }
 
-    /// The body as it goes to the upstream.
-    pub fn rewrite(&self, model: Option<&str>) -> (Cow<'a, str>, Repairs) {
+    /// What becomes of the body on its way to the upstream.
+    pub fn rewrite(&self) -> Rewrite {
         let mut editor = Editor::new(self.text);
         let mut repairs = Repairs::default();
-        let mut added = Vec::new();
-        if let Some(model) = model
-            && self.model.as_deref() != Some(model)
-        {
-            self.set("model", edit::quote(model), &mut editor, &mut added);
-        }
-        if self.stream && self.operation != Operation::Embeddings {
-            self.ask_for_usage(&mut editor, &mut added);
-        }
+        let asks_for_usage = self.stream
+            && self.operation != Operation::Embeddings
+            && self.ask_for_usage(&mut editor);
         if self.operation == Operation::Chat {
             for list in &self.messages {
                 messages::repair(list, &mut editor, &mut repairs);
             }
         }
-        editor.add_members(&self.object, &added);
-        (editor.finish(), repairs)
-    }
-
-    fn set<'k>(
-        &self,
-        key: &'k str,
-        value: String,
-        editor: &mut Editor<'_>,
-        added: &mut Vec<(&'k str, String)>,
-    ) {
-        let mut found = false;
-        for old in self.object.all(key) {
-            editor.replace(old, value.clone());
-            found = true;
-        }
-        if !found {
-            added.push((key, value));
+        let models = self.object.all(MODEL);
+        Rewrite {
+            model: self.model.as_deref().map(str::to_owned),
+            models: models.filter_map(|value| editor.range_of(value)).collect(),
+            room: editor.room_in(&self.object),
+            asks_for_usage,
+            splices: editor.into_splices(),
+            repairs,
         }
     }
 
-    fn ask_for_usage(&self, editor: &mut Editor<'_>, added: &mut Vec<(&str, String)>) {
-        const KEY: &str = "stream_options";
-        const ASK: &str = r#"{"include_usage":true}"#;
-        let mut found = false;
-        for value in self.object.all(KEY) {
-            found = true;
+    /// Whether the key for it is missing; one that is there is filled.
+    fn ask_for_usage(&self, editor: &mut Editor<'_>) -> bool {
+        let mut missing = true;
+        for value in self.object.all(STREAM_OPTIONS) {
+            missing = false;
             match Object::parse(value) {
                 // Who said false meant it.
                 Some(options) if options.last("include_usage").is_some() => {}
-                Some(options) => editor.add_members(&options, &[("include_usage", "true".into())]),
-                None if value == "null" => editor.replace(value, ASK),
+                Some(options) => editor.add_members(&options, &[("include_usage", "true")]),
+                None if value == "null" => editor.replace(value, ASK_FOR_USAGE),
                 // Of a wrong kind: the upstream's to refuse.
                 None => {}
             }
         }
-        if !found {
-            added.push((KEY, ASK.to_owned()));
+        missing
+    }
+}
+
+const MODEL: &str = "model";
+const STREAM_OPTIONS: &str = "stream_options";
+const ASK_FOR_USAGE: &str = r#"{"include_usage":true}"#;
+
+/// The edits of one request body, apart from it: it is read once, and may be sent twice. Which model it
+/// asks for is said when it is sent.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    /// As the client wrote it.
+    pub model: Option<String>,
+    pub repairs: Repairs,
+    splices: Vec<Splice<String>>,
+    /// Every value of the `model` key, which may stand twice.
+    models: Vec<Range<usize>>,
+    room: Option<Room>,
+    asks_for_usage: bool,
+}
+
+impl Rewrite {
+    /// `body`, which this was made of, as it goes to the upstream.
+    pub fn apply(&self, body: &Bytes, model: Option<&str>) -> Bytes {
+        let model = model.filter(|model| self.model.as_deref() != Some(model));
+        let model = model.map(edit::quote);
+        let mut splices: Vec<_> = self.splices.iter().map(edit::borrowed).collect();
+        let mut added = Vec::new();
+        if let Some(model) = &model {
+            let values = self.models.iter().map(|at| (at.clone(), &**model));
+            splices.extend(values);
+            if self.models.is_empty() {
+                added.push((MODEL, &**model));
+            }
+        }
+        if self.asks_for_usage {
+            added.push((STREAM_OPTIONS, ASK_FOR_USAGE));
+        }
+        let room = self.room.as_ref().filter(|_| !added.is_empty());
+        let added = room.map(|room| room.with(&added));
+        splices.extend(added.as_ref().map(edit::borrowed));
+        match splices.is_empty() {
+            true => body.clone(),
+            false => edit::spliced(body, &mut splices).into(),
         }
     }
 }
@@ -272,14 +281,28 @@ mod tests {
 
     fn rewrite(body: &str) -> String {
         let request = Request::parse(Operation::Chat, body.as_bytes()).expect(body);
-        let again = Request::reread(Operation::Chat, body.as_bytes()).expect(body);
-        let (rewritten, repairs) = request.rewrite(Some("m"));
+        sent(&request, body, "m")
+    }
+
+    fn sent(request: &Request<'_>, body: &str, model: &str) -> String {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let sent = request.rewrite().apply(&body, Some(model));
+        String::from_utf8(sent.into()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_body_that_needs_no_edit_is_sent_as_it_lies() {
+        let body =
+            Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"h"}]}"#);
+        let request = Request::parse(Operation::Chat, &body).expect("a request");
+        let rewrite = request.rewrite();
+        assert_eq!(rewrite.apply(&body, Some("m")).as_ptr(), body.as_ptr());
+        assert_eq!(rewrite.apply(&body, None).as_ptr(), body.as_ptr());
+        let other = rewrite.apply(&body, Some("n"));
         assert_eq!(
-            again.rewrite(Some("m")),
-            (rewritten.clone(), repairs),
-            "read once more"
+            other,
+            r#"{"model":"n","messages":[{"role":"user","content":"h"}]}"#
         );
-        rewritten.into_owned()
     }
 
     #[test]
@@ -358,10 +381,10 @@ mod tests {
     #[test]
     fn embeddings_and_completions_need_no_messages() {
         for operation in [Operation::Completion, Operation::Embeddings] {
-            let body = br#"{"model":"a","input":"x","prompt":"y"}"#;
-            let request = Request::parse(operation, body).expect("a request");
+            let body = r#"{"model":"a","input":"x","prompt":"y"}"#;
+            let request = Request::parse(operation, body.as_bytes()).expect("a request");
             assert_eq!(
-                request.rewrite(Some("e")).0,
+                sent(&request, body, "e"),
                 r#"{"model":"e","input":"x","prompt":"y"}"#
             );
         }
