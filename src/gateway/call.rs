@@ -3,14 +3,15 @@
 //! Retried at most once, only before anything of an answer came, and only where something is
 //! different the second time: another LLM was found, or the model list was stale.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
     directory::{Directory, Upstream},
-    discovery::{self, read, send_problem},
+    discovery::{read, send_problem},
+    link::Link,
     record::CallRecord,
     settings::GatewaySettings,
 };
@@ -22,11 +23,13 @@ use crate::{
         request::{Operation, Rewrite},
     },
     metrics::Metrics,
-    upstream::http_client::{Body, HttpClient, Origin, Response},
+    upstream::http_client::{Body, HttpClient, Response},
 };
 
 /// Largest error answer that is read.
 const MAX_ERROR: usize = 64 << 10;
+/// Most characters of a model's name in a record.
+const NAME: usize = 120;
 /// For the rest of an error answer whose head came.
 const ERROR_READ: Duration = Duration::from_secs(3);
 /// Largest whole answer for a client: images as base64 are not generated here, embeddings are the largest.
@@ -75,7 +78,7 @@ impl Caller {
             let attempt = self.attempt(call, &upstream, record).await;
             let (problem, model) = match attempt {
                 Ok(answered) => {
-                    self.directory.note_up(&upstream.base);
+                    self.directory.answers(&upstream);
                     return Ok(answered);
                 }
                 Err(failed) => failed,
@@ -103,7 +106,7 @@ impl Caller {
             }
         }
         Err(Problem::Broken {
-            url: upstream.base.to_string(),
+            url: upstream.link.url.clone(),
             detail: "no attempt was left".into(),
         })
     }
@@ -121,7 +124,7 @@ impl Caller {
         upstream: &Upstream,
         record: &mut CallRecord,
     ) -> Result<Answered, (Problem, Option<String>)> {
-        let url = upstream.base.to_string();
+        let Link { url, origin, .. } = &upstream.link;
         let rewrite = &call.rewrite;
         let list = upstream.models.as_ref();
         let resolved = self.resolve(call, upstream);
@@ -134,17 +137,14 @@ impl Caller {
         let body = rewrite.apply(&call.body, model.as_deref());
         let sent = body.len();
         let fail = |problem| (problem, model.clone());
-        let key = self.directory.key_for(upstream);
-        let outgoing = discovery::request("POST", &upstream.base, call.operation.path(), key, body)
-            .map_err(fail)?;
-        let origin = Origin::of(&upstream.base);
-        let sending = self.client.send(&origin, outgoing, &call.egress);
+        let outgoing = upstream.link.request(call.operation, body);
+        let sending = self.client.send(origin, outgoing, &call.egress);
         let response = match tokio::time::timeout(call.first_byte, sending).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(fail(send_problem(error, &url))),
+            Ok(Err(error)) => return Err(fail(send_problem(error, url))),
             Err(_) => {
                 return Err(fail(Problem::Slow {
-                    url,
+                    url: url.clone(),
                     waited: call.first_byte,
                 }));
             }
@@ -156,12 +156,11 @@ impl Caller {
                 .into_iter()
                 .flat_map(|l| l.models.iter().map(|m| m.id.clone()))
                 .collect();
-            return Err(fail(refused(response, url, model, known).await));
+            return Err(fail(refused(response, url.clone(), model, known).await));
         }
-        self.sort(call, response, &url)
-            .await
-            .map(|answer| Answered { answer, url })
-            .map_err(fail)
+        let answer = self.sort(call, response, url).await.map_err(fail)?;
+        let url = url.clone();
+        Ok(Answered { answer, url })
     }
 
     async fn sort(
@@ -220,14 +219,21 @@ fn tell(note: &Note, upstream: &Upstream, asked: Option<&str>, resolved: &Resolv
     };
     note.set(|fields| {
         fields.answered_by = Some("local llm".into());
-        fields.upstream = Some(upstream.base.authority.to_string());
+        fields.upstream = Some(upstream.link.authority.clone());
         fields.detail = detail;
     });
 }
 
 /// A name from the network, made fit for one line of a log.
-fn clip(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(120).collect()
+pub(super) fn clip(name: &str) -> Cow<'_, str> {
+    match name.len() <= NAME && !name.contains(char::is_control) {
+        true => name.into(),
+        false => name
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(NAME)
+            .collect(),
+    }
 }
 
 /// What an answer that is an error says.

@@ -13,7 +13,8 @@ use tokio::sync::Mutex;
 
 use super::{
     discovery::{self, ProbeResult, ServerKind},
-    settings::{ApiKey, GatewaySettings},
+    link::Link,
+    settings::GatewaySettings,
 };
 use crate::{
     llm::{models::ModelList, problem::Problem},
@@ -36,6 +37,7 @@ pub struct Upstream {
     pub models: Option<ModelList>,
     /// Found by ourselves, so it may be replaced by another.
     pub discovered: bool,
+    pub(super) link: Link,
     listed_at: Instant,
 }
 
@@ -128,23 +130,19 @@ impl Directory {
         self.look(None).await.ok()
     }
 
-    pub fn note_up(&self, base: &BaseUrl) {
-        self.metrics.llm_up(&base.authority.to_string(), true);
+    /// A call was answered. Costs next to nothing where that is no news.
+    pub fn answers(&self, upstream: &Upstream) {
         if self.problem.load().is_some() {
-            self.problem.store(None);
+            self.note_up(&upstream.base);
         }
+    }
+    fn note_up(&self, base: &BaseUrl) {
+        self.metrics.llm_up(&base.authority.to_string(), true);
+        self.problem.store(None);
     }
     pub fn note_down(&self, base: &BaseUrl, problem: &Problem) {
         self.metrics.llm_up(&base.authority.to_string(), false);
         self.problem.store(Some(Arc::new(problem.clone())));
-    }
-
-    /// The key for an upstream: one that was merely found never sees it.
-    pub fn key_for(&self, upstream: &Upstream) -> Option<&ApiKey> {
-        self.settings
-            .api_key
-            .as_ref()
-            .filter(|_| !upstream.discovered)
     }
 
     pub fn status(&self) -> Status {
@@ -226,12 +224,13 @@ impl Directory {
             self.settings.timeouts.models,
         );
         match probe.await {
-            Ok(found) => Ok(Upstream::found(found, false)),
+            Ok(found) => Upstream::found(found, Some(&self.settings)),
             Err(problem) => match problem {
                 // It is there, but gives no list; calls may well work.
                 Problem::Refused(_) | Problem::NotOpenAi { .. } | Problem::Slow { .. } => {
                     let known = self.current.load_full().and_then(|u| u.models.clone());
                     Ok(Upstream {
+                        link: Link::to(base, self.settings.api_key.as_ref())?,
                         base: base.clone(),
                         kind: ServerKind::Other,
                         models: known,
@@ -258,16 +257,11 @@ impl Directory {
             && let Ok(found) =
                 discovery::probe(&self.client, &known.base, None, timeouts.models).await
         {
-            return Ok(Upstream::found(found, true));
+            return Upstream::found(found, None);
         }
-        discovery::discover(
-            &self.client,
-            &self.settings.discover_urls,
-            timeouts.discovery,
-        )
-        .await
-        .map(|found| Upstream::found(found, true))
-        .ok_or_else(|| self.none_found())
+        let urls = &self.settings.discover_urls;
+        let found = discovery::discover(&self.client, urls, timeouts.discovery).await;
+        Upstream::found(found.ok_or_else(|| self.none_found())?, None)
     }
 
     fn none_found(&self) -> Problem {
@@ -283,13 +277,16 @@ impl Directory {
 }
 
 impl Upstream {
-    fn found(probe: ProbeResult, discovered: bool) -> Self {
-        Self {
+    /// `configured`: by whom; `None` if we came upon it. Such a one never sees the key.
+    fn found(probe: ProbeResult, configured: Option<&GatewaySettings>) -> Result<Self, Problem> {
+        let key = configured.and_then(|settings| settings.api_key.as_ref());
+        Ok(Self {
+            link: Link::to(&probe.url, key)?,
             base: probe.url,
             kind: probe.kind,
             models: Some(probe.models),
-            discovered,
+            discovered: configured.is_none(),
             listed_at: Instant::now(),
-        }
+        })
     }
 }

@@ -10,6 +10,7 @@
 //! | [`settings`] | what it is told |
 //! | `route`, `cors`, `answer` | paths, preflights, responses |
 //! | [`directory`], [`discovery`] | which LLM, which models |
+//! | `link` | what all calls of one LLM have in common |
 //! | `call` | one call up to the answer's head |
 //! | `live`, `whole` | an answer streamed, and in one piece |
 //! | `record` | metrics of one call |
@@ -21,6 +22,7 @@ pub mod ask;
 mod call;
 pub mod directory;
 pub mod discovery;
+mod link;
 mod live;
 pub mod provider;
 mod record;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::call::clip;
 use crate::{
     llm::{Repairs, Usage, problem::Problem, request::Operation},
     metrics::{Metrics, TokenType},
@@ -42,7 +43,7 @@ impl CallRecord {
         self.model = if model.is_empty() {
             NO_MODEL.to_owned()
         } else {
-            model.chars().take(120).collect()
+            clip(model).into_owned()
         };
     }
     pub fn streaming(&mut self) {

@@ -139,6 +139,7 @@ impl AsyncWrite for EdgeStream {
         if self.waiting().len() + length > HELD {
             return self.poll_beside(cx, bufs);
         }
+        self.held.reserve(length);
         bufs.iter().for_each(|b| self.held.extend_from_slice(b));
         Poll::Ready(Ok(length))
     }

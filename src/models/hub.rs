@@ -20,7 +20,7 @@ use crate::{
     config::Secret,
     handler::egress::{Checkpoint, Ended, OwnRequest, Passage},
     metrics::Metrics,
-    net::{Authority, BaseUrl, Port},
+    net::{Authority, BaseUrl, Scheme},
     policy::Reason,
     upstream::http_client::{Body, HttpClient, Origin, SendError},
     weights::Source,
@@ -417,18 +417,16 @@ impl Place {
             });
         }
         let (scheme, rest) = location.split_once("://")?;
-        let (tls, port) = match scheme.to_ascii_lowercase().as_str() {
-            "https" => (true, Port::HTTPS),
-            "http" => (false, Port::HTTP),
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
             _ => return None,
         };
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let authority = Authority::parse(authority, Some(scheme.default_port())).ok()?;
         let slash = if target.starts_with('/') { "" } else { "/" };
         Some(Self {
-            origin: Origin {
-                tls,
-                authority: Authority::parse(authority, Some(port)).ok()?,
-            },
+            origin: Origin::new(scheme, authority),
             target: format!("{slash}{target}"),
         })
     }
@@ -441,10 +439,7 @@ mod tests {
     #[test]
     fn a_location_is_read_as_the_next_request_or_not_at_all() {
         let here = Place {
-            origin: Origin {
-                tls: true,
-                authority: Authority::parse("hub.test", Some(Port::HTTPS)).unwrap(),
-            },
+            origin: Origin::of(&BaseUrl::parse("https://hub.test").unwrap()),
             target: "/a/resolve/main/x".into(),
         };
         for (row, location, want) in [

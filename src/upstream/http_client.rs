@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, Request, StatusCode, Uri, uri};
+use http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, Uri, header, uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -46,19 +46,40 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 16;
 
-/// Where a request goes: scheme and authority.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a request goes: scheme and authority, and how they are written in one. Made once for a server
+/// that is asked often.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub tls: bool,
     pub authority: Authority,
+    written: Result<Written, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Written {
+    authority: uri::Authority,
+    /// For `Host`: without the port that the scheme implies.
+    host: HeaderValue,
 }
 
 impl Origin {
-    pub fn of(base: &BaseUrl) -> Self {
+    pub fn new(scheme: Scheme, authority: Authority) -> Self {
+        let written = || {
+            let host = authority.without_port(scheme.default_port());
+            Ok::<_, http::Error>(Written {
+                authority: authority.to_string().try_into()?,
+                host: host.try_into()?,
+            })
+        };
         Self {
-            tls: base.scheme == Scheme::Https,
-            authority: base.authority.clone(),
+            tls: scheme == Scheme::Https,
+            written: written().map_err(|e| e.to_string()),
+            authority,
         }
+    }
+
+    pub fn of(base: &BaseUrl) -> Self {
+        Self::new(base.scheme, base.authority.clone())
     }
 }
 
@@ -187,10 +208,12 @@ impl HttpClient {
         } else {
             uri::Scheme::HTTP
         };
+        let written = origin.written.clone().map_err(SendError::Broken)?;
+        request.headers_mut().insert(header::HOST, written.host);
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::builder()
             .scheme(scheme)
-            .authority(origin.authority.to_string())
+            .authority(written.authority)
             .path_and_query(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")))
             .build()
             .map_err(|e| SendError::Broken(e.to_string()))?;
