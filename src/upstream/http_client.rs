@@ -196,7 +196,7 @@ impl HttpClient {
     }
 
     /// Sends one request and waits for the response head; the caller bounds the time.
-    /// `request`'s URI is origin-form; `Host` is set here.
+    /// `request`'s URI is origin-form; `Host` is set here, unless the request has one.
     pub async fn send(
         &self,
         origin: &Origin,
@@ -209,7 +209,8 @@ impl HttpClient {
             uri::Scheme::HTTP
         };
         let written = origin.written.clone().map_err(SendError::Broken)?;
-        request.headers_mut().insert(header::HOST, written.host);
+        let host = request.headers_mut().entry(header::HOST);
+        host.or_insert(written.host);
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::builder()
             .scheme(scheme)
