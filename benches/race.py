@@ -38,7 +38,7 @@ MITMPROXY = "mitmproxy==11.0.2"
 INSIDE = "AIRLOCK_RACE_INSIDE"
 
 EXPLICIT, REVERSE = 18001, 18002
-NGINX, BARE, BARE_JEMALLOC, MITM = 18011, 18012, 18013, 18014
+NGINX, BARE, BARE_MIMALLOC, MITM = 18011, 18012, 18013, 18014
 ORIGIN, ORIGIN_TLS, LLM = 18080, 18443, 18090
 
 children = []
@@ -100,7 +100,7 @@ def prepare(options):
     for tool in ("nginx", "openssl", "unshare"):
         if not shutil.which(tool, path=search_path()):
             sys.exit(f"error: {tool} is missing; 'apt install nginx-light openssl util-linux'")
-    examples = ("load",) if options.rules else ("load", "fake_sse", "bare_pingora", "bare_pingora_jemalloc")
+    examples = ("load",) if options.rules else ("load", "fake_sse", "bare_pingora", "bare_pingora_mimalloc")
     for binary in ("airlock", *(f"examples/{e}" for e in examples)):
         if not (RELEASE / binary).exists():
             sys.exit(f"error: {binary} is not built; run 'just race', which builds it")
@@ -291,7 +291,7 @@ def ttft(options, result, targets):
 
 def plain(options, result, targets, runners):
     bare = {}
-    for name, port in (("bare_pingora", BARE), ("bare_pingora_jemalloc", BARE_JEMALLOC)):
+    for name, port in (("bare_pingora", BARE), ("bare_pingora_mimalloc", BARE_MIMALLOC)):
         bare[name] = spawn(RELEASE / "examples" / name, "--listen", f"127.0.0.1:{port}",
                            "--upstream", f"127.0.0.1:{ORIGIN}", "--threads", options.workers)
         wait_for(port, bare[name])
@@ -299,7 +299,7 @@ def plain(options, result, targets, runners):
     wait_for(NGINX, front)
     contenders = {name: (process, reverse) for name, (process, reverse, _, _) in runners.items()} | {
         "bare pingora": (bare["bare_pingora"], BARE),
-        "bare pingora + jemalloc": (bare["bare_pingora_jemalloc"], BARE_JEMALLOC),
+        "bare pingora + mimalloc": (bare["bare_pingora_mimalloc"], BARE_MIMALLOC),
         "nginx": (front, NGINX),
         "direct": (None, ORIGIN),
     }
