@@ -51,6 +51,7 @@ impl Fetched {
 pub struct Client {
     http: HttpClient,
     base: BaseUrl,
+    origin: Origin,
     metrics: Arc<Metrics>,
 }
 
@@ -58,6 +59,7 @@ impl Client {
     pub fn new(http: HttpClient, base: BaseUrl, metrics: Arc<Metrics>) -> Self {
         Self {
             http,
+            origin: Origin::of(&base),
             base,
             metrics,
         }
@@ -97,10 +99,7 @@ impl Client {
         let request = request
             .body(Bytes::new())
             .map_err(|e| Trouble::Broken(e.to_string()))?;
-        let response = self
-            .http
-            .send(&Origin::of(&self.base), request, egress)
-            .await?;
+        let response = self.http.send(&self.origin, request, egress).await?;
         let (status, headers, mut body) = (response.status, response.headers, response.body);
         match status {
             StatusCode::OK => {}

@@ -18,8 +18,10 @@ pub struct Link {
     /// Host and port, as the records name it.
     pub authority: String,
     pub origin: Origin,
-    /// With the credential.
-    heads: [(Operation, Parts); 3],
+    // Of requests, with the credential.
+    chat: Parts,
+    completion: Parts,
+    embeddings: Parts,
 }
 
 impl Link {
@@ -30,24 +32,24 @@ impl Link {
             // A body stands for all: it has headers of its own.
             let body = Bytes::from_static(b"{}");
             let request = discovery::request("POST", base, operation.path(), key, body)?;
-            Ok((operation, request.into_parts().0))
+            Ok(request.into_parts().0)
         };
         Ok(Self {
             url: base.to_string(),
             authority: base.authority.to_string(),
             origin: Origin::of(base),
-            heads: [
-                head(Operation::Chat)?,
-                head(Operation::Completion)?,
-                head(Operation::Embeddings)?,
-            ],
+            chat: head(Operation::Chat)?,
+            completion: head(Operation::Completion)?,
+            embeddings: head(Operation::Embeddings)?,
         })
     }
 
     pub fn request(&self, operation: Operation, body: Bytes) -> Request<Bytes> {
-        let [chat, rest @ ..] = &self.heads;
-        let found = rest.iter().find(|(of, _)| *of == operation);
-        let (_, head) = found.unwrap_or(chat);
+        let head = match operation {
+            Operation::Chat => &self.chat,
+            Operation::Completion => &self.completion,
+            Operation::Embeddings => &self.embeddings,
+        };
         Request::from_parts(head.clone(), body)
     }
 }

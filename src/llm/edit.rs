@@ -224,13 +224,12 @@ impl<'a> Editor<'a> {
         })
     }
     /// The root with all splices applied; untouched bytes are the root's own.
-    pub fn finish(self) -> Cow<'a, str> {
+    pub fn finish(mut self) -> Cow<'a, str> {
         if self.splices.is_empty() {
             return Cow::Borrowed(self.root);
         }
-        let mut splices: Vec<_> = self.splices.iter().map(borrowed).collect();
-        let mut out = String::with_capacity(self.root.len() + grown(&splices));
-        splice(&mut splices, |kept, with| {
+        let mut out = String::with_capacity(self.root.len() + grown(&self.splices));
+        splice(&mut self.splices, |kept, with| {
             out.push_str(self.root.get(kept).unwrap_or_default());
             out.push_str(with);
         });
@@ -266,19 +265,20 @@ pub(super) fn spliced(root: &[u8], splices: &mut [Splice<&str>]) -> Vec<u8> {
     out
 }
 
-fn grown(splices: &[Splice<&str>]) -> usize {
-    splices.iter().map(|(_, with)| with.len()).sum()
+fn grown(splices: &[Splice<impl AsRef<str>>]) -> usize {
+    splices.iter().map(|(_, with)| with.as_ref().len()).sum()
 }
 
 /// Gives out, in their order, the ranges of the root that stay and what follows each. The last one has
 /// no end: it is cut by the root's.
-fn splice(splices: &mut [Splice<&str>], mut piece: impl FnMut(Kept, &str)) {
+fn splice(splices: &mut [Splice<impl AsRef<str>>], mut piece: impl FnMut(Kept, &str)) {
     // Stable: an insertion behind a replaced value starts at the value's end, so it follows it.
     splices.sort_by_key(|(range, _)| range.start);
     let mut at = 0;
     for (range, with) in splices {
         debug_assert!(range.start >= at, "edits of one text must not overlap");
-        piece((Bound::Included(at), Bound::Excluded(range.start)), with);
+        let kept = (Bound::Included(at), Bound::Excluded(range.start));
+        piece(kept, with.as_ref());
         at = at.max(range.end);
     }
     piece((Bound::Included(at), Bound::Unbounded), "");
