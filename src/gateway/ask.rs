@@ -156,7 +156,7 @@ impl Gateway {
 pub(super) fn options() -> AnswerOptions {
     AnswerOptions {
         operation: Operation::Chat,
-        meta: new_meta("local"),
+        meta: new_meta(uuid::Uuid::new_v4(), "local"),
         strip_think: true,
         offered: Some(Vec::new()),
         explain_empty: false,

@@ -149,7 +149,7 @@ impl Caller {
                 }));
             }
         };
-        self.metrics.bytes("sent", "llm", sent as u64);
+        self.metrics.llm_sent(sent);
         if !response.status.is_success() {
             let model = model.clone().unwrap_or_default();
             let known = list
@@ -196,7 +196,7 @@ impl Caller {
                     waited: call.first_byte,
                 })
             })?;
-        self.metrics.bytes("received", "llm", body.len() as u64);
+        self.metrics.llm_received(body.len());
         match String::from_utf8(body.into()) {
             Ok(text) => Ok(Answer::Whole(text)),
             Err(_) => Err(not_openai("its answer is not UTF-8")),

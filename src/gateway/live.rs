@@ -177,7 +177,7 @@ impl Live {
         match chunk {
             Some(Ok(bytes)) => {
                 *heard = Instant::now();
-                self.metrics.bytes("received", "llm", bytes.len() as u64);
+                self.metrics.llm_received(bytes.len());
                 let progress = self.repair.push(&bytes, &mut self.out);
                 if progress.first_token {
                     record.first_token();

@@ -37,6 +37,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{HeaderMap, Method, StatusCode, header};
+use uuid::Uuid;
 
 use self::{
     answer::Tone,
@@ -49,7 +50,7 @@ use self::{
 };
 use crate::{
     handler::{
-        Handler, LocalRequest, LocalResponse,
+        Exchange, Handler, LocalRequest, LocalResponse,
         cors::{self, Caller, OriginPolicy},
     },
     llm::{
@@ -179,7 +180,7 @@ impl Gateway {
         } = request;
         let (asked, rewrite) = match Request::parse(operation, &body) {
             Ok(view) => {
-                let asked = self.asked(&view, &parts.headers, &exchange.authority.host);
+                let asked = self.asked(&view, &parts.headers, &exchange);
                 (asked, view.rewrite())
             }
             Err(error) => {
@@ -221,13 +222,13 @@ impl Gateway {
         })
     }
 
-    fn asked(&self, view: &Request<'_>, headers: &HeaderMap, host: &crate::net::Host) -> Asked {
+    fn asked(&self, view: &Request<'_>, headers: &HeaderMap, exchange: &Exchange) -> Asked {
         let settings = &self.caller.settings;
         let agents_sdk = headers
             .get(header::USER_AGENT)
             .is_some_and(|agent| agent.as_bytes().starts_with(b"Agents/"));
         let plugin = view.operation == Operation::Chat
-            && settings.plugin_hosts.contains(host)
+            && settings.plugin_hosts.contains(&exchange.authority.host)
             && (headers.contains_key("x-session-id") || view.agent.is_some() || agents_sdk);
         let in_chat = view.stream
             && view.operation == Operation::Chat
@@ -244,7 +245,7 @@ impl Gateway {
         };
         let options = AnswerOptions {
             operation: view.operation,
-            meta: new_meta(view.model.as_deref().unwrap_or("local")),
+            meta: new_meta(exchange.id, view.model.as_deref().unwrap_or("local")),
             strip_think: settings.strip_think,
             offered: in_chat.then(|| view.tools.clone()),
             explain_empty: in_chat,
@@ -360,12 +361,12 @@ impl Handler for Gateway {
 }
 
 /// Fields of an answer made here.
-fn new_meta(model: &str) -> Meta {
+fn new_meta(id: Uuid, model: &str) -> Meta {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Meta {
-        id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
+        id: format!("chatcmpl-{}", id.simple()),
         created: now.as_secs(),
         model: model.chars().take(200).collect(),
     }

@@ -53,12 +53,8 @@ impl CallRecord {
         }
     }
     pub fn first_token(&mut self) {
-        let now = Instant::now();
-        if self.first_token.is_none() {
-            self.first_token = Some(now);
-            self.metrics
-                .llm_ttft(self.operation.as_str(), &self.model, now - self.started);
-        }
+        // Counted at the end: nothing stands between the first token and its reader.
+        self.first_token.get_or_insert_with(Instant::now);
     }
     pub fn usage(&mut self, usage: Usage) {
         self.usage = usage;
@@ -106,6 +102,10 @@ impl Drop for CallRecord {
             if let Some(tokens) = tokens {
                 self.metrics.llm_tokens(operation, model, kind, tokens);
             }
+        }
+        if let Some(first) = self.first_token {
+            self.metrics
+                .llm_ttft(operation, model, first - self.started);
         }
         if let (Some(first), Some(tokens)) = (self.first_token, self.usage.completion)
             && let Some(after_first) = tokens.checked_sub(1).and_then(|n| u32::try_from(n).ok())

@@ -36,7 +36,7 @@ fn tls_config(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
     Arc::new(config)
 }
 
-fn client(metrics: &Arc<Metrics>) -> HttpClient {
+pub(crate) fn client(metrics: &Arc<Metrics>) -> HttpClient {
     let dialer = Arc::new(Dialer::new(
         metrics.clone(),
         crate::policy::AddressPolicy::for_tests(),

@@ -49,6 +49,9 @@ pub struct Metrics {
     overhead: HistogramVec,
     /// Those of `overhead` that were used, by entry.
     overheads: [[OnceLock<Histogram>; Entry::ALL.len()]; 2],
+    /// Of `bytes`, once there were some.
+    llm_sent: OnceLock<IntCounter>,
+    llm_received: OnceLock<IntCounter>,
     connections: IntGaugeVec,
     sockets: IntCounterVec,
     dns_queries: IntCounterVec,
@@ -141,6 +144,8 @@ impl Metrics {
                 &["rule"],
             ),
             overheads: Default::default(),
+            llm_sent: OnceLock::new(),
+            llm_received: OnceLock::new(),
             overhead: r.histograms(
                 "airlock_overhead_seconds",
                 "Our own time before the first upstream or local work of a request.",
@@ -305,13 +310,15 @@ impl Metrics {
             .with_label_values(&[entry.as_str(), reason])
             .inc();
     }
-    /// `direction`: `sent` or `received`; `destination`: `local`, `llm`, a rule's host, or `other`.
-    pub fn bytes(&self, direction: &str, destination: &str, n: u64) {
-        if n > 0 {
-            self.bytes
-                .with_label_values(&[direction, destination])
-                .inc_by(n);
-        }
+    /// Bytes of a body that the LLM was sent.
+    pub fn llm_sent(&self, bytes: usize) {
+        let find = || self.bytes.with_label_values(&["sent", "llm"]);
+        self.llm_sent.get_or_init(find).inc_by(bytes as u64);
+    }
+    /// Bytes of an answer of the LLM's. Once per piece: a look-up by labels would cost more than the counting.
+    pub fn llm_received(&self, bytes: usize) {
+        let find = || self.bytes.with_label_values(&["received", "llm"]);
+        self.llm_received.get_or_init(find).inc_by(bytes as u64);
     }
     /// What a request that is sent on waited for us.
     pub fn overhead_forward(&self, entry: Entry, took: Duration) {

@@ -7,44 +7,30 @@
 //! Dropping a [`Body`] or the future of [`HttpClient::send`] closes the connection, which is how an
 //! upstream learns that nobody waits any more.
 
+mod connect;
+mod line;
+mod pool;
 mod wire;
 
-use std::{
-    error::Error as StdError,
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error as StdError, future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, Uri, header, uri};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{CaptureConnection, Connected, Connection, capture_connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
-use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use rustls::ClientConfig;
+use tokio_rustls::TlsConnector;
 
-use self::wire::{Counted, Wire};
-use super::dial::{DialError, Dialed, Dialer};
+use self::{
+    connect::{Connector, Reach},
+    line::Line,
+    pool::Pool,
+};
+use super::dial::{DialError, Dialer};
 use crate::{
     handler::EgressMeter,
-    net::{Authority, BaseUrl, Host, Scheme},
+    net::{Authority, BaseUrl, Scheme},
 };
-
-/// Shorter than the keep-alive of the servers met here (uvicorn closes after 5 s), so that a
-/// request never meets a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(4);
-const IDLE_CONNECTIONS: usize = 16;
 
 /// Where a request goes: scheme and authority, and how they are written in one. Made once for a server
 /// that is asked often.
@@ -52,28 +38,18 @@ const IDLE_CONNECTIONS: usize = 16;
 pub struct Origin {
     pub tls: bool,
     pub authority: Authority,
-    written: Result<Written, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Written {
-    authority: uri::Authority,
     /// For `Host`: without the port that the scheme implies.
-    host: HeaderValue,
+    host: Result<HeaderValue, String>,
 }
 
 impl Origin {
     pub fn new(scheme: Scheme, authority: Authority) -> Self {
-        let written = || {
-            let host = authority.without_port(scheme.default_port());
-            Ok::<_, http::Error>(Written {
-                authority: authority.to_string().try_into()?,
-                host: host.try_into()?,
-            })
-        };
+        let host = authority.without_port(scheme.default_port());
         Self {
             tls: scheme == Scheme::Https,
-            written: written().map_err(|e| e.to_string()),
+            host: host
+                .try_into()
+                .map_err(|e: header::InvalidHeaderValue| e.to_string()),
             authority,
         }
     }
@@ -103,26 +79,57 @@ pub struct Response {
     pub body: Body,
 }
 
-/// A body as it comes in; dropping it cancels the request.
-#[derive(Debug)]
+/// A body as it comes in; dropping it before its end cancels the request.
 pub struct Body {
     incoming: Incoming,
-    _claim: Claim,
+    /// Until the end: then another request may have it.
+    line: Option<Box<Line>>,
+    pool: Arc<Pool>,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Body").field(&self.incoming).finish()
+    }
 }
 
 impl Body {
     /// The next bytes; `None` at a clean end, an error at any other.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, String>> {
         loop {
-            match self.incoming.frame().await? {
-                Ok(frame) => match frame.into_data() {
+            let (incoming, line) = (&mut self.incoming, &mut self.line);
+            let frame = poll_fn(|cx| match line {
+                Some(line) => line.poll_with(cx, incoming, |i, cx| i.poll_frame(cx)),
+                None => std::pin::Pin::new(&mut *incoming).poll_frame(cx),
+            });
+            match frame.await {
+                Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => return Some(Ok(data)),
                     // Trailers say nothing we need.
                     Err(_) => {}
                 },
-                Err(error) => return Some(Err(innermost(&error))),
+                Some(Err(error)) => return Some(Err(innermost(&error))),
+                None => {
+                    self.give_back();
+                    return None;
+                }
             }
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.pool.keep(line);
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Not everybody asks once more behind the last byte.
+        if self.incoming.is_end_stream() {
+            self.give_back();
         }
     }
 }
@@ -155,7 +162,8 @@ impl Body {
 /// Pooling client over [`Dialer`]; one per TLS configuration.
 #[derive(Clone)]
 pub struct HttpClient {
-    inner: Client<Connector, Full<Bytes>>,
+    connector: Arc<Connector>,
+    pool: Arc<Pool>,
 }
 
 impl std::fmt::Debug for HttpClient {
@@ -187,12 +195,10 @@ impl HttpClient {
             tls: TlsConnector::from(tls),
             connect_timeout,
         };
-        let inner = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
-        Self { inner }
+        Self {
+            connector: Arc::new(connector),
+            pool: Arc::new(Pool::default()),
+        }
     }
 
     /// Sends one request and waits for the response head; the caller bounds the time.
@@ -203,105 +209,36 @@ impl HttpClient {
         mut request: Request<Bytes>,
         egress: &EgressMeter,
     ) -> Result<Response, SendError> {
-        let scheme = if origin.tls {
-            uri::Scheme::HTTPS
-        } else {
-            uri::Scheme::HTTP
-        };
-        let written = origin.written.clone().map_err(SendError::Broken)?;
-        let host = request.headers_mut().entry(header::HOST);
-        host.or_insert(written.host);
-        let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = Uri::builder()
-            .scheme(scheme)
-            .authority(written.authority)
-            .path_and_query(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")))
-            .build()
-            .map_err(|e| SendError::Broken(e.to_string()))?;
+        let host = origin.host.clone().map_err(SendError::Broken)?;
+        request.headers_mut().entry(header::HOST).or_insert(host);
         let mut request = request.map(Full::new);
-        let mut claim = Claim {
-            capture: capture_connection(&mut request),
-            egress: egress.clone(),
-            answered: false,
-        };
-        let response = self.inner.request(request).await.map_err(send_error)?;
-        claim.answered = true;
-        claim.take();
-        let (parts, incoming) = response.into_parts();
-        Ok(Response {
-            status: parts.status,
-            headers: parts.headers,
-            body: Body {
-                incoming,
-                _claim: claim,
-            },
-        })
-    }
-}
-
-/// Attributes a connection's bytes to the request that uses it.
-struct Claim {
-    capture: CaptureConnection,
-    egress: EgressMeter,
-    answered: bool,
-}
-
-impl std::fmt::Debug for Claim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Claim({} bytes)", self.egress.bytes())
-    }
-}
-
-impl Claim {
-    fn wire(&self) -> Option<Arc<Wire>> {
-        let mut extras = Extensions::new();
-        self.capture
-            .connection_metadata()
-            .as_ref()?
-            .get_extras(&mut extras);
-        extras.remove::<Arc<Wire>>()
-    }
-    fn take(&self) {
-        if let Some(wire) = self.wire() {
-            wire.claim(&self.egress);
-        }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(wire) = self.wire() {
-            wire.claim(&self.egress);
-            // A cancelled request's connection is closed, so what it still writes is this
-            // request's; after an answer the next request owns the connection.
-            if self.answered {
-                wire.release();
+        loop {
+            let kept = poll_fn(|cx| self.pool.poll_take(cx, origin)).await;
+            let again = kept.is_some();
+            let mut line = match kept {
+                Some(line) => line,
+                None => Line::open(self.connector.connect(origin).await?, origin).await?,
+            };
+            line.claim(egress);
+            match line.ask(request).await {
+                Ok(response) => {
+                    let (parts, incoming) = response.into_parts();
+                    return Ok(Response {
+                        status: parts.status,
+                        headers: parts.headers,
+                        body: Body {
+                            incoming,
+                            line: Some(line),
+                            pool: self.pool.clone(),
+                        },
+                    });
+                }
+                // The server closed it just then, and saw nothing of this request.
+                Err((_, Some(unsent))) if again => request = unsent,
+                Err((error, _)) => return Err(SendError::Broken(innermost(&error))),
             }
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConnectError {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error("{0}")]
-    Tls(String),
-    #[error("bad upstream address: {0}")]
-    Address(String),
-}
-
-fn send_error(error: hyper_util::client::legacy::Error) -> SendError {
-    let mut source: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(cause) = source {
-        match cause.downcast_ref::<ConnectError>() {
-            Some(ConnectError::Dial(dial)) => return SendError::Dial(dial.clone()),
-            Some(ConnectError::Tls(detail)) => return SendError::Tls(detail.clone()),
-            Some(ConnectError::Address(detail)) => return SendError::Broken(detail.clone()),
-            None => source = cause.source(),
-        }
-    }
-    SendError::Broken(innermost(&error))
 }
 
 /// The innermost cause's words: the outer layers only say "error".
@@ -315,142 +252,5 @@ fn innermost(error: &dyn StdError) -> String {
     words
 }
 
-/// Whose server it is: the user's own, or one of the world.
-#[derive(Clone, Copy)]
-enum Reach {
-    Own,
-    Outside,
-}
-
-#[derive(Clone)]
-struct Connector {
-    reach: Reach,
-    dialer: Arc<Dialer>,
-    tls: TlsConnector,
-    connect_timeout: Duration,
-}
-
-impl Connector {
-    async fn connect(self, uri: Uri) -> Result<TokioIo<Conn>, ConnectError> {
-        let bad = || ConnectError::Address(uri.to_string());
-        let authority = uri.authority().ok_or_else(bad)?;
-        let authority = Authority::parse(authority.as_str(), None).map_err(|_| bad())?;
-        let dialed = match self.reach {
-            Reach::Own => self.dialer.dial_own(&authority, self.connect_timeout).await,
-            Reach::Outside => self.dialer.dial(&authority, self.connect_timeout).await,
-        }?;
-        let wire = dialed.leaves_machine().then(|| Arc::new(Wire::default()));
-        let Dialed { stream, .. } = dialed;
-        // Small requests must not wait for more.
-        let _ = stream.set_nodelay(true);
-        let counted = Counted {
-            stream,
-            wire: wire.clone(),
-            gate: wire.is_some().then(|| self.dialer.gate().clone()),
-        };
-        let stream = if uri.scheme() == Some(&uri::Scheme::HTTPS) {
-            let name = match &authority.host {
-                Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|_| bad())?,
-                Host::Ip(ip) => ServerName::from(*ip),
-            };
-            let handshake =
-                tokio::time::timeout(self.connect_timeout, self.tls.connect(name, counted));
-            let stream = handshake
-                .await
-                .map_err(|_| ConnectError::Tls(format!("no answer in {:?}", self.connect_timeout)))?
-                .map_err(|e| ConnectError::Tls(e.to_string()))?;
-            Stream::Tls(Box::new(stream))
-        } else {
-            Stream::Plain(counted)
-        };
-        Ok(TokioIo::new(Conn { stream, wire }))
-    }
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Conn>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(Counted),
-    Tls(Box<TlsStream<Counted>>),
-}
-
-#[derive(Debug)]
-struct Conn {
-    stream: Stream,
-    wire: Option<Arc<Wire>>,
-}
-
-impl Connection for Conn {
-    fn connected(&self) -> Connected {
-        match &self.wire {
-            Some(wire) => Connected::new().extra(wire.clone()),
-            None => Connected::new(),
-        }
-    }
-}
-
-impl AsyncRead for Conn {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Stream::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Stream::Tls(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Stream::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(s) => s.is_write_vectored(),
-            Stream::Tls(s) => s.is_write_vectored(),
-        }
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_flush(cx),
-            Stream::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Stream::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;
