@@ -80,6 +80,13 @@ race-rules *ARGS:
     ./run cargo build --release --bin airlock --example load
     python3 benches/race.py --rules {{ARGS}}
 
+# Writes src/link_order.ld anew (ADR 0014); needs valgrind and what the race needs. Two minutes after the
+# release build. `--check` only counts which of its names are still there.
+link-order *ARGS:
+    ./run cargo build --release --bin airlock
+    ./run cargo build --release --examples
+    python3 benches/link_order.py {{ARGS}}
+
 # Criterion benches: policy, leaf minting, heads, JSON edits, stream repair.
 bench *ARGS:
     ./run cargo bench {{ARGS}}

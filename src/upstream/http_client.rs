@@ -10,6 +10,7 @@
 mod connect;
 mod line;
 mod pool;
+mod waking;
 mod wire;
 
 use std::{error::Error as StdError, future::poll_fn, sync::Arc, time::Duration};

@@ -1,6 +1,9 @@
 //! What the compose network promises, read from the files that are shipped.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -225,5 +228,75 @@ fn the_reader_of_queries_is_right_itself() {
         tests.status.success(),
         "{}",
         String::from_utf8_lossy(&tests.stderr)
+    );
+}
+
+/// Top-level names that a build of the binary reads: what the sources include, and what Cargo itself does.
+fn read_by_the_build() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names: BTreeSet<String> = ["Cargo.toml", "Cargo.lock", "build.rs", "src"]
+        .map(String::from)
+        .into();
+    for file in rust_files(&root.join("src")) {
+        let source = std::fs::read_to_string(&file).expect("a source");
+        let quoted = |begin: &str| {
+            let parts = source.split(begin).skip(1);
+            let paths: Vec<String> = parts
+                .filter_map(|part| {
+                    Some(
+                        part.trim_start()
+                            .strip_prefix('"')?
+                            .split('"')
+                            .next()?
+                            .into(),
+                    )
+                })
+                .collect();
+            paths
+        };
+        if !quoted("#[template(path = ").is_empty() {
+            names.insert("templates".into());
+        }
+        for path in quoted("include_str!(")
+            .into_iter()
+            .chain(quoted("include_bytes!("))
+        {
+            let beside = file.parent().expect("a folder").join(path);
+            let Ok(real) = beside.canonicalize() else {
+                continue;
+            };
+            let inside = real.strip_prefix(root).expect("inside the project");
+            let top = inside.components().next().expect("a name");
+            names.insert(top.as_os_str().to_string_lossy().into_owned());
+        }
+    }
+    names
+}
+
+/// Without tests, which have files of their own.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.map(|e| e.path()).partition(|p| p.is_dir());
+    let below = folders.iter().flat_map(|f| rust_files(f));
+    let is_test = |f: &Path| f.to_string_lossy().contains("tests");
+    let rust = files
+        .into_iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "rs") && !is_test(f));
+    rust.chain(below).collect()
+}
+
+#[test]
+fn the_images_context_has_all_that_its_build_reads() {
+    let ignore = include_str!("../../docker/Dockerfile.dockerignore");
+    let there: BTreeSet<&str> = ignore.lines().filter_map(|l| l.strip_prefix('!')).collect();
+    let missing: Vec<String> = read_by_the_build()
+        .into_iter()
+        // `tests/it` stands for what of `tests` is there.
+        .filter(|name| !there.iter().any(|t| t.split('/').next() == Some(name)))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docker/Dockerfile.dockerignore leaves out {missing:?}"
     );
 }

@@ -1,11 +1,17 @@
 //! One connection of the HTTP client. It has no task of its own: whoever waits for its answer moves it
-//! on, so an answer wakes nobody twice, and what nobody waits for is closed by being dropped.
+//! on, and what nobody waits for is closed by being dropped.
+//!
+//! Only its socket wakes whoever waits. hyper's halves of a connection wake each other too; here both are
+//! asked in one go, and a task that wakes itself would wake another thread to take it away.
 
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use bytes::Bytes;
@@ -17,30 +23,56 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{Origin, SendError, connect::Conn, innermost, wire::Wire};
+use super::{
+    Origin, SendError,
+    connect::Conn,
+    innermost,
+    waking::{Waiting, Waking},
+    wire::Wire,
+};
 use crate::handler::EgressMeter;
 
 type Outgoing = Request<Full<Bytes>>;
-type Moving = Connection<TokioIo<Conn>, Full<Bytes>>;
+type Connecting = Connection<TokioIo<Waking>, Full<Bytes>>;
+
+/// Moved on by who waits for it.
+struct Moving {
+    /// Until it has ended.
+    connection: Option<Pin<Box<Connecting>>>,
+    waiting: Waiting,
+    /// What it is polled with.
+    own: (Arc<Again>, Waker),
+}
+
+/// Whether a connection wants to go on at once: hyper stops after some rounds to let others run.
+#[derive(Default)]
+struct Again(AtomicBool);
+
+impl Wake for Again {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 pub(super) struct Line {
     pub(super) origin: Origin,
     sender: SendRequest<Full<Bytes>>,
-    /// Until it has ended.
-    connection: Option<Pin<Box<Moving>>>,
+    moving: Moving,
     wire: Option<Arc<Wire>>,
 }
 
 impl Line {
     pub(super) async fn open(conn: Conn, origin: &Origin) -> Result<Box<Self>, SendError> {
         let wire = conn.wire.clone();
-        let (sender, connection) = http1::handshake(TokioIo::new(conn))
+        let waiting = Waiting::default();
+        let io = Waking::new(conn, waiting.clone());
+        let (sender, connection) = http1::handshake(TokioIo::new(io))
             .await
             .map_err(|e| SendError::Broken(innermost(&e)))?;
         Ok(Box::new(Self {
             origin: origin.clone(),
             sender,
-            connection: Some(Box::pin(connection)),
+            moving: Moving::new(connection, waiting),
             wire,
         }))
     }
@@ -59,8 +91,8 @@ impl Line {
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Outgoing>)> {
         let answer = self.sender.try_send_request(request);
         let mut answer = pin!(answer);
-        let connection = &mut self.connection;
-        poll_fn(|cx| poll_moved(connection, cx, |cx| answer.as_mut().poll(cx)))
+        let moving = &mut self.moving;
+        poll_fn(|cx| moving.poll_for(cx, |cx| answer.as_mut().poll(cx)))
             .await
             .map_err(|mut e| {
                 let unsent = e.take_message();
@@ -75,15 +107,13 @@ impl Line {
         waiting: &mut W,
         poll: impl Fn(Pin<&mut W>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        poll_moved(&mut self.connection, cx, |cx| {
-            poll(Pin::new(&mut *waiting), cx)
-        })
+        self.moving
+            .poll_for(cx, |cx| poll(Pin::new(&mut *waiting), cx))
     }
 
     /// Whether another request can be sent: it is open, and all of the last answer was read.
     pub(super) fn is_free(&mut self, cx: &mut Context<'_>) -> bool {
-        poll_on(&mut self.connection, cx);
-        self.connection.is_some() && self.sender.is_ready()
+        self.moving.poll(cx) && self.sender.is_ready()
     }
 
     /// What is written from now on is nobody's yet.
@@ -94,32 +124,53 @@ impl Line {
     }
 }
 
-fn poll_on(connection: &mut Option<Pin<Box<Moving>>>, cx: &mut Context<'_>) {
-    // How it ended is told to whoever waits for an answer.
-    if let Some(moving) = connection
-        && moving.as_mut().poll(cx).is_ready()
-    {
-        *connection = None;
-    }
-}
-
-/// Moves the connection on and asks for what comes of it, which then need not wake anybody: the socket
-/// does.
-fn poll_moved<T>(
-    connection: &mut Option<Pin<Box<Moving>>>,
-    cx: &mut Context<'_>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Poll<T> {
-    // To be asked for the first time is what lets it read a body: hence twice.
-    for _ in 0..2 {
-        poll_on(connection, cx);
-        if connection.is_none() {
-            return poll(cx);
+impl Moving {
+    fn new(connection: Connecting, waiting: Waiting) -> Self {
+        let again = Arc::new(Again::default());
+        let waker = Waker::from(again.clone());
+        Self {
+            connection: Some(Box::pin(connection)),
+            waiting,
+            own: (again, waker),
         }
-        let ready = poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// False when it has ended. How is told to whoever waits for an answer.
+    fn poll(&mut self, cx: &Context<'_>) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let (again, waker) = &self.own;
+        self.waiting.set(cx.waker());
+        again.0.store(false, Ordering::Relaxed);
+        let polled = connection.as_mut().poll(&mut Context::from_waker(waker));
+        if polled.is_ready() {
+            self.connection = None;
+        } else if again.0.load(Ordering::Relaxed) {
+            cx.waker().wake_by_ref();
+        }
+        self.connection.is_some()
+    }
+
+    /// Asks for what comes of it.
+    fn poll_for<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        // Asked first: that a body is wanted is what lets the connection read it.
+        let ready = poll(&mut silent());
         if ready.is_ready() {
             return ready;
         }
+        match self.poll(cx) {
+            true => poll(&mut silent()),
+            false => poll(cx),
+        }
     }
-    Poll::Pending
+}
+
+/// Of what is asked again whenever the connection has moved.
+fn silent() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }

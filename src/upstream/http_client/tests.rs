@@ -308,3 +308,25 @@ async fn a_connection_that_breaks_off_says_so_once_and_is_not_tried_again() {
     );
     assert!(server.is_quiet(), "the server may have acted on it");
 }
+
+#[tokio::test]
+async fn thousands_of_small_chunks_at_once_all_arrive() {
+    let (client, mut server) = (client(), Server::start().await);
+    let origin = server.origin.clone();
+    let serving = async {
+        let mut stream = server.next().await;
+        head(&mut stream).await;
+        let chunks = "1\r\nx\r\n".repeat(20_000);
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream
+    };
+    let reading = async {
+        let mut response = asked(&client, &origin).await.unwrap();
+        response.body.whole(1 << 20).await.unwrap()
+    };
+    let (stream, body) = tokio::join!(serving, reading);
+    assert_eq!(body.len(), 20_000);
+    exchange(&client, &mut server, Some(stream)).await;
+}
