@@ -85,7 +85,8 @@ def parse():
     usual = 32 if options.rules else 20
     options.rounds = options.rounds or (6 if options.quick else usual)
     options.seconds = options.seconds or (0.3 if options.quick else 0.5)
-    options.samples = 150 if options.quick else 500
+    options.samples = 150 if options.quick else 300
+    options.processes = 1 if options.quick else 7
     options.starts = 5 if options.quick else 20
     options.only = options.only or ["plain", "intercept", "ttft", "start", "door"]
     return options
@@ -277,16 +278,38 @@ def start(options, result, targets):
 
 
 def ttft(options, result, targets):
-    ours, _, _ = airlock(None, "state-ttft")
-    figures = load("ttft", "--direct", f"127.0.0.1:{LLM}", "--through", f"127.0.0.1:{REVERSE}",
-                   "--samples", options.samples)
-    stop(ours)
-    result["ttft"] = figures
-    print(f"\ntime to first token, {figures['samples']} samples each, in turns (ms)")
-    for name in ("direct", "through", "added"):
-        f = figures[name]
-        print(f"  {name:8} p50 {f['p50_ms']:.3f}   p90 {f['p90_ms']:.3f}   p99 {f['p99_ms']:.3f}")
-    target(targets, "added time to first token, p99 under 0.5 ms", figures["added"]["p99_ms"], "<", 0.5)
+    """Several processes each, in turns: one differs from the next of the same program by where its memory
+    happens to lie."""
+    def ours():
+        child, _, _ = airlock(None, "state-ttft")
+        return child, REVERSE
+
+    def bare():
+        child = spawn(RELEASE / "examples/bare_pingora", "--listen", f"127.0.0.1:{BARE}",
+                      "--upstream", f"127.0.0.1:{LLM}", "--threads", 1)
+        wait_for(BARE, child)
+        return child, BARE
+
+    contenders = {"airlock": ours, "bare pingora": bare}
+    runs = {name: [] for name in contenders}
+    for _ in range(options.processes):
+        for name, start_one in contenders.items():
+            child, port = start_one()
+            figures = load("ttft", "--direct", f"127.0.0.1:{LLM}", "--through", f"127.0.0.1:{port}",
+                           "--samples", options.samples)
+            stop(child)
+            runs[name].append(figures["added"])
+    result["ttft"] = runs
+    print(f"\nadded time to first token, {options.processes} processes each in turns, {options.samples} samples of "
+          "each: median (lowest to highest) of the processes, ms")
+    for name, added in runs.items():
+        cells = []
+        for p in ("p50", "p90", "p99"):
+            values = sorted(f[f"{p}_ms"] for f in added)
+            cells.append(f"{p} {statistics.median(values):.3f} ({values[0]:.3f} to {values[-1]:.3f})")
+        print(f"  {name:14} {'   '.join(cells)}")
+    p99 = statistics.median(f["p99_ms"] for f in runs["airlock"])
+    target(targets, "added time to first token, p99 under 0.5 ms", p99, "<", 0.5)
 
 
 def plain(options, result, targets, runners):

@@ -7,7 +7,7 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{Method, Version, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session};
 use tokio_util::sync::CancellationToken;
@@ -265,6 +265,8 @@ pub async fn respond(
                         seen.sent += length;
                     }
                     Some(Err(abort)) => {
+                        // What was written is still held where nothing was waited for yet.
+                        let _ = client_leaves(session).now_or_never();
                         let error = Error::explain(ErrorType::InternalError, abort.to_string());
                         return Err(RespondError::Broken(Reason::UpstreamFailed, error));
                     }
@@ -283,13 +285,6 @@ type Item = Option<Result<Bytes, StreamAbort>>;
 
 /// The stream's first item where it came with the head: it goes out with it.
 async fn at_hand(stream: &mut ByteStream) -> Poll<Item> {
-    let now = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_next(cx))).await;
-    if now.is_ready() {
-        return now;
-    }
-    // Who reads the upstream's connection is a task of its own, and hands on what it has read when it
-    // is asked: now it was. What has not come yet is not waited for.
-    tokio::task::yield_now().await;
     poll_fn(|cx| Poll::Ready(stream.as_mut().poll_next(cx))).await
 }
 
