@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes src/link_order.ld: the functions that requests run through, for the linker to lay side by side.
 
-    just link-order            with a release build of what is there now, about two minutes
+    just link-order            with a release build of what is there now, half a minute
     just link-order --check    how many of its names the built program still has
 
 Why: docs/adr/0014. Valgrind counts what runs while chats are streamed and requests are passed on, in the
@@ -13,7 +13,6 @@ import argparse
 import bisect
 import collections
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -77,7 +76,6 @@ def drive(binary):
     race.origin()
     llm = race.spawn(race.RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{race.LLM}")
     race.wait_for(race.LLM, llm)
-    # Slow as it is, it may not be ready for a minute.
     COUNTS.unlink(missing_ok=True)
     counted = race.SCRATCH / "airlock-counted"
     counted.write_text(f"#!/bin/sh\nexec valgrind --tool=callgrind --instr-atstart=no --dump-instr=yes "
@@ -87,12 +85,11 @@ def drive(binary):
     child, _, ready = race.airlock(1, "state-link-order", binary=counted)
     rate = ["rate", "--path", "/bench/1k", "--connections", 4, "--seconds", 3, "--warm-up", 0.5]
     address = lambda port: ["--address", f"127.0.0.1:{port}"]
-    plain, tls = f"origin.test:{race.ORIGIN}", f"origin.test:{race.ORIGIN_TLS}"
     traffic = {
         "chats": ["ttft", "--direct", f"127.0.0.1:{race.LLM}", "--through", f"127.0.0.1:{race.REVERSE}",
                   "--samples", 200, "--warm-up", 0],
         "reverse": [*rate, *address(race.REVERSE), "--host", f"127.0.0.1:{race.REVERSE}"],
-        "opened tunnels": [*rate, *address(race.EXPLICIT), "--host", tls, "--ca", ready["ca_bundle"]],
+        "opened tunnels": [*rate, *address(race.EXPLICIT), "--host", f"origin.test:{race.ORIGIN_TLS}", "--ca", ready["ca_bundle"]],
     }
     # What runs once belongs to the start.
     race.load(*traffic["chats"])
@@ -139,12 +136,17 @@ def pattern(name):
     return re.sub(r"Cs[0-9A-Za-z]{9,12}_", "Cs*_", name)
 
 
-def write(functions, hot):
+def by_pattern(functions):
+    """What each pattern stands for: sizes by address."""
     stands_for = collections.defaultdict(dict)
     for address, size, name in functions:
         stands_for[pattern(name)][address] = size
+    return stands_for
+
+
+def write(functions, hot):
     kept = []
-    for words, sizes in stands_for.items():
+    for words, sizes in by_pattern(functions).items():
         wanted, all_of_them = sum(size for address, size in sizes.items() if address in hot), sum(sizes.values())
         if wanted and (all_of_them <= LOOSE * wanted or all_of_them <= SMALL):
             kept.append(words)
@@ -154,9 +156,7 @@ def write(functions, hot):
 
 def check(functions):
     wanted = re.findall(r"\*\(\.text\.(.*)\)", SCRIPT.read_text())
-    there = collections.defaultdict(dict)
-    for address, size, name in functions:
-        there[pattern(name)][address] = size
+    there = by_pattern(functions)
     found = [words for words in wanted if words in there]
     size = sum(sum(there[words].values()) for words in found)
     print(f"{len(found)} of {len(wanted)} names are found in {race.RELEASE / 'airlock'}; {size / 1024:.0f} KiB lie side by side")

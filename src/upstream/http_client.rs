@@ -13,7 +13,7 @@ mod pool;
 mod waking;
 mod wire;
 
-use std::{error::Error as StdError, future::poll_fn, sync::Arc, time::Duration};
+use std::{error::Error as StdError, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -98,11 +98,11 @@ impl Body {
     /// The next bytes; `None` at a clean end, an error at any other.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, String>> {
         loop {
-            let (incoming, line) = (&mut self.incoming, &mut self.line);
-            let frame = poll_fn(|cx| match line {
-                Some(line) => line.poll_with(cx, incoming, |i, cx| i.poll_frame(cx)),
-                None => std::pin::Pin::new(&mut *incoming).poll_frame(cx),
-            });
+            // Nothing comes behind the end.
+            let line = self.line.as_mut()?;
+            let incoming = &mut self.incoming;
+            let frame =
+                poll_fn(|cx| line.poll_for(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)));
             match frame.await {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}

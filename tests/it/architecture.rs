@@ -226,7 +226,7 @@ fn layers() -> BTreeMap<String, u8> {
     layers
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut found = Vec::new();
     for entry in fs::read_dir(&dir).expect("src can be listed") {

@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::architecture::files;
+
 const COMPOSE: &str = include_str!("../../deploy/compose/docker-compose.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/grafana/dashboards/airlock.json");
 
@@ -237,30 +239,19 @@ fn read_by_the_build() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = ["Cargo.toml", "Cargo.lock", "build.rs", "src"]
         .map(String::from)
         .into();
-    for file in rust_files(&root.join("src")) {
+    // Tests have files of their own, and read more.
+    let is_test = |file: &PathBuf| file.to_string_lossy().contains("tests");
+    for file in files(Path::new("src")).into_iter().filter(|f| !is_test(f)) {
         let source = std::fs::read_to_string(&file).expect("a source");
-        let quoted = |begin: &str| {
-            let parts = source.split(begin).skip(1);
-            let paths: Vec<String> = parts
-                .filter_map(|part| {
-                    Some(
-                        part.trim_start()
-                            .strip_prefix('"')?
-                            .split('"')
-                            .next()?
-                            .into(),
-                    )
-                })
-                .collect();
-            paths
+        let quoted = |begin: &str| -> Vec<&str> {
+            let behind = source.split(begin).skip(1);
+            let paths = behind.filter_map(|text| text.trim_start().strip_prefix('"'));
+            paths.filter_map(|text| text.split('"').next()).collect()
         };
         if !quoted("#[template(path = ").is_empty() {
             names.insert("templates".into());
         }
-        for path in quoted("include_str!(")
-            .into_iter()
-            .chain(quoted("include_bytes!("))
-        {
+        for path in [quoted("include_str!("), quoted("include_bytes!(")].concat() {
             let beside = file.parent().expect("a folder").join(path);
             let Ok(real) = beside.canonicalize() else {
                 continue;
@@ -271,19 +262,6 @@ fn read_by_the_build() -> BTreeSet<String> {
         }
     }
     names
-}
-
-/// Without tests, which have files of their own.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
-    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) =
-        entries.map(|e| e.path()).partition(|p| p.is_dir());
-    let below = folders.iter().flat_map(|f| rust_files(f));
-    let is_test = |f: &Path| f.to_string_lossy().contains("tests");
-    let rust = files
-        .into_iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "rs") && !is_test(f));
-    rust.chain(below).collect()
 }
 
 #[test]

@@ -1,17 +1,11 @@
 //! How the HTTP client connects: dialled by [`Dialer`], through TLS where the origin says so. Called by
 //! `http_client` alone.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
 use super::{
     Origin, SendError,
@@ -64,78 +58,19 @@ impl Connector {
                 .await
                 .map_err(|_| SendError::Tls(format!("no answer in {:?}", self.connect_timeout)))?
                 .map_err(|e| SendError::Tls(e.to_string()))?;
-            Stream::Tls(Box::new(stream))
+            Either::Right(Box::new(stream))
         } else {
-            Stream::Plain(counted)
+            Either::Left(counted)
         };
         Ok(Conn { stream, wire })
     }
 }
 
-#[derive(Debug)]
-enum Stream {
-    Plain(Counted),
-    Tls(Box<TlsStream<Counted>>),
-}
+/// In the clear, or through TLS.
+pub(super) type Stream = Either<Counted, Box<TlsStream<Counted>>>;
 
-/// A connection, in the clear or through TLS.
-#[derive(Debug)]
 pub(super) struct Conn {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// Of a connection that leaves this machine.
     pub(super) wire: Option<Arc<Wire>>,
-}
-
-impl AsyncRead for Conn {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Stream::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Stream::Tls(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Stream::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(s) => s.is_write_vectored(),
-            Stream::Tls(s) => s.is_write_vectored(),
-        }
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_flush(cx),
-            Stream::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Stream::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
 }

@@ -7,11 +7,8 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -39,19 +36,9 @@ type Connecting = Connection<TokioIo<Waking>, Full<Bytes>>;
 struct Moving {
     /// Until it has ended.
     connection: Option<Pin<Box<Connecting>>>,
-    waiting: Waiting,
-    /// What it is polled with.
-    own: (Arc<Again>, Waker),
-}
-
-/// Whether a connection wants to go on at once: hyper stops after some rounds to let others run.
-#[derive(Default)]
-struct Again(AtomicBool);
-
-impl Wake for Again {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    waiting: Arc<Waiting>,
+    /// `waiting`, which it is polled with.
+    own: Waker,
 }
 
 pub(super) struct Line {
@@ -63,16 +50,23 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) async fn open(conn: Conn, origin: &Origin) -> Result<Box<Self>, SendError> {
-        let wire = conn.wire.clone();
-        let waiting = Waiting::default();
-        let io = Waking::new(conn, waiting.clone());
+        let Conn { stream, wire } = conn;
+        let waiting = Arc::new(Waiting::default());
+        let io = Waking {
+            stream,
+            waiting: waiting.clone(),
+        };
         let (sender, connection) = http1::handshake(TokioIo::new(io))
             .await
             .map_err(|e| SendError::Broken(innermost(&e)))?;
         Ok(Box::new(Self {
             origin: origin.clone(),
             sender,
-            moving: Moving::new(connection, waiting),
+            moving: Moving {
+                connection: Some(Box::pin(connection)),
+                own: waiting.clone().into(),
+                waiting,
+            },
             wire,
         }))
     }
@@ -100,15 +94,13 @@ impl Line {
             })
     }
 
-    /// Asks `waiting`, which this connection's bytes make ready.
-    pub(super) fn poll_with<W: Unpin, T>(
+    /// Asks for what this connection's bytes make ready.
+    pub(super) fn poll_for<T>(
         &mut self,
         cx: &mut Context<'_>,
-        waiting: &mut W,
-        poll: impl Fn(Pin<&mut W>, &mut Context<'_>) -> Poll<T>,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.moving
-            .poll_for(cx, |cx| poll(Pin::new(&mut *waiting), cx))
+        self.moving.poll_for(cx, poll)
     }
 
     /// Whether another request can be sent: it is open, and all of the last answer was read.
@@ -125,28 +117,16 @@ impl Line {
 }
 
 impl Moving {
-    fn new(connection: Connecting, waiting: Waiting) -> Self {
-        let again = Arc::new(Again::default());
-        let waker = Waker::from(again.clone());
-        Self {
-            connection: Some(Box::pin(connection)),
-            waiting,
-            own: (again, waker),
-        }
-    }
-
     /// False when it has ended. How is told to whoever waits for an answer.
     fn poll(&mut self, cx: &Context<'_>) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
         };
-        let (again, waker) = &self.own;
-        self.waiting.set(cx.waker());
-        again.0.store(false, Ordering::Relaxed);
-        let polled = connection.as_mut().poll(&mut Context::from_waker(waker));
-        if polled.is_ready() {
+        self.waiting.begin(cx.waker());
+        let mut own = Context::from_waker(&self.own);
+        if connection.as_mut().poll(&mut own).is_ready() {
             self.connection = None;
-        } else if again.0.load(Ordering::Relaxed) {
+        } else if self.waiting.again() {
             cx.waker().wake_by_ref();
         }
         self.connection.is_some()

@@ -63,12 +63,11 @@ impl Pool {
 
     /// For the next request. Closed instead where it cannot take one.
     pub(super) fn keep(self: &Arc<Self>, mut line: Box<Line>) {
-        // Nobody waits for it now. The next who takes it sees whether it was closed.
-        let free = line.is_free(&mut Context::from_waker(Waker::noop()));
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        if !free {
+        // Nobody waits for it now. The next who takes it sees whether it was closed.
+        if !line.is_free(&mut Context::from_waker(Waker::noop())) {
             return;
         }
         line.release();

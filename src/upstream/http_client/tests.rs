@@ -44,6 +44,14 @@ impl Server {
         self.accepted.recv().await.unwrap()
     }
 
+    /// Answers the first request of the next connection, and returns it.
+    async fn answers(&mut self, answer: &[u8]) -> TcpStream {
+        let mut stream = self.next().await;
+        head(&mut stream).await;
+        stream.write_all(answer).await.unwrap();
+        stream
+    }
+
     fn is_quiet(&mut self) -> bool {
         self.accepted.try_recv().is_err()
     }
@@ -176,14 +184,8 @@ async fn who_does_not_wait_for_the_answer_or_its_end_closes_the_connection() {
         drop(asking);
         stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
     }
-    let serving = async {
-        let mut stream = server.next().await;
-        head(&mut stream).await;
-        let half = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok";
-        stream.write_all(half).await.unwrap();
-        stream
-    };
-    let (mut stream, response) = tokio::join!(serving, asked(&client, &origin));
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok";
+    let (mut stream, response) = tokio::join!(server.answers(half), asked(&client, &origin));
     let mut response = response.unwrap();
     assert_eq!(response.body.chunk().await, Some(Ok("ok".into())));
     drop(response);
@@ -195,13 +197,7 @@ async fn who_does_not_wait_for_the_answer_or_its_end_closes_the_connection() {
 async fn a_body_that_was_read_but_not_asked_for_its_end_frees_its_connection() {
     let (client, mut server) = (client(), Server::start().await);
     let origin = server.origin.clone();
-    let serving = async {
-        let mut stream = server.next().await;
-        head(&mut stream).await;
-        stream.write_all(TWO).await.unwrap();
-        stream
-    };
-    let (stream, response) = tokio::join!(serving, asked(&client, &origin));
+    let (stream, response) = tokio::join!(server.answers(TWO), asked(&client, &origin));
     let mut response = response.unwrap();
     assert_eq!(response.body.chunk().await, Some(Ok("ok".into())));
     drop(response);
@@ -212,14 +208,8 @@ async fn a_body_that_was_read_but_not_asked_for_its_end_frees_its_connection() {
 async fn each_piece_of_a_stream_is_there_when_it_came() {
     let (client, mut server) = (client(), Server::start().await);
     let origin = server.origin.clone();
-    let serving = async {
-        let mut stream = server.next().await;
-        head(&mut stream).await;
-        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        stream.write_all(head).await.unwrap();
-        stream
-    };
-    let (mut stream, response) = tokio::join!(serving, asked(&client, &origin));
+    let begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (mut stream, response) = tokio::join!(server.answers(begun), asked(&client, &origin));
     let mut body = response.unwrap().body;
     for n in 0..100 {
         let piece = format!("{n:04}");
@@ -280,14 +270,8 @@ async fn a_connection_that_nobody_wants_for_long_is_closed() {
 async fn an_answer_that_says_close_is_the_last_of_its_connection() {
     let (client, mut server) = (client(), Server::start().await);
     let origin = server.origin.clone();
-    let serving = async {
-        let mut stream = server.next().await;
-        head(&mut stream).await;
-        let last = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-        stream.write_all(last).await.unwrap();
-        stream
-    };
-    let (mut stream, response) = tokio::join!(serving, asked(&client, &origin));
+    let last = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    let (mut stream, response) = tokio::join!(server.answers(last), asked(&client, &origin));
     assert_eq!(response.unwrap().body.whole(10).await.unwrap(), "ok");
     assert!(closed(&mut stream).await);
 }
@@ -313,20 +297,13 @@ async fn a_connection_that_breaks_off_says_so_once_and_is_not_tried_again() {
 async fn thousands_of_small_chunks_at_once_all_arrive() {
     let (client, mut server) = (client(), Server::start().await);
     let origin = server.origin.clone();
-    let serving = async {
-        let mut stream = server.next().await;
-        head(&mut stream).await;
-        let chunks = "1\r\nx\r\n".repeat(20_000);
-        let answer =
-            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        stream
-    };
+    let chunks = "1\r\nx\r\n".repeat(20_000);
+    let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
     let reading = async {
         let mut response = asked(&client, &origin).await.unwrap();
         response.body.whole(1 << 20).await.unwrap()
     };
-    let (stream, body) = tokio::join!(serving, reading);
+    let (stream, body) = tokio::join!(server.answers(answer.as_bytes()), reading);
     assert_eq!(body.len(), 20_000);
     exchange(&client, &mut server, Some(stream)).await;
 }
