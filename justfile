@@ -80,8 +80,8 @@ race-rules *ARGS:
     ./run cargo build --release --bin airlock --example load
     python3 benches/race.py --rules {{ARGS}}
 
-# Writes src/link_order.ld anew (ADR 0014); needs valgrind and what the race needs. Half a minute after the
-# release build. `--check` only counts which of its names are still there.
+# Writes src/link_order.ld (ADR 0014) and src/prefetch/table.txt (0015) anew; needs valgrind and what the race needs.
+# Half a minute after the release build. `--check` only counts which of their names are still there.
 link-order *ARGS:
     ./run cargo build --release --bin airlock
     ./run cargo build --release --examples

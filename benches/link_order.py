@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes src/link_order.ld: the functions that requests run through, for the linker to lay side by side.
+"""Writes what runs when a request comes: src/link_order.ld, the functions, for the linker to lay side by side;
+src/prefetch/table.txt, which of their bytes run until a first token is passed on, to be fetched ahead.
 
     just link-order            with a release build of what is there now, half a minute
-    just link-order --check    how many of its names the built program still has
+    just link-order --check    how many of their names the built program still has
 
-Why: docs/adr/0014. Valgrind counts what runs while chats are streamed and requests are passed on, in the
+Why: docs/adr/0014 and 0015. Valgrind counts what runs while chats are streamed and requests are passed on, in the
 clear and through an opened tunnel. The program's names carry hashes of the compiler and of versions: a
 pattern stands for them, so the list outlives both, and a name that is gone is only one that is not found.
 """
@@ -22,6 +23,7 @@ import time
 import race
 
 SCRIPT = race.ROOT / "src/link_order.ld"
+TABLE = race.ROOT / "src/prefetch/table.txt"
 COUNTS = race.SCRATCH / "link-order.callgrind"
 # Patterns that stand for many functions of which few run would fill the place with what never runs.
 LOOSE, SMALL = 3, 4096
@@ -38,6 +40,13 @@ TAIL = """\
   }
 }
 INSERT BEFORE .text;
+"""
+# Bytes that do not run and are fetched all the same, between two that do: a cache line.
+GAP = 64
+NAMESAKES = 3
+TABLE_HEAD = """\
+# Size, name and ranges of bytes that run until the first token of a chat is passed on: see docs/adr/0015.
+# Written by `just link-order`; a function that is compiled otherwise is not fetched ahead, and does no harm.
 """
 
 
@@ -56,11 +65,12 @@ def main():
         race.enter_namespace()
     race.own_network()
     try:
-        counts = drive(binary)
+        first, all_of_it, moved = drive(binary)
     finally:
         for child in reversed(race.children):
             race.stop(child)
-    write(functions, hot(functions, counts, binary))
+    write(functions, hot(functions, ran(all_of_it, binary, moved)))
+    write_table(functions, {address for address, _ in ran(first, binary, moved)})
     return check(functions)
 
 
@@ -72,30 +82,49 @@ def symbols(binary):
 
 
 def drive(binary):
-    """Plays requests of all kinds before a program that valgrind counts. The file of its counts."""
+    """Plays requests before a program that valgrind counts. The files of its counts, of one chat's first token
+    and of requests of all kinds, and how far from the addresses in its file the program lies."""
     race.origin()
-    llm = race.spawn(race.RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{race.LLM}")
-    race.wait_for(race.LLM, llm)
     COUNTS.unlink(missing_ok=True)
     counted = race.SCRATCH / "airlock-counted"
     counted.write_text(f"#!/bin/sh\nexec valgrind --tool=callgrind --instr-atstart=no --dump-instr=yes "
                        f"--callgrind-out-file={COUNTS} '{binary}' \"$@\"\n")
     counted.chmod(0o755)
+    llm = lambda *how: race.spawn(race.RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{race.LLM}", *how)
+    answering = llm()
+    race.wait_for(race.LLM, answering)
     print("==> starting under valgrind", file=sys.stderr)
     child, _, ready = race.airlock(1, "state-link-order", binary=counted)
     rate = ["rate", "--path", "/bench/1k", "--connections", 4, "--seconds", 3, "--warm-up", 0.5]
     address = lambda port: ["--address", f"127.0.0.1:{port}"]
+    chats = lambda samples: ["ttft", "--direct", f"127.0.0.1:{race.LLM}", "--through", f"127.0.0.1:{race.REVERSE}",
+                             "--samples", samples, "--warm-up", 0]
     traffic = {
-        "chats": ["ttft", "--direct", f"127.0.0.1:{race.LLM}", "--through", f"127.0.0.1:{race.REVERSE}",
-                  "--samples", 200, "--warm-up", 0],
+        "chats": chats(200),
         "reverse": [*rate, *address(race.REVERSE), "--host", f"127.0.0.1:{race.REVERSE}"],
         "opened tunnels": [*rate, *address(race.EXPLICIT), "--host", f"origin.test:{race.ORIGIN_TLS}", "--ca", ready["ca_bundle"]],
     }
-    # What runs once belongs to the start.
-    race.load(*traffic["chats"])
-    time.sleep(5)
     control = lambda *how: subprocess.run(["callgrind_control", *how, str(child.pid)], check=True,
                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # What runs once belongs to the start.
+    race.load(*traffic["chats"])
+    print("==> a first token", file=sys.stderr)
+    race.stop(answering)
+    # Two seconds behind its first token is the second: enough to stop counting between them.
+    answering = llm("--tokens", 2, "--pace-ms", 2000)
+    race.wait_for(race.LLM, answering)
+    race.load(*chats(2))
+    time.sleep(5)
+    one_chat = race.spawn(race.RELEASE / "examples/load", *chats(1))
+    # The LLM itself is asked first.
+    time.sleep(1.5)
+    control("-i", "on")
+    time.sleep(2)
+    control("-i", "off")
+    control("-d")
+    one_chat.wait()
+    race.stop(answering)
+    race.wait_for(race.LLM, llm())
     control("-i", "on")
     for name, command in traffic.items():
         print(f"==> {name}", file=sys.stderr)
@@ -103,13 +132,14 @@ def drive(binary):
     control("-i", "off")
     control("-d")
     time.sleep(1)
-    return COUNTS.with_name(COUNTS.name + ".1")
+    first_mapping = next(line for line in open(f"/proc/{child.pid}/maps") if line.rstrip().endswith(str(binary)))
+    moved = int(first_mapping.split("-")[0], 16)
+    return COUNTS.with_name(COUNTS.name + ".1"), COUNTS.with_name(COUNTS.name + ".2"), moved
 
 
-def hot(functions, counts, binary):
-    """The functions with an instruction that ran often: their places in `functions`."""
-    starts = [address for address, _, _ in functions]
-    objects, current, address, inclusive, found = {}, "", 0, False, set()
+def ran(counts, binary, moved):
+    """(address in the file, runs) of each instruction of the program that ran."""
+    objects, current, address, inclusive = {}, "", 0, False
     for line in open(counts):
         if named := re.match(r"(c?ob)=\((\d+)\)(?: (.*))?$", line):
             kind, number, name = named.groups()
@@ -124,10 +154,17 @@ def hot(functions, counts, binary):
                 address += int(place, 0)
             elif place != "*":
                 address = int(place, 16)
-            if not inclusive and int(fields[2]) >= OFTEN and current == str(binary):
-                found.add(starts[bisect.bisect_right(starts, address) - 1])
+            # Valgrind knows no other section than .text, and leaves the addresses of the rest as they are.
+            if not inclusive and current in (str(binary), "???"):
+                yield address - (moved if current == "???" else 0), int(fields[2])
             inclusive = False
-    return found
+
+
+def hot(functions, instructions):
+    """The functions with an instruction that ran often: their addresses."""
+    starts = [address for address, _, _ in functions]
+    often = (address for address, runs in instructions if runs >= OFTEN)
+    return {starts[bisect.bisect_right(starts, address) - 1] for address in often if address >= starts[0]}
 
 
 def pattern(name):
@@ -154,12 +191,46 @@ def write(functions, hot):
     SCRIPT.write_text(HEAD + "".join(lines) + TAIL)
 
 
+def plain(name):
+    """A name without hash and copies, as src/prefetch/table.rs makes it."""
+    return re.sub(r"17h[0-9a-f]{16}E$", "", name.split(".llvm.")[0])
+
+
+def write_table(functions, instructions):
+    """`instructions`: addresses of those that ran."""
+    # A name and size that stand for many would have all of them fetched.
+    places = collections.defaultdict(set)
+    for address, size, name in functions:
+        places[size, plain(name)].add(address)
+    ranges = collections.defaultdict(list)
+    starts = [address for address, _, _ in functions]
+    for address in sorted(instructions):
+        start, size, name = functions[bisect.bisect_right(starts, address) - 1]
+        # The longest instructions have 15 bytes; most have 4.
+        at = address - start
+        if not 0 <= at < size or len(places[size, plain(name)]) > NAMESAKES:
+            continue
+        runs = ranges[size, plain(name)]
+        if runs and at <= runs[-1][1] + GAP:
+            runs[-1][1] = max(runs[-1][1], min(at + 4, size))
+        else:
+            runs.append([at, min(at + 4, size)])
+    rows = [f"{size:x} {name} " + " ".join(f"{a:x}-{b:x}" for a, b in runs) + "\n"
+            for (size, name), runs in sorted(ranges.items(), key=lambda row: row[0][::-1])]
+    TABLE.write_text(TABLE_HEAD + "".join(rows))
+
+
 def check(functions):
     wanted = re.findall(r"\*\(\.text\.(.*)\)", SCRIPT.read_text())
     there = by_pattern(functions)
     found = [words for words in wanted if words in there]
     size = sum(sum(there[words].values()) for words in found)
     print(f"{len(found)} of {len(wanted)} names are found in {race.RELEASE / 'airlock'}; {size / 1024:.0f} KiB lie side by side")
+    table = [line.split() for line in TABLE.read_text().splitlines() if not line.startswith("#")]
+    same = {(size, plain(name)) for _, size, name in functions}
+    known = [row for row in table if (int(row[0], 16), row[1]) in same]
+    lines = sum((int(b, 16) - int(a, 16)) // 64 + 1 for row in known for a, b in (r.split("-") for r in row[2:]))
+    print(f"{len(known)} of {len(table)} functions are compiled as those of the table; about {lines} lines are fetched ahead")
     return 0 if len(found) * 2 >= len(wanted) else 1
 
 

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | L0 | [`net`] | parse names and addresses; no IO, no async |
 //! | L1 | [`policy`], [`llm`], [`mcp`], [`page`], [`token`], [`receipt`], [`guard`], [`weights`], [`comfy`], [`search`], [`workflow`] | pure decisions and wire formats; no IO, no clock |
-//! | L2 | [`config`], [`packs`], [`handler`], [`metrics`] | read files and environment once; shared contracts |
+//! | L2 | [`config`], [`packs`], [`handler`], [`metrics`], [`prefetch`] | read files and environment once; shared contracts |
 //! | L3 | [`tls`], [`upstream`], [`gateway`], [`comfyui`], [`emulator`], [`front_door`], [`audit`], [`store`], [`session`], [`limit`], [`models`] | keys, sockets out, local answers, records, users |
 //! | L4 | [`listener`], [`proxy`], [`admin`] | sockets in, the Pingora pipeline, control plane |
 //! | L5 | [`app`], [`cli`], [`demo`], [`doctor`], [`isolate`], [`logging`], [`selftest`] | composition root and commands |
@@ -33,6 +33,8 @@ pub mod config;
 pub mod handler;
 pub mod metrics;
 pub mod packs;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod prefetch;
 
 pub mod audit;
 pub mod comfyui;

@@ -2,10 +2,9 @@
 
 use std::{
     future::{Future, poll_fn},
-    mem::MaybeUninit,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,7 @@ use pingora::{
     protocols::{Stream, http::ServerSession},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -37,7 +36,7 @@ use crate::{
     proxy::{Connection, Denial, Finish, Held, LINGER, LINGER_QUIET, Leash, Outcome, request_id},
 };
 
-/// Of the first read, on the stack; the plugin's chats mostly fit with their prompt.
+/// Of the first read; the plugin's chats mostly fit with their prompt.
 const FIRST_READ: usize = 16 << 10;
 /// So much of a head is nobody's concern; what is beyond is counted, and read in such pieces.
 const HEAD_BUFFER: usize = 4096;
@@ -207,7 +206,7 @@ async fn read_head(
         }
     };
     if buffer.len() > HEAD_BUFFER {
-        room(held, buffer.len() - HEAD_BUFFER)?;
+        room(held, buffer.capacity() - HEAD_BUFFER)?;
     }
     // Nearly every head comes in one piece, and then wants no timer.
     if let Some(end) = head::head_end(buffer, 0) {
@@ -299,11 +298,15 @@ impl<'e> Patience<'e> {
 
 /// Whether anything came. An idle connection holds no buffer.
 fn poll_first(stream: &mut Turn, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<bool> {
-    let mut space = [MaybeUninit::uninit(); FIRST_READ];
-    let mut piece = ReadBuf::uninit(&mut space);
-    let read = ready!(Pin::new(stream).poll_read(cx, &mut piece));
-    buffer.extend_from_slice(piece.filled());
-    Poll::Ready(read.is_ok() && !piece.filled().is_empty())
+    buffer.reserve(FIRST_READ);
+    let read = pin!(stream.read_buf(buffer)).poll(cx);
+    // A long one stays where it is; a short one would keep much room for itself.
+    if read.is_pending() {
+        *buffer = BytesMut::new();
+    } else if buffer.len() <= HEAD_BUFFER {
+        *buffer = BytesMut::from(&buffer[..]);
+    }
+    read.map(|came| came.is_ok_and(|bytes| bytes > 0))
 }
 
 fn within(end: usize, limit: usize) -> Result<Option<usize>, Denial> {
