@@ -8,6 +8,7 @@ mod table;
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -35,13 +36,16 @@ thread_local! {
 /// be found, and nothing is done from then on.
 pub fn learn() {
     let sought = table::embedded();
-    let lines = match program::functions(|size| sought.has_size(size)) {
-        Ok(functions) => sought.lines(functions),
-        Err(e) => {
-            tracing::debug!("no code is fetched ahead: {e}");
-            return;
-        }
-    };
+    let mut lines = BTreeSet::new();
+    let read = program::functions(
+        |size| sought.has_size(size),
+        |function| lines.extend(sought.lines(&function)),
+    );
+    if let Err(e) = read {
+        tracing::debug!("no code is fetched ahead: {e}");
+        return;
+    }
+    let lines: Box<[usize]> = lines.into_iter().take(MOST).collect();
     tracing::debug!("{} cache lines of code are fetched ahead", lines.len());
     // Learned twice is learned the same.
     let _ = LINES.set(lines);

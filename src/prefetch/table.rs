@@ -3,9 +3,9 @@
 //! A function is known by its name without the hashes of compiler and versions, and by its size: of a size
 //! that differs the offsets would be wrong.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use super::{LINE, MOST, program::Function};
+use super::{LINE, program::Function};
 
 /// What runs, as offsets into a function: `from..to`.
 type Ranges = Vec<(usize, usize)>;
@@ -32,18 +32,16 @@ impl<'a> Table<'a> {
         self.sizes.contains(&size)
     }
 
-    /// The cache lines of what runs, ascending.
-    pub(super) fn lines(&self, functions: impl IntoIterator<Item = Function>) -> Box<[usize]> {
-        let mut lines = BTreeSet::new();
-        for function in functions {
-            let key = (function.size, plain(&function.name));
-            for (from, to) in self.functions.get(&key).into_iter().flatten() {
-                let first = function.address.wrapping_add(*from) / LINE;
-                let end = function.address.wrapping_add(*to).div_ceil(LINE);
-                lines.extend((first..end).map(|line| line * LINE));
-            }
+    /// The cache lines of what runs of it, some of them twice.
+    pub(super) fn lines(&self, function: &Function<'_>) -> Vec<usize> {
+        let ranges = self.functions.get(&(function.size, plain(function.name)));
+        let mut lines = Vec::new();
+        for (from, to) in ranges.into_iter().flatten() {
+            let first = function.address.wrapping_add(*from) / LINE;
+            let end = function.address.wrapping_add(*to).div_ceil(LINE);
+            lines.extend((first..end).map(|line| line * LINE));
         }
-        lines.into_iter().take(MOST).collect()
+        lines
     }
 }
 
@@ -78,9 +76,9 @@ fn plain(symbol: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn function(name: &str, address: usize, size: usize) -> Function {
+    fn function(name: &str, address: usize, size: usize) -> Function<'_> {
         Function {
-            name: name.to_owned(),
+            name,
             address,
             size,
         }
@@ -89,7 +87,7 @@ mod tests {
     #[test]
     fn the_lines_of_what_runs_are_those_of_functions_of_that_name_and_size() {
         let table = Table::parse("# comment\nc0 _ZN1a 0-10 7f-90\n100 memcpy 40-41\n");
-        let lines = |functions: Vec<Function>| table.lines(functions).to_vec();
+        let lines = |function: Function<'_>| table.lines(&function);
         let a = "_ZN1a17h0123456789abcdefE";
         for (what, found, wanted) in [
             (
@@ -119,10 +117,8 @@ mod tests {
                 vec![0x2040],
             ),
         ] {
-            assert_eq!(lines(vec![found]), wanted, "{what}");
+            assert_eq!(lines(found), wanted, "{what}");
         }
-        let twice = vec![function(a, 0x1000, 0xc0), function(a, 0x1000, 0xc0)];
-        assert_eq!(lines(twice).len(), 3, "a line is there once");
         assert!(table.has_size(0xc0) && !table.has_size(0xd0));
     }
 
