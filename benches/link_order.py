@@ -43,6 +43,7 @@ INSERT BEFORE .text;
 """
 # Bytes that do not run and are fetched all the same, between two that do: a cache line.
 GAP = 64
+# Functions of one size and one plain name (instances of a generic): of more than these, none is in the table.
 NAMESAKES = 3
 TABLE_HEAD = """\
 # Size, name and ranges of bytes that run until the first token of a chat is passed on: see docs/adr/0015.
@@ -206,10 +207,10 @@ def write_table(functions, instructions):
     starts = [address for address, _, _ in functions]
     for address in sorted(instructions):
         start, size, name = functions[bisect.bisect_right(starts, address) - 1]
-        # The longest instructions have 15 bytes; most have 4.
         at = address - start
         if not 0 <= at < size or len(places[size, plain(name)]) > NAMESAKES:
             continue
+        # Only starts are counted. Few instructions are longer than four bytes, and a line has 64.
         runs = ranges[size, plain(name)]
         if runs and at <= runs[-1][1] + GAP:
             runs[-1][1] = max(runs[-1][1], min(at + 4, size))

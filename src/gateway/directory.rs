@@ -185,9 +185,10 @@ impl Directory {
                 (None, None) => Err(self.none_found()),
             };
         }
+        // Boxed: a call rarely has to look, and would carry their place along.
         let result = match &self.settings.base_url {
-            Some(base) => self.look_at(base).await,
-            None => self.look_around().await,
+            Some(base) => Box::pin(self.look_at(base)).await,
+            None => Box::pin(self.look_around()).await,
         };
         match result {
             Ok(upstream) => {

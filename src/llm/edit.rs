@@ -89,7 +89,7 @@ pub fn string(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The beginning of the JSON string `text`, decoded: at most about `max` bytes of it as written.
-pub(super) fn string_head(text: &str, max: usize) -> Option<String> {
+pub(super) fn string_head(text: &str, max: usize) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let bytes = inner.as_bytes();
     let mut at = 0;
@@ -111,12 +111,15 @@ pub(super) fn string_head(text: &str, max: usize) -> Option<String> {
     while !inner.is_char_boundary(end) {
         end -= 1;
     }
-    let decode = |raw: &str| match is_plain(raw) {
-        true => Some(raw.to_owned()),
-        false => serde_json::from_str(&format!("\"{raw}\"")).ok(),
-    };
-    // Cut between the halves of a surrogate pair, it does not decode: then as a whole.
-    decode(inner.get(..end)?).or_else(|| serde_json::from_str(text).ok())
+    let raw = inner.get(..end)?;
+    if is_plain(raw) {
+        return Some(Cow::Borrowed(raw));
+    }
+    serde_json::from_str::<String>(&format!("\"{raw}\""))
+        // Cut between the halves of a surrogate pair, it does not decode: then as a whole.
+        .or_else(|_| serde_json::from_str(text))
+        .ok()
+        .map(Cow::Owned)
 }
 
 /// Nothing in it is escaped or ends it. Looks at whole blocks, which the compiler turns into vector

@@ -35,11 +35,11 @@ impl<'a> Message<'a> {
         Some(Self { object, role })
     }
     /// Where its text begins: a string, or the text parts of a list.
-    pub fn beginning(&self, max: usize) -> Option<String> {
+    pub fn beginning(&self, max: usize) -> Option<Cow<'a, str>> {
         let content = self.object.last("content")?;
         match edit::string_head(content, max) {
             Some(text) => Some(text),
-            None => join_parts(content, "\n").map(|joined| joined.text),
+            None => join_parts(content, "\n").map(|joined| joined.text.into()),
         }
     }
     fn tool_calls(&self) -> Vec<ToolCall<'a>> {

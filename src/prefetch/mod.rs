@@ -1,9 +1,11 @@
 //! Brings the code that a request runs through into the caches, all of it at once, when a thread is woken
 //! after a pause. Code that is met line by line is waited for line by line (ADR 0015).
 //!
-//! `app` has it [`learn`] where that code lies, `cli` has the runtime call [`after_a_pause`]. A hint and nothing more: no byte is read or written here, and a wrong address does no harm.
+//! `app` has it [`learn`] where that code lies, `cli` has the runtime call [`after_a_pause`]. A hint and nothing
+//! more: no byte is read or written here, and a wrong address does no harm.
 
 mod program;
+mod runs;
 mod table;
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prefetch_index::prefetch_index;
+use self::runs::Runs;
 
 /// A thread that was woken this lately has the code at hand.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -22,18 +24,15 @@ const LINE: usize = 64;
 /// More lines than this would push out what they are to join: 640 KiB, of the 1 to 2 MiB that a core has.
 const MOST: usize = 10_000;
 
-/// Addresses, ascending.
-static LINES: OnceLock<Box<[usize]>> = OnceLock::new();
-/// What addresses are counted from.
-static HERE: [u8; 1] = [0];
+static CODE: OnceLock<Runs> = OnceLock::new();
 
 thread_local! {
     static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Finds the code of requests in this process. Reads the program's own file, in some milliseconds; without
-/// its symbols, and in a program that was compiled otherwise than the one of the table, there is nothing to
-/// be found, and nothing is done from then on.
+/// Finds the code of requests in this process, by reading the program's own file. Without its symbols, and in
+/// a program that was compiled otherwise than the one of the table, there is nothing to be found, and nothing
+/// is done from then on.
 pub fn learn() {
     let sought = table::embedded();
     let mut lines = BTreeSet::new();
@@ -45,15 +44,14 @@ pub fn learn() {
         tracing::debug!("no code is fetched ahead: {e}");
         return;
     }
-    let lines: Box<[usize]> = lines.into_iter().take(MOST).collect();
     tracing::debug!("{} cache lines of code are fetched ahead", lines.len());
     // Learned twice is learned the same.
-    let _ = LINES.set(lines);
+    let _ = CODE.set(lines.into_iter().take(MOST).collect());
 }
 
 /// Called when the thread is woken. Does nothing while it is busy with requests.
 pub fn after_a_pause() {
-    let Some(lines) = LINES.get() else {
+    let Some(code) = CODE.get() else {
         return;
     };
     let now = Instant::now();
@@ -61,9 +59,6 @@ pub fn after_a_pause() {
         .replace(Some(now))
         .is_none_or(|last| now.duration_since(last) > PAUSE);
     if paused {
-        let here = HERE.as_ptr().addr();
-        for line in lines {
-            prefetch_index(&HERE[..], line.wrapping_sub(here));
-        }
+        code.fetch();
     }
 }

@@ -202,6 +202,10 @@ impl HttpClient {
         }
     }
 
+    async fn open(&self, origin: &Origin) -> Result<Box<Line>, SendError> {
+        Line::open(self.connector.connect(origin).await?, origin).await
+    }
+
     /// Sends one request and waits for the response head; the caller bounds the time.
     /// `request`'s URI is origin-form; `Host` is set here, unless the request has one.
     pub async fn send(
@@ -218,7 +222,8 @@ impl HttpClient {
             let again = kept.is_some();
             let mut line = match kept {
                 Some(line) => line,
-                None => Line::open(self.connector.connect(origin).await?, origin).await?,
+                // Boxed: most requests find a kept one, and would carry its place along.
+                None => Box::pin(self.open(origin)).await?,
             };
             line.claim(egress);
             match line.ask(request).await {

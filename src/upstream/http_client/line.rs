@@ -33,9 +33,9 @@ type Outgoing = Request<Full<Bytes>>;
 type Connecting = Connection<TokioIo<Waking>, Full<Bytes>>;
 
 /// Moved on by who waits for it.
-struct Moving {
+struct Moving<C = Connecting> {
     /// Until it has ended.
-    connection: Option<Pin<Box<Connecting>>>,
+    connection: Option<Pin<Box<C>>>,
     waiting: Arc<Waiting>,
     /// `waiting`, which it is polled with.
     own: Waker,
@@ -116,7 +116,7 @@ impl Line {
     }
 }
 
-impl Moving {
+impl<C: Future> Moving<C> {
     /// False when it has ended. How is told to whoever waits for an answer.
     fn poll(&mut self, cx: &Context<'_>) -> bool {
         let Some(connection) = &mut self.connection else {
@@ -153,4 +153,38 @@ impl Moving {
 /// Of what is asked again whenever the connection has moved.
 fn silent() -> Context<'static> {
     Context::from_waker(Waker::noop())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_wants_to_go_on_at_once_is_moved_on() {
+        let mut rounds = 0;
+        let connection = poll_fn(|cx| {
+            rounds += 1;
+            if rounds == 3 {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let waiting = Arc::new(Waiting::default());
+        let mut moving = Moving {
+            connection: Some(Box::pin(connection)),
+            own: waiting.clone().into(),
+            waiting,
+        };
+
+        let ended = poll_fn(|cx| match moving.poll(cx) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        tokio::time::timeout(Duration::from_secs(10), ended)
+            .await
+            .expect("it was not asked again");
+    }
 }
