@@ -61,6 +61,27 @@ fn shown(config: &Config) -> String {
 }
 
 #[test]
+fn the_front_door_can_be_switched_on_without_a_file() {
+    for (what, yaml, switch, open) in [
+        ("no file, no switch", DEFAULT_YAML, None, false),
+        ("no file, switched on", DEFAULT_YAML, Some("on"), true),
+        ("no file, switched off", DEFAULT_YAML, Some("off"), false),
+        (
+            "a file that keeps it off",
+            "version: 1\nfront_door: off\n",
+            Some("on"),
+            false,
+        ),
+    ] {
+        let pairs: Vec<_> = switch.map(|s| (FRONT_DOOR_SWITCH, s)).into_iter().collect();
+        let door = good(yaml, &pairs).listeners.front_door;
+        let listen = door.map(|door| door.listen.to_string());
+        let wanted = open.then(|| "127.0.0.1:8189".to_owned());
+        assert_eq!(listen, wanted, "{what}");
+    }
+}
+
+#[test]
 fn the_default_file_says_exactly_the_defaults() {
     let file = load(None, &env(&[])).unwrap_or_else(|e| panic!("{e}"));
     let built_in = good("version: 1\n", &[]);
