@@ -115,11 +115,11 @@ pub(super) fn string_head(text: &str, max: usize) -> Option<Cow<'_, str>> {
     if is_plain(raw) {
         return Some(Cow::Borrowed(raw));
     }
-    serde_json::from_str::<String>(&format!("\"{raw}\""))
+    match serde_json::from_str(&format!("\"{raw}\"")) {
+        Ok(head) => Some(Cow::Owned(head)),
         // Cut between the halves of a surrogate pair, it does not decode: then as a whole.
-        .or_else(|_| serde_json::from_str(text))
-        .ok()
-        .map(Cow::Owned)
+        Err(_) => string(text),
+    }
 }
 
 /// Nothing in it is escaped or ends it. Looks at whole blocks, which the compiler turns into vector
