@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes what runs when a request comes: src/link_order.ld, the functions, for the linker to lay side by side;
-src/prefetch/table.txt, which of their bytes run until a first token is passed on, to be fetched ahead.
+src/prefetch/table.txt, which of their bytes run until a chat's LLM is asked, and from there until its first token is
+passed on, to be fetched ahead.
 
     just link-order            with a release build of what is there now, half a minute
     just link-order --check    how many of their names the built program still has
@@ -46,7 +47,8 @@ GAP = 64
 # Functions of one size and one plain name (instances of a generic): of more than these, none is in the table.
 NAMESAKES = 3
 TABLE_HEAD = """\
-# Size, name and ranges of bytes that run until the first token of a chat is passed on: see docs/adr/0015.
+# Size, name and ranges of bytes that run until a chat's LLM is asked and, behind the bar, from its answer until the
+# first token is passed on: see docs/adr/0015.
 # Written by `just link-order`; a function that is compiled otherwise is not fetched ahead, and does no harm.
 """
 
@@ -66,12 +68,12 @@ def main():
         race.enter_namespace()
     race.own_network()
     try:
-        first, all_of_it, moved = drive(binary)
+        asking, answering, all_of_it, moved = drive(binary)
     finally:
         for child in reversed(race.children):
             race.stop(child)
     write(functions, hot(functions, ran(all_of_it, binary, moved)))
-    write_table(functions, {address for address, _ in ran(first, binary, moved)})
+    write_table(functions, *({address for address, _ in ran(counts, binary, moved)} for counts in (asking, answering)))
     return check(functions)
 
 
@@ -83,8 +85,9 @@ def symbols(binary):
 
 
 def drive(binary):
-    """Plays requests before a program that valgrind counts. The files of its counts, of one chat's first token
-    and of requests of all kinds, and how far from the addresses in its file the program lies."""
+    """Plays requests before a program that valgrind counts. The files of its counts, of one chat until
+    the LLM is asked, from there until its first token, and of requests of all kinds, and how far from the addresses in
+    its file the program lies."""
     race.origin()
     COUNTS.unlink(missing_ok=True)
     counted = race.SCRATCH / "airlock-counted"
@@ -111,15 +114,17 @@ def drive(binary):
     race.load(*traffic["chats"])
     print("==> a first token", file=sys.stderr)
     race.stop(answering)
-    # Two seconds behind its first token is the second: enough to stop counting between them.
-    answering = llm("--tokens", 2, "--pace-ms", 2000)
+    # Two seconds until the first token, and two until the second: enough to stop counting between them.
+    answering = llm("--tokens", 2, "--first-ms", 2000, "--pace-ms", 2000)
     race.wait_for(race.LLM, answering)
-    race.load(*chats(2))
+    race.load(*chats(1))
     time.sleep(5)
     one_chat = race.spawn(race.RELEASE / "examples/load", *chats(1))
-    # The LLM itself is asked first.
-    time.sleep(1.5)
+    # The LLM itself is asked first, which takes four seconds.
+    time.sleep(3)
     control("-i", "on")
+    time.sleep(2)
+    control("-d")
     time.sleep(2)
     control("-i", "off")
     control("-d")
@@ -135,7 +140,7 @@ def drive(binary):
     time.sleep(1)
     first_mapping = next(line for line in open(f"/proc/{child.pid}/maps") if line.rstrip().endswith(str(binary)))
     moved = int(first_mapping.split("-")[0], 16)
-    return COUNTS.with_name(COUNTS.name + ".1"), COUNTS.with_name(COUNTS.name + ".2"), moved
+    return *(COUNTS.with_name(f"{COUNTS.name}.{n}") for n in (1, 2, 3)), moved
 
 
 def ran(counts, binary, moved):
@@ -197,28 +202,30 @@ def plain(name):
     return re.sub(r"17h[0-9a-f]{16}E$", "", name.split(".llvm.")[0])
 
 
-def write_table(functions, instructions):
-    """`instructions`: addresses of those that ran."""
+def write_table(functions, *phases):
+    """Of each phase the addresses of the instructions that ran."""
     # A name and size that stand for many would have all of them fetched.
     places = collections.defaultdict(set)
     for address, size, name in functions:
         places[size, plain(name)].add(address)
-    ranges = collections.defaultdict(list)
     starts = [address for address, _, _ in functions]
-    for address in sorted(instructions):
-        start, size, name = functions[bisect.bisect_right(starts, address) - 1]
-        at = address - start
-        if not 0 <= at < size or len(places[size, plain(name)]) > NAMESAKES:
-            continue
-        # Only starts are counted. Few instructions are longer than four bytes, and a line has 64.
-        runs = ranges[size, plain(name)]
-        if runs and at <= runs[-1][1] + GAP:
-            runs[-1][1] = max(runs[-1][1], min(at + 4, size))
-        else:
-            runs.append([at, min(at + 4, size)])
-    rows = [f"{size:x} {name} " + " ".join(f"{a:x}-{b:x}" for a, b in runs) + "\n"
-            for (size, name), runs in sorted(ranges.items(), key=lambda row: row[0][::-1])]
-    TABLE.write_text(TABLE_HEAD + "".join(rows))
+    rows = collections.defaultdict(lambda: [[] for _ in phases])
+    for phase, instructions in enumerate(phases):
+        for address in sorted(instructions):
+            start, size, name = functions[bisect.bisect_right(starts, address) - 1]
+            at = address - start
+            if not 0 <= at < size or len(places[size, plain(name)]) > NAMESAKES:
+                continue
+            # Only starts are counted. Few instructions are longer than four bytes, and a line has 64.
+            runs = rows[size, plain(name)][phase]
+            if runs and at <= runs[-1][1] + GAP:
+                runs[-1][1] = max(runs[-1][1], min(at + 4, size))
+            else:
+                runs.append([at, min(at + 4, size)])
+    text = lambda runs: "".join(f" {a:x}-{b:x}" for a, b in runs)
+    lines = [f"{size:x} {name}" + " |".join(map(text, phases)) + "\n"
+             for (size, name), phases in sorted(rows.items(), key=lambda row: row[0][::-1])]
+    TABLE.write_text(TABLE_HEAD + "".join(lines))
 
 
 def check(functions):
@@ -230,8 +237,10 @@ def check(functions):
     table = [line.split() for line in TABLE.read_text().splitlines() if not line.startswith("#")]
     same = {(size, plain(name)) for _, size, name in functions}
     known = [row for row in table if (int(row[0], 16), row[1]) in same]
-    lines = sum((int(b, 16) - int(a, 16)) // 64 + 1 for row in known for a, b in (r.split("-") for r in row[2:]))
-    print(f"{len(known)} of {len(table)} functions are compiled as those of the table; about {lines} lines are fetched ahead")
+    phases = [" ".join(ranges) for ranges in zip(*(" ".join(row[2:]).split("|") for row in known))]
+    lines = [sum((int(b, 16) - int(a, 16)) // 64 + 1 for a, b in (r.split("-") for r in phase.split())) for phase in phases]
+    print(f"{len(known)} of {len(table)} functions are compiled as those of the table; about {' and '.join(map(str, lines))} "
+          "lines are fetched ahead, until the LLM is asked and once it answers")
     return 0 if len(found) * 2 >= len(wanted) else 1
 
 

@@ -16,9 +16,12 @@ struct Args {
     /// Tokens of an answer
     #[arg(long, default_value_t = 4)]
     tokens: usize,
-    /// Pause between two tokens, in milliseconds; none before the first
+    /// Pause between two tokens, in milliseconds
     #[arg(long, default_value_t = 1)]
     pace_ms: u64,
+    /// Pause before the first, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    first_ms: u64,
 }
 
 const MODELS: &str =
@@ -32,14 +35,20 @@ async fn main() -> std::io::Result<()> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let (tokens, pace) = (args.tokens, Duration::from_millis(args.pace_ms));
+        let first = Duration::from_millis(args.first_ms);
         tokio::spawn(async move {
             // A client that leaves ends its connection, nothing else.
-            let _ = serve(stream, tokens, pace).await;
+            let _ = serve(stream, tokens, first, pace).await;
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, tokens: usize, pace: Duration) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    tokens: usize,
+    thinking: Duration,
+    pace: Duration,
+) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(32 << 10);
     while let Some((head, length)) = request(&mut stream, &mut buffer).await? {
         buffer.drain(..length);
@@ -50,6 +59,9 @@ async fn serve(mut stream: TcpStream, tokens: usize, pace: Duration) -> std::io:
             );
             stream.write_all(answer.as_bytes()).await?;
             continue;
+        }
+        if !thinking.is_zero() {
+            tokio::time::sleep(thinking).await;
         }
         let mut first = String::from(
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",

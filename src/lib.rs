@@ -33,7 +33,6 @@ pub mod config;
 pub mod handler;
 pub mod metrics;
 pub mod packs;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod prefetch;
 
 pub mod audit;

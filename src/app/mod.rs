@@ -151,10 +151,7 @@ impl App {
         });
 
         health.set_ready(true);
-        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-        if !cfg!(debug_assertions) {
-            tokio::task::spawn_blocking(crate::prefetch::learn);
-        }
+        tokio::task::spawn_blocking(crate::prefetch::learn);
         tokio::spawn(selftests.run(closing.clone()));
         let metrics = &built.services.metrics;
         metrics.started(

@@ -108,7 +108,6 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         builder.worker_threads((cores / 2).clamp(1, 4));
     }
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     builder.on_thread_unpark(crate::prefetch::after_a_pause);
     Ok(builder.enable_all().build()?)
 }

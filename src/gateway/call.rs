@@ -3,7 +3,7 @@
 //! Retried at most once, only before anything of an answer came, and only where something is
 //! different the second time: another LLM was found, or the model list was stale.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -23,6 +23,7 @@ use crate::{
         request::{Operation, Rewrite},
     },
     metrics::Metrics,
+    prefetch,
     upstream::http_client::{Body, HttpClient, Response},
 };
 
@@ -138,7 +139,8 @@ impl Caller {
         let sent = body.len();
         let fail = |problem| (problem, model.clone());
         let outgoing = upstream.link.request(call.operation, body);
-        let sending = self.client.send(origin, outgoing, &call.egress);
+        let sending = pin!(self.client.send(origin, outgoing, &call.egress));
+        let sending = prefetch::before_the_wait(sending);
         let response = match tokio::time::timeout(call.first_byte, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(fail(send_problem(error, url))),

@@ -9,6 +9,7 @@ use super::call::clip;
 use crate::{
     llm::{Repairs, Usage, problem::Problem, request::Operation},
     metrics::{Metrics, TokenType},
+    prefetch::Expected,
 };
 
 /// Label where no model is known.
@@ -24,6 +25,7 @@ pub struct CallRecord {
     usage: Usage,
     streaming: bool,
     end: Option<&'static str>,
+    _answer: Expected,
 }
 
 impl CallRecord {
@@ -37,6 +39,7 @@ impl CallRecord {
             usage: Usage::default(),
             streaming: false,
             end: None,
+            _answer: Expected::new(),
         }
     }
     pub fn model(&mut self, model: &str) {

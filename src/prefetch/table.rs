@@ -10,8 +10,24 @@ use super::{LINE, program::Function};
 /// What runs, as offsets into a function: `from..to`.
 type Ranges = Vec<(usize, usize)>;
 
+/// When of a chat.
+#[derive(Clone, Copy)]
+pub(super) enum Phase {
+    /// Until the LLM is asked.
+    Asking,
+    /// From its answer until the first token is passed on.
+    Answering,
+}
+
+/// What runs of a function in the one phase, and in the other.
+#[derive(Default)]
+struct Row {
+    asking: Ranges,
+    answering: Ranges,
+}
+
 pub(super) struct Table<'a> {
-    functions: HashMap<(usize, &'a str), Ranges>,
+    functions: HashMap<(usize, &'a str), Row>,
     sizes: HashSet<usize>,
 }
 
@@ -20,8 +36,8 @@ pub(super) fn embedded() -> Table<'static> {
 }
 
 impl<'a> Table<'a> {
-    /// A row is a size, a name and ranges, `1c0 _ZN7airlock3run 0-40 80-1c0`, in hexadecimal digits.
-    /// What does not look like one is a comment.
+    /// A row is a size, a name and ranges of the one phase and, behind a bar, of the other:
+    /// `1c0 _ZN7airlock3run 0-40 80-1c0 | 0-10`, in hexadecimal digits. What does not look like one is a comment.
     fn parse(text: &'a str) -> Self {
         let functions: HashMap<_, _> = text.lines().filter_map(row).collect();
         let sizes = functions.keys().map(|(size, _)| *size).collect();
@@ -33,8 +49,12 @@ impl<'a> Table<'a> {
     }
 
     /// The cache lines of what runs of it, some of them twice.
-    pub(super) fn lines(&self, function: &Function<'_>) -> Vec<usize> {
-        let ranges = self.functions.get(&(function.size, plain(function.name)));
+    pub(super) fn lines(&self, function: &Function<'_>, phase: Phase) -> Vec<usize> {
+        let row = self.functions.get(&(function.size, plain(function.name)));
+        let ranges = row.map(|row| match phase {
+            Phase::Asking => &row.asking,
+            Phase::Answering => &row.answering,
+        });
         let mut lines = Vec::new();
         for (from, to) in ranges.into_iter().flatten() {
             let first = function.address.wrapping_add(*from) / LINE;
@@ -45,17 +65,23 @@ impl<'a> Table<'a> {
     }
 }
 
-fn row(line: &str) -> Option<((usize, &str), Ranges)> {
+fn row(line: &str) -> Option<((usize, &str), Row)> {
     let hexadecimal = |digits| usize::from_str_radix(digits, 16).ok();
     let mut words = line.split_ascii_whitespace();
     let size = hexadecimal(words.next()?)?;
     let name = words.next()?;
-    let ranges = words.map(|range| {
-        let (from, to) = range.split_once('-')?;
+    let mut row = Row::default();
+    let mut ranges = &mut row.asking;
+    for word in words {
+        if word == "|" {
+            ranges = &mut row.answering;
+            continue;
+        }
+        let (from, to) = word.split_once('-')?;
         let (from, to) = (hexadecimal(from)?, hexadecimal(to)?);
-        (from < to && to <= size).then_some((from, to))
-    });
-    Some(((size, name), ranges.collect::<Option<_>>()?))
+        (from < to && to <= size).then(|| ranges.push((from, to)))?;
+    }
+    Some(((size, name), row))
 }
 
 /// A symbol's name without its hash, and without what the optimizer calls a copy.
@@ -86,8 +112,8 @@ mod tests {
 
     #[test]
     fn the_lines_of_what_runs_are_those_of_functions_of_that_name_and_size() {
-        let table = Table::parse("# comment\nc0 _ZN1a 0-10 7f-90\n100 memcpy 40-41\n");
-        let lines = |function: Function<'_>| table.lines(&function);
+        let table = Table::parse("# comment\nc0 _ZN1a 0-10 7f-90 | 0-20\n100 memcpy 40-41\n");
+        let lines = |function: Function<'_>| table.lines(&function, Phase::Asking);
         let a = "_ZN1a17h0123456789abcdefE";
         for (what, found, wanted) in [
             (
@@ -119,6 +145,17 @@ mod tests {
         ] {
             assert_eq!(lines(found), wanted, "{what}");
         }
+        let later = |function| table.lines(&function, Phase::Answering);
+        assert_eq!(
+            later(function(a, 0x1000, 0xc0)),
+            [0x1000],
+            "the other phase"
+        );
+        assert_eq!(
+            later(function("memcpy", 0x2000, 0x100)),
+            [0; 0],
+            "not in it"
+        );
         assert!(table.has_size(0xc0) && !table.has_size(0xd0));
     }
 
@@ -129,6 +166,7 @@ mod tests {
             "size name",
             "10 name 0-20",
             "10 name 8-4",
+            "10 name 0-4 | 8-4",
             "10 name 0",
             "10",
         ] {
