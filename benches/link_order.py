@@ -3,7 +3,7 @@
 src/prefetch/table.txt, which of their bytes run until a chat's LLM is asked, and from there until its first token is
 passed on, to be fetched ahead.
 
-    just link-order            with a release build of what is there now, half a minute
+    just link-order            with a release build of what is there now, a minute
     just link-order --check    how many of their names the built program still has
 
 Why: docs/adr/0014 and 0015. Valgrind counts what runs while chats are streamed and requests are passed on, in the
@@ -114,18 +114,21 @@ def drive(binary):
     race.load(*traffic["chats"])
     print("==> a first token", file=sys.stderr)
     race.stop(answering)
-    # Two seconds until the first token, and two until the second: enough to stop counting between them.
-    answering = llm("--tokens", 2, "--first-ms", 2000, "--pace-ms", 2000)
+    # A second and a half until the first token, and as much until the second: enough to stop counting between them.
+    answering = llm("--tokens", 2, "--first-ms", 1500, "--pace-ms", 1500)
     race.wait_for(race.LLM, answering)
+    # The LLM is looked at again when ten seconds have gone: by this chat then, and not by the one that counts.
+    time.sleep(10)
     race.load(*chats(1))
-    time.sleep(5)
     one_chat = race.spawn(race.RELEASE / "examples/load", *chats(1))
-    # The LLM itself is asked first, which takes four seconds.
-    time.sleep(3)
+    started = time.monotonic()
+    at = lambda seconds: time.sleep(started + seconds - time.monotonic())
+    # The LLM itself is asked first, which takes three seconds.
+    at(2)
     control("-i", "on")
-    time.sleep(2)
+    at(3.75)
     control("-d")
-    time.sleep(2)
+    at(5.25)
     control("-i", "off")
     control("-d")
     one_chat.wait()

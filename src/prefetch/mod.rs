@@ -7,8 +7,8 @@
 //! `app` has it [`learn`] where that code lies, `cli` has the runtime call [`after_a_pause`]. A hint and nothing
 //! more: no byte is read or written here, and a wrong address does no harm.
 
+mod lines;
 mod program;
-mod runs;
 mod table;
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{runs::Runs, table::Phase};
+use self::{lines::Lines, table::Phase};
 
 /// A thread that was woken this lately has the code at hand.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -44,8 +44,8 @@ thread_local! {
 
 /// What runs in each phase.
 struct Code {
-    asking: Runs,
-    answering: Runs,
+    asking: Lines,
+    answering: Lines,
 }
 
 /// Finds the code of chats in this process, by reading the program's own file. Without its symbols, and in a
