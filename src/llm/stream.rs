@@ -270,24 +270,31 @@ impl StreamRepair {
         let strip = self.options.strip_think;
         for (at, choice) in glance.choices.iter().enumerate() {
             let plain = choice.finish_reason.is_none() && choice.tool_calls.is_none();
-            let state_plain = match self.choices.iter().find(|c| c.index == choice.index) {
-                Some(state) => !strip || state.think.passes(""),
-                // The first delta of a choice makes its state, unless it says nothing.
-                None => choice.content.is_none_or(|c| c == "\"\"") && !choice.reasons,
+            let state = self.choices.iter().find(|c| c.index == choice.index);
+            let state_plain = !strip || state.is_none_or(|state| state.think.passes(""));
+            let text = choice.content.unwrap_or_default().as_bytes();
+            let text_plain = match strip {
+                true => memchr::memchr3(b'<', b'`', b'\\', text).is_none(),
+                // Behind an escape may be a space, which shows nothing.
+                false => state.is_some_and(|state| state.shown) || !text.contains(&b'\\'),
             };
-            let text_plain = !strip
-                || choice
-                    .content
-                    .is_none_or(|c| memchr::memchr3(b'<', b'`', b'\\', c.as_bytes()).is_none());
             if !plain || !state_plain || !text_plain || at >= MAX_CHOICES {
                 return false;
             }
         }
         for choice in &glance.choices {
-            let Some(state) = self.choices.iter_mut().find(|c| c.index == choice.index) else {
+            let text = choice.content.map_or("", |c| c.trim_matches('"'));
+            let known = self.choices.iter().any(|c| c.index == choice.index);
+            // What says nothing makes no state.
+            if !known && text.is_empty() && !choice.reasons {
+                continue;
+            }
+            let Some(at) = self.choice(choice.index) else {
                 continue;
             };
-            let text = choice.content.map_or("", |c| c.trim_matches('"'));
+            let Some(state) = self.choices.get_mut(at) else {
+                continue;
+            };
             state.shown |= !text.trim().is_empty();
             state.reasoned |= choice.reasons;
             self.tokens_began |= choice.reasons || !text.is_empty();

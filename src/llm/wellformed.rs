@@ -55,6 +55,9 @@ pub(super) fn elements(text: &str) -> Option<Vec<&str>> {
     }
 }
 
+/// Bytes of a string that are looked at one by one.
+const SHORT: usize = 16;
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -207,6 +210,13 @@ impl<'a> Reader<'a> {
 
     /// Passes what is neither a quote, nor an escape, nor a control character.
     fn plain(&mut self) {
+        // Most strings are names and single words, which end before vector instructions have begun.
+        for _ in 0..SHORT {
+            match self.bytes.get(self.at) {
+                Some(b'"' | b'\\' | ..0x20) | None => return,
+                Some(_) => self.at += 1,
+            }
+        }
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         let text = rest.get(..end).unwrap_or_default();
