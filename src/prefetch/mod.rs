@@ -45,6 +45,7 @@ thread_local! {
 /// What runs in each phase.
 struct Code {
     asking: Lines,
+    /// And not in the other.
     answering: Lines,
 }
 
@@ -69,6 +70,8 @@ pub fn learn() {
         tracing::debug!("no code is fetched ahead: {e}");
         return;
     }
+    // Those that the asking has just run through are at hand.
+    answering.retain(|line| !asking.contains(line));
     let (before, behind) = (asking.len().min(MOST), answering.len().min(MOST));
     tracing::debug!("{before} cache lines of code are fetched ahead, and {behind} for an answer");
     // Learned twice is learned the same.
