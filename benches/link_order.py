@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes what runs when a request comes: src/link_order.ld, the functions, for the linker to lay side by side;
-src/prefetch/table.txt, which of their bytes run until a chat's LLM is asked, and from there until its first token is
-passed on, to be fetched ahead.
+"""Writes what runs when a request comes, and what runs at the start: src/link_order.ld, the functions, for the linker
+to lay side by side; src/prefetch/table.txt, which of a chat's bytes run until its LLM is asked, and from there until
+its first token is passed on, to be fetched ahead.
 
-    just link-order            with a release build of what is there now, a minute
+    just link-order            with a release build of what is there now, two minutes
     just link-order --check    how many of their names the built program still has
 
-Why: docs/adr/0014 and 0015. Valgrind counts what runs while chats are streamed and requests are passed on, in the
-clear and through an opened tunnel. The program's names carry hashes of the compiler and of versions: a
+Why: docs/adr/0014 and 0015. Valgrind counts what runs until it is ready, and while chats are streamed and requests
+are passed on, in the clear and through an opened tunnel. The program's names carry hashes of the compiler and of versions: a
 pattern stands for them, so the list outlives both, and a name that is gone is only one that is not found.
 """
 
@@ -31,14 +31,12 @@ LOOSE, SMALL = 3, 4096
 # Runs of an instruction, of about 200 requests of each kind: less is not on the way of a request.
 OFTEN = 50
 HEAD = """\
-/* Functions that requests run through, side by side: see docs/adr/0014. Written by `just link-order`;
-   a pattern that finds nothing does no harm. */
+/* Functions that requests run through, side by side, and behind them those of the start: see docs/adr/0014. Written
+   by `just link-order`; a pattern that finds nothing does no harm. */
 SECTIONS
 {
-  .text.requests : {
 """
 TAIL = """\
-  }
 }
 INSERT BEFORE .text;
 """
@@ -68,12 +66,14 @@ def main():
         race.enter_namespace()
     race.own_network()
     try:
-        asking, answering, all_of_it, moved = drive(binary)
+        start = begin(binary)
+        asking, answering, all_of_it, lies = drive(binary)
     finally:
         for child in reversed(race.children):
             race.stop(child)
-    write(functions, hot(functions, ran(all_of_it, binary, moved)))
-    write_table(functions, *({address for address, _ in ran(counts, binary, moved)} for counts in (asking, answering)))
+    requests = hot(functions, ran(all_of_it, binary, lies), OFTEN)
+    write(functions, requests, hot(functions, ran(*start), 1) - requests)
+    write_table(functions, *({address for address, _ in ran(counts, binary, lies)} for counts in (asking, answering)))
     return check(functions)
 
 
@@ -84,21 +84,50 @@ def symbols(binary):
     return sorted((int(f[0], 16), int(f[1], 16), f[3]) for f in fields if len(f) == 4 and f[2] in "tTwW")
 
 
+def counted(binary, counts, *how):
+    """A program that valgrind counts."""
+    program = race.SCRATCH / "airlock-counted"
+    program.write_text(f"#!/bin/sh\nexec valgrind --tool=callgrind --dump-instr=yes {' '.join(how)} "
+                       f"--callgrind-out-file={counts} '{binary}' \"$@\"\n")
+    program.chmod(0o755)
+    return program
+
+
+def control(child, *how):
+    subprocess.run(["callgrind_control", *how, str(child.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def moved(child, binary):
+    """How far from the addresses in its file the program lies."""
+    first_mapping = next(line for line in open(f"/proc/{child.pid}/maps") if line.rstrip().endswith(str(binary)))
+    return int(first_mapping.split("-")[0], 16)
+
+
+def begin(binary):
+    """Starts a program that valgrind counts, for the first time. The file of its counts, the program, and
+    how far that lies from its addresses."""
+    print("==> a first start under valgrind", file=sys.stderr)
+    counts = COUNTS.with_name(f"{COUNTS.name}.start")
+    child, _, _ = race.airlock(None, "state-link-order", False, binary=counted(binary, counts))
+    # What is done behind being ready, and every few seconds while nobody asks for anything.
+    time.sleep(20)
+    control(child, "-d")
+    lies = moved(child, binary)
+    race.stop(child)
+    return counts.with_name(f"{counts.name}.1"), binary, lies
+
+
 def drive(binary):
     """Plays requests before a program that valgrind counts. The files of its counts, of one chat until
     the LLM is asked, from there until its first token, and of requests of all kinds, and how far from the addresses in
     its file the program lies."""
     race.origin()
     COUNTS.unlink(missing_ok=True)
-    counted = race.SCRATCH / "airlock-counted"
-    counted.write_text(f"#!/bin/sh\nexec valgrind --tool=callgrind --instr-atstart=no --dump-instr=yes "
-                       f"--callgrind-out-file={COUNTS} '{binary}' \"$@\"\n")
-    counted.chmod(0o755)
     llm = lambda *how: race.spawn(race.RELEASE / "examples/fake_sse", "--listen", f"127.0.0.1:{race.LLM}", *how)
     answering = llm()
     race.wait_for(race.LLM, answering)
     print("==> starting under valgrind", file=sys.stderr)
-    child, _, ready = race.airlock(1, "state-link-order", binary=counted)
+    child, _, ready = race.airlock(1, "state-link-order", binary=counted(binary, COUNTS, "--instr-atstart=no"))
     rate = ["rate", "--path", "/bench/1k", "--connections", 4, "--seconds", 3, "--warm-up", 0.5]
     address = lambda port: ["--address", f"127.0.0.1:{port}"]
     chats = lambda samples: ["ttft", "--direct", f"127.0.0.1:{race.LLM}", "--through", f"127.0.0.1:{race.REVERSE}",
@@ -108,8 +137,6 @@ def drive(binary):
         "reverse": [*rate, *address(race.REVERSE), "--host", f"127.0.0.1:{race.REVERSE}"],
         "opened tunnels": [*rate, *address(race.EXPLICIT), "--host", f"origin.test:{race.ORIGIN_TLS}", "--ca", ready["ca_bundle"]],
     }
-    control = lambda *how: subprocess.run(["callgrind_control", *how, str(child.pid)], check=True,
-                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # What runs once belongs to the start.
     race.load(*traffic["chats"])
     print("==> a first token", file=sys.stderr)
@@ -125,28 +152,26 @@ def drive(binary):
     at = lambda seconds: time.sleep(started + seconds - time.monotonic())
     # The LLM itself is asked first, which takes three seconds.
     at(2)
-    control("-i", "on")
+    control(child, "-i", "on")
     at(3.75)
-    control("-d")
+    control(child, "-d")
     at(5.25)
-    control("-i", "off")
-    control("-d")
+    control(child, "-i", "off")
+    control(child, "-d")
     one_chat.wait()
     race.stop(answering)
     race.wait_for(race.LLM, llm())
-    control("-i", "on")
+    control(child, "-i", "on")
     for name, command in traffic.items():
         print(f"==> {name}", file=sys.stderr)
         race.load(*command)
-    control("-i", "off")
-    control("-d")
+    control(child, "-i", "off")
+    control(child, "-d")
     time.sleep(1)
-    first_mapping = next(line for line in open(f"/proc/{child.pid}/maps") if line.rstrip().endswith(str(binary)))
-    moved = int(first_mapping.split("-")[0], 16)
-    return *(COUNTS.with_name(f"{COUNTS.name}.{n}") for n in (1, 2, 3)), moved
+    return *(COUNTS.with_name(f"{COUNTS.name}.{n}") for n in (1, 2, 3)), moved(child, binary)
 
 
-def ran(counts, binary, moved):
+def ran(counts, binary, lies):
     """(address in the file, runs) of each instruction of the program that ran."""
     objects, current, address, inclusive = {}, "", 0, False
     for line in open(counts):
@@ -165,14 +190,14 @@ def ran(counts, binary, moved):
                 address = int(place, 16)
             # Valgrind knows no other section than .text, and leaves the addresses of the rest as they are.
             if not inclusive and current in (str(binary), "???"):
-                yield address - (moved if current == "???" else 0), int(fields[2])
+                yield address - (lies if current == "???" else 0), int(fields[2])
             inclusive = False
 
 
-def hot(functions, instructions):
-    """The functions with an instruction that ran often: their addresses."""
+def hot(functions, instructions, least):
+    """The functions with an instruction that ran so often: their addresses."""
     starts = [address for address, _, _ in functions]
-    often = (address for address, runs in instructions if runs >= OFTEN)
+    often = (address for address, runs in instructions if runs >= least)
     return {starts[bisect.bisect_right(starts, address) - 1] for address in often if address >= starts[0]}
 
 
@@ -190,14 +215,20 @@ def by_pattern(functions):
     return stands_for
 
 
-def write(functions, hot):
-    kept = []
-    for words, sizes in by_pattern(functions).items():
-        wanted, all_of_them = sum(size for address, size in sizes.items() if address in hot), sum(sizes.values())
-        if wanted and (all_of_them <= LOOSE * wanted or all_of_them <= SMALL):
-            kept.append(words)
-    lines = [f"    *(.text.{words})\n" for words in sorted(kept)]
-    SCRIPT.write_text(HEAD + "".join(lines) + TAIL)
+def write(functions, requests, start):
+    stands_for = by_pattern(functions)
+    text, listed = HEAD, set()
+    for section, wanted in (("requests", requests), ("start", start)):
+        kept = set()
+        for words, sizes in stands_for.items():
+            some, all_of_them = sum(size for address, size in sizes.items() if address in wanted), sum(sizes.values())
+            if some and (all_of_them <= LOOSE * some or all_of_them <= SMALL):
+                kept.add(words)
+        # The linker takes the first that fits.
+        lines = "".join(f"    *(.text.{words})\n" for words in sorted(kept - listed))
+        listed |= kept
+        text += f"  .text.{section} : {{\n{lines}  }}\n"
+    SCRIPT.write_text(text + TAIL)
 
 
 def plain(name):
