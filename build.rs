@@ -2,7 +2,7 @@
 //! ADR 0014): a first token that finds cold caches is a tenth sooner there, and fewer pages are in memory.
 //! Debug builds and other linkers go without.
 
-use std::{env::var, fs, path::Path};
+use std::{env::var, fs, io, path::Path};
 
 const SCRIPT: &str = "src/link_order.ld";
 
@@ -10,7 +10,7 @@ const SCRIPT: &str = "src/link_order.ld";
     clippy::disallowed_methods,
     reason = "Cargo speaks to a build script by its environment"
 )]
-fn main() {
+fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed={SCRIPT}");
     println!("cargo:rerun-if-env-changed=AIRLOCK_LINK_ORDER");
     let is = |name: &str, wanted: &[&str]| var(name).is_ok_and(|v| wanted.contains(&v.as_str()));
@@ -25,14 +25,13 @@ fn main() {
         && !own_linker
         && !is("AIRLOCK_LINK_ORDER", &["off"]);
     // A copy beside what is built: a build directory may outlive the checkout that filled it.
-    if wanted
-        && let Ok(out) = var("OUT_DIR").map(|dir| Path::new(&dir).join("link_order.ld"))
-        && fs::copy(SCRIPT, &out).is_ok()
-    {
+    if wanted && let Ok(out) = var("OUT_DIR").map(|dir| Path::new(&dir).join("link_order.ld")) {
+        fs::copy(SCRIPT, &out)?;
         println!("cargo:rustc-link-arg-bin=airlock=-Xlinker");
         println!(
             "cargo:rustc-link-arg-bin=airlock=--script={}",
             out.display()
         );
     }
+    Ok(())
 }

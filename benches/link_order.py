@@ -7,8 +7,8 @@ its first token is passed on, to be fetched ahead.
     just link-order --check    how many of their names the built program still has
 
 Why: docs/adr/0014 and 0015. Valgrind counts what runs until it is ready, and while chats are streamed and requests
-are passed on, in the clear and through an opened tunnel. The program's names carry hashes of the compiler and of versions: a
-pattern stands for them, so the list outlives both, and a name that is gone is only one that is not found.
+are passed on, in the clear and through an opened tunnel. The program's names carry hashes of the compiler and of
+versions: a pattern stands for them, so the list outlives both, and a name that is gone is only one that is not found.
 """
 
 import argparse
@@ -66,13 +66,13 @@ def main():
         race.enter_namespace()
     race.own_network()
     try:
-        start = begin(binary)
+        start, start_lies = begin(binary)
         asking, answering, all_of_it, lies = drive(binary)
     finally:
         for child in reversed(race.children):
             race.stop(child)
     requests = hot(functions, ran(all_of_it, binary, lies), OFTEN)
-    write(functions, requests, hot(functions, ran(*start), 1) - requests)
+    write(functions, requests, hot(functions, ran(start, binary, start_lies), 1) - requests)
     write_table(functions, *({address for address, _ in ran(counts, binary, lies)} for counts in (asking, answering)))
     return check(functions)
 
@@ -94,7 +94,8 @@ def counted(binary, counts, *how):
 
 
 def control(child, *how):
-    subprocess.run(["callgrind_control", *how, str(child.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["callgrind_control", *how, str(child.pid)], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def moved(child, binary):
@@ -104,8 +105,8 @@ def moved(child, binary):
 
 
 def begin(binary):
-    """Starts a program that valgrind counts, for the first time. The file of its counts, the program, and
-    how far that lies from its addresses."""
+    """Starts a program that valgrind counts, for the first time. The file of its counts, and how far from the
+    addresses in its file the program lies."""
     print("==> a first start under valgrind", file=sys.stderr)
     counts = COUNTS.with_name(f"{COUNTS.name}.start")
     child, _, _ = race.airlock(None, "state-link-order", False, binary=counted(binary, counts))
@@ -114,7 +115,7 @@ def begin(binary):
     control(child, "-d")
     lies = moved(child, binary)
     race.stop(child)
-    return counts.with_name(f"{counts.name}.1"), binary, lies
+    return counts.with_name(f"{counts.name}.1"), lies
 
 
 def drive(binary):
